@@ -1,0 +1,27 @@
+//! What can go wrong, as a caller sees it.
+
+/// The kinds of failure that callers can tell apart. Only `wire::status` turns one into a gRPC code, an HTTP
+/// status or a close code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// The request cannot be read: not JSON, not UTF-8.
+    Malformed,
+    /// The request can be read, and a field of it is wrong.
+    Invalid,
+    /// There is no valid credential.
+    Unauthenticated,
+    /// The thing asked for is not there.
+    NotFound,
+    /// The idempotency key was used for another content.
+    Conflict,
+    /// The request is larger than the limit.
+    TooLarge,
+    /// The service cannot keep up; try again later.
+    Exhausted,
+    /// The service is going away or its store is; try again later.
+    Unavailable,
+    /// The position asked for is no longer, or not yet, in the journal.
+    OutOfRange,
+    /// The fault is ours.
+    Internal,
+}

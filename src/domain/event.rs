@@ -1,0 +1,220 @@
+//! Events as publishers send them, and notifications as the journal keeps them.
+
+use std::sync::OnceLock;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use crate::domain::{Audiences, Epoch, Payload, Seq};
+
+/// The longest event name, source, timestamp and idempotency key, in characters.
+pub const MAX_EVENT_CHARS: usize = 256;
+
+/// What happened, as subscribers are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// What happened, as `entity.action`; never empty.
+    pub name: Box<str>,
+    /// The content.
+    pub payload: Payload,
+    /// Who published it.
+    pub source: Box<str>,
+    /// When it happened: the publisher's own text, or RFC 3339 in UTC.
+    pub timestamp: Box<str>,
+}
+
+/// An event as a publisher hands it in, before it is stamped and routed.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// What happened.
+    pub name: Box<str>,
+    /// The content.
+    pub payload: Payload,
+    /// Who published it, if it says so.
+    pub source: Option<Box<str>>,
+    /// When it happened, if it says so.
+    pub timestamp: Option<Box<str>>,
+    /// Makes a retry safe.
+    pub idempotency_key: Option<IdempotencyKey>,
+    /// Who shall receive it; without, the routing rules decide.
+    pub target: Option<Audiences>,
+}
+
+/// The name under which a publisher may send the same event again.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct IdempotencyKey(pub Box<str>);
+
+/// A digest of what a draft says, to tell a retry from another event under the same key.
+pub type Fingerprint = [u8; 32];
+
+/// Why an event is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// The event has no name.
+    #[error("event must not be empty")]
+    Empty,
+    /// A text is too long.
+    #[error("{field} must have at most {MAX_EVENT_CHARS} characters")]
+    TooLong {
+        /// Which one.
+        field: &'static str,
+    },
+}
+
+impl EventError {
+    /// The field that is wrong.
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Empty => "event",
+            Self::TooLong { field } => field,
+        }
+    }
+}
+
+impl Draft {
+    /// Checks the texts of the draft: a name, and nothing longer than [`MAX_EVENT_CHARS`].
+    pub fn check(&self) -> Result<(), EventError> {
+        if self.name.is_empty() {
+            return Err(EventError::Empty);
+        }
+        let key = self.idempotency_key.as_ref().map(|IdempotencyKey(key)| key);
+        let texts = [
+            ("event", Some(&self.name)),
+            ("source", self.source.as_ref()),
+            ("timestamp", self.timestamp.as_ref()),
+            ("idempotency_key", key),
+        ];
+        for (field, text) in texts {
+            if text.is_some_and(|text| text.len() > MAX_EVENT_CHARS && text.chars().count() > MAX_EVENT_CHARS) {
+                return Err(EventError::TooLong { field });
+            }
+        }
+        Ok(())
+    }
+
+    /// The digest of everything that the publisher said, but not of what the server adds.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let mut digest = Sha256::new();
+        let mut add = |part: &[u8]| {
+            digest.update((part.len() as u64).to_le_bytes());
+            digest.update(part);
+        };
+        add(self.name.as_bytes());
+        add(self.payload.as_bytes());
+        for text in [&self.source, &self.timestamp] {
+            add(&[u8::from(text.is_some())]);
+            add(text.as_deref().unwrap_or_default().as_bytes());
+        }
+        if let Some(target) = &self.target {
+            add(&[u8::from(target.everyone())]);
+            target.users().for_each(|user| add(user.as_str().as_bytes()));
+            add(&[]);
+            target.rooms().for_each(|room| add(room.as_str().as_bytes()));
+        }
+        digest.finalize().into()
+    }
+
+    /// About how much memory the draft takes, in bytes.
+    pub fn size(&self) -> usize {
+        self.payload.as_bytes().len() + self.name.len() + size_of::<Self>()
+    }
+
+    /// The event, with `now` (RFC 3339 in UTC) where the publisher gave no time.
+    pub fn into_event(self, now: &str) -> Event {
+        Event {
+            name: self.name,
+            payload: self.payload,
+            source: self.source.unwrap_or_else(|| "unknown".into()),
+            timestamp: self.timestamp.unwrap_or_else(|| now.into()),
+        }
+    }
+}
+
+/// An event that is in the journal.
+#[derive(Debug)]
+pub struct Notification {
+    /// Its place in the journal.
+    pub seq: Seq,
+    /// The journal's incarnation.
+    pub epoch: Epoch,
+    /// What happened.
+    pub event: Event,
+    /// Who it is for.
+    pub audiences: Audiences,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Notification {
+    /// An event that the journal gave a place.
+    pub fn new(epoch: Epoch, seq: Seq, event: Event, audiences: Audiences) -> Self {
+        Self { seq, epoch, event, audiences, encoded: OnceLock::new() }
+    }
+
+    /// The id: unique over all sequences and restarts.
+    pub fn id(&self) -> String {
+        notification_id(&self.epoch, self.seq)
+    }
+
+    /// The form that all subscribers share; `encode` makes it when the first one asks.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(self))
+    }
+
+    /// About how much memory the notification takes, in bytes, its encoded form counted in.
+    pub fn size(&self) -> usize {
+        2 * self.event.payload.as_bytes().len()
+            + 2 * (self.event.name.len() + self.event.source.len() + self.event.timestamp.len())
+            + 64 * self.audiences.as_slice().len()
+            + size_of::<Self>()
+    }
+}
+
+/// The id of the notification that `epoch` gave the place `seq`.
+pub fn notification_id(epoch: &Epoch, seq: Seq) -> String {
+    format!("{epoch}-{seq}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(name: &str) -> Draft {
+        Draft {
+            name: name.into(),
+            payload: Payload::parse(Bytes::from_static(b"{}")).expect("an object"),
+            source: None,
+            timestamp: None,
+            idempotency_key: None,
+            target: None,
+        }
+    }
+
+    #[test]
+    fn texts_are_bounded() {
+        assert_eq!(draft("").check(), Err(EventError::Empty));
+        assert_eq!(draft(&"e".repeat(257)).check(), Err(EventError::TooLong { field: "event" }));
+        assert_eq!(draft(&"é".repeat(256)).check(), Ok(()));
+        let mut long_source = draft("e");
+        long_source.source = Some("s".repeat(257).into());
+        assert_eq!(long_source.check(), Err(EventError::TooLong { field: "source" }));
+    }
+
+    #[test]
+    fn a_fingerprint_tells_contents_apart_and_nothing_else() {
+        let plain = draft("e");
+        let mut keyed = draft("e");
+        keyed.idempotency_key = Some(IdempotencyKey("k".into()));
+        assert_eq!(plain.fingerprint(), keyed.fingerprint());
+        let mut unknown = draft("e");
+        unknown.source = Some("unknown".into());
+        assert_ne!(plain.fingerprint(), unknown.fingerprint());
+        let target = |users: &[&str], rooms: &[&str]| {
+            let texts = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+            let mut draft = draft("e");
+            draft.target = Some(Audiences::from_target(false, &texts(users), &texts(rooms)).expect("a target"));
+            draft.fingerprint()
+        };
+        assert_ne!(target(&["a"], &[]), target(&[], &["a"]));
+        assert_ne!(target(&["a"], &["b"]), target(&["b"], &["a"]));
+    }
+}

@@ -1,0 +1,26 @@
+//! The values that everything else speaks of: events, audiences, positions, codes.
+//!
+//! Values only: no tokio, no I/O, no framework. Whatever can be wrong in them is refused when they are
+//! made, so that a value that exists is a valid one.
+
+mod audience;
+mod code;
+mod delivery;
+mod duration;
+mod event;
+mod name;
+mod payload;
+mod position;
+mod principal;
+
+pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
+pub use code::Code;
+pub use delivery::{Delivery, Ephemeral};
+pub use duration::{parse_duration, parse_positive_duration};
+pub use event::{
+    Draft, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, Notification, notification_id,
+};
+pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
+pub use payload::{Payload, PayloadError};
+pub use position::{Epoch, Position, Seq};
+pub use principal::Principal;
