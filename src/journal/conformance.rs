@@ -1,0 +1,401 @@
+//! What every engine must do. `suite!(open)` makes the tests of one engine out of the promises in this file; `open`
+//! takes the [`Options`] and gives an empty journal.
+
+use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use crate::{
+    domain::{Audience, Audiences, ClientId, Delivery, Ephemeral, Event, IdempotencyKey, Payload, RoomId, Seq, UserId},
+    journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Query, Read, Tail},
+};
+
+macro_rules! suite {
+    ($open:ident) => {
+        conformance::suite!(
+            $open,
+            places_are_consecutive_and_ids_unique,
+            a_batch_is_answered_entry_by_entry,
+            tails_get_everything_once_and_in_order,
+            a_slow_tail_makes_appends_wait_and_loses_nothing,
+            relayed_frames_reach_every_tail_and_are_not_kept,
+            an_unread_tail_that_is_dropped_holds_nobody_up,
+            pages_are_read_by_audience_and_position,
+            pages_keep_to_their_limits,
+            a_key_is_a_duplicate_within_and_across_batches,
+            a_key_with_another_content_conflicts,
+            keys_are_forgotten_after_their_window,
+            the_oldest_keys_go_when_there_are_too_many,
+            retention_drops_the_oldest_by_count_and_says_so,
+            retention_drops_the_oldest_by_bytes,
+            overlapping_appends_are_serialised,
+            tails_that_are_ended_give_what_was_committed_first,
+        );
+
+        #[test]
+        fn random_operations_agree_with_a_plain_model() {
+            conformance::random_operations_agree_with_a_plain_model($open);
+        }
+    };
+    ($open:ident, $($promise:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $promise() {
+                conformance::$promise($open).await;
+            }
+        )+
+    };
+}
+pub(super) use suite;
+
+pub(super) fn options() -> Options {
+    Options {
+        engine: Engine::Memory,
+        max_entries: NonZeroUsize::new(1_000).expect("not zero"),
+        max_bytes: NonZeroUsize::new(1 << 30).expect("not zero"),
+        idempotency_window: Duration::from_secs(3_600),
+        idempotency_max_keys: NonZeroUsize::new(1_000).expect("not zero"),
+    }
+}
+
+fn user(name: &str) -> Audience {
+    Audience::User(UserId::parse(name).expect("a name"))
+}
+
+fn room(name: &str) -> Audience {
+    Audience::Room(RoomId::parse(name).expect("a name"))
+}
+
+fn entry_of(name: &str, audiences: impl Into<Audiences>, payload: &str) -> Entry {
+    let payload = Payload::parse(Bytes::copy_from_slice(payload.as_bytes())).expect("an object");
+    let event = Event { name: name.into(), payload, source: "test".into(), timestamp: "now".into() };
+    Entry { event, audiences: audiences.into(), key: None }
+}
+
+fn entry(name: &str, audiences: impl Into<Audiences>) -> Entry {
+    entry_of(name, audiences, "{}")
+}
+
+fn keyed(key: &str, content: u8) -> Entry {
+    let mut entry = entry("keyed", Audience::Everyone);
+    entry.key = Some((IdempotencyKey(key.into()), [content; 32]));
+    entry
+}
+
+fn everything() -> Query {
+    Query { audiences: None, after: 0, before: None, limit: 1_000, max_bytes: usize::MAX, newest_first: false }
+}
+
+async fn read(journal: &impl Read, query: Query) -> Vec<Seq> {
+    let page = journal.read(query).await.expect("reads");
+    page.notifications.iter().map(|notification| notification.seq).collect()
+}
+
+async fn append_one(journal: &impl Append, entry: Entry) -> Outcome {
+    journal.append(vec![entry]).await.expect("appends")[0]
+}
+
+async fn append_many(journal: &impl Append, count: usize) {
+    for n in 0..count {
+        append_one(journal, entry(&format!("e{n}"), Audience::Everyone)).await;
+    }
+}
+
+async fn next_seqs(tail: &mut Tail, count: usize) -> Vec<Seq> {
+    let mut seqs = Vec::new();
+    while seqs.len() < count {
+        for delivery in tail.next().await.expect("the journal lives").iter() {
+            if let Delivery::Notification(notification) = delivery {
+                seqs.push(notification.seq);
+            }
+        }
+    }
+    seqs
+}
+
+pub(super) async fn places_are_consecutive_and_ids_unique<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 0 });
+    append_many(&*journal, 3).await;
+    let page = journal.read(everything()).await.expect("reads");
+    let ids: Vec<_> = page.notifications.iter().map(|notification| notification.id()).collect();
+    assert_eq!(ids, [1, 2, 3].map(|seq| format!("{}-{seq}", journal.epoch())));
+    assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 3 });
+    let names: Vec<_> = page.notifications.iter().map(|notification| &*notification.event.name).collect();
+    assert_eq!(names, ["e0", "e1", "e2"]);
+}
+
+pub(super) async fn a_batch_is_answered_entry_by_entry<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let batch = vec![keyed("a", 1), entry("x", room("r")), keyed("a", 1), keyed("a", 2), entry("y", user("u"))];
+    let outcomes = journal.append(batch).await.expect("appends");
+    let expected =
+        [Outcome::Appended(1), Outcome::Appended(2), Outcome::Duplicate(1), Outcome::Conflict, Outcome::Appended(3)];
+    assert_eq!(outcomes, expected);
+    assert!(journal.append(Vec::new()).await.expect("appends").is_empty());
+}
+
+pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    append_many(&*journal, 1).await;
+    let mut tails = [journal.tail(), journal.tail()];
+    let batch = vec![entry("a", room("r")), keyed("k", 1), keyed("k", 1), entry("b", user("u"))];
+    journal.append(batch).await.expect("appends");
+    append_many(&*journal, 1).await;
+    for tail in &mut tails {
+        assert_eq!(next_seqs(tail, 4).await, [2, 3, 4, 5]);
+        assert!(tail.try_next().is_none());
+    }
+}
+
+pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    const MANY: usize = 500;
+    let journal = open(&options());
+    let mut tail = journal.tail();
+    let ((), seqs) = tokio::join!(append_many(&*journal, MANY), next_seqs(&mut tail, MANY));
+    assert_eq!(seqs, (1..=MANY as Seq).collect::<Vec<_>>());
+}
+
+pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let mut tails = [journal.tail(), journal.tail()];
+    let general = RoomId::general();
+    for text in ["one", "two"] {
+        let except = ClientId::parse("me").expect("a name");
+        journal.relay(Ephemeral { room: general.clone(), except, frame: Bytes::from_static(text.as_bytes()) }).await;
+    }
+    for tail in &mut tails {
+        let mut frames = Vec::new();
+        while frames.len() < 2 {
+            for delivery in tail.next().await.expect("the journal lives").iter() {
+                let Delivery::Ephemeral(frame) = delivery else { panic!("not a relayed frame") };
+                assert_eq!((&frame.room, frame.except.as_str()), (&general, "me"));
+                frames.push(frame.frame.clone());
+            }
+        }
+        assert_eq!(frames, ["one", "two"]);
+    }
+    assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 0 });
+}
+
+pub(super) async fn an_unread_tail_that_is_dropped_holds_nobody_up<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    drop(journal.tail());
+    append_many(&*journal, 500).await;
+    assert_eq!(journal.bounds().newest, 500);
+}
+
+pub(super) async fn pages_are_read_by_audience_and_position<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let both = Audiences::from_target(false, &["u".to_owned()], &["r".to_owned()]).expect("a target");
+    let entries: [(&str, Audiences); 6] = [
+        ("1", Audience::Everyone.into()),
+        ("2", room("r").into()),
+        ("3", user("u").into()),
+        ("4", both),
+        ("5", room("other").into()),
+        ("6", Audience::Everyone.into()),
+    ];
+    journal.append(entries.map(|(name, audiences)| entry(name, audiences)).to_vec()).await.expect("appends");
+    let mine = || Query { audiences: Some(vec![Audience::Everyone, user("u"), room("r")]), ..everything() };
+    assert_eq!(read(&*journal, mine()).await, [1, 2, 3, 4, 6]);
+    assert_eq!(read(&*journal, Query { after: 2, ..mine() }).await, [3, 4, 6]);
+    assert_eq!(read(&*journal, Query { after: 1, before: Some(6), ..mine() }).await, [2, 3, 4]);
+    assert_eq!(read(&*journal, Query { newest_first: true, limit: 2, ..mine() }).await, [6, 4]);
+    assert_eq!(read(&*journal, Query { newest_first: true, before: Some(4), ..mine() }).await, [3, 2, 1]);
+    assert_eq!(read(&*journal, Query { audiences: Some(vec![user("nobody")]), ..everything() }).await, [0; 0]);
+    assert_eq!(read(&*journal, Query { audiences: Some(vec![]), ..everything() }).await, [0; 0]);
+    assert_eq!(read(&*journal, Query { after: Seq::MAX, ..mine() }).await, [0; 0]);
+    assert_eq!(read(&*journal, Query { after: 4, before: Some(2), ..mine() }).await, [0; 0]);
+    assert_eq!(read(&*journal, Query { after: 4, before: Some(2), ..everything() }).await, [0; 0]);
+    assert_eq!(journal.count(vec![user("u"), room("r")], 1, 4).await.expect("counts"), 3);
+    assert_eq!(journal.count(vec![user("u")], 4, Seq::MAX).await.expect("counts"), 0);
+}
+
+pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    append_many(&*journal, 5).await;
+    let page = journal.read(Query { limit: 5, ..everything() }).await.expect("reads");
+    assert_eq!((page.notifications.len(), page.more), (5, false));
+    let page = journal.read(Query { limit: 4, ..everything() }).await.expect("reads");
+    assert_eq!((page.notifications.len(), page.more), (4, true));
+    let page = journal.read(Query { max_bytes: 1, ..everything() }).await.expect("reads");
+    assert_eq!((page.notifications.len(), page.more), (1, true));
+}
+
+pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    append_many(&*journal, 1).await;
+    let outcomes = journal.append(vec![keyed("k", 1), keyed("k", 1)]).await.expect("appends");
+    assert_eq!(outcomes, [Outcome::Appended(2), Outcome::Duplicate(2)]);
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(2));
+    assert_eq!(append_one(&*journal, keyed("other", 1)).await, Outcome::Appended(3));
+}
+
+pub(super) async fn a_key_with_another_content_conflicts<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    append_one(&*journal, keyed("k", 1)).await;
+    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Outcome::Conflict);
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(1));
+    assert_eq!(journal.bounds().newest, 1);
+}
+
+pub(super) async fn keys_are_forgotten_after_their_window<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    append_one(&*journal, keyed("k", 1)).await;
+    tokio::time::advance(Duration::from_secs(3_599)).await;
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(1));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Outcome::Appended(2));
+}
+
+pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&Options { idempotency_max_keys: NonZeroUsize::MIN, ..options() });
+    for key in ["a", "b", "c"] {
+        append_one(&*journal, keyed(key, 1)).await;
+    }
+    assert_eq!(append_one(&*journal, keyed("c", 1)).await, Outcome::Duplicate(3));
+    assert_eq!(append_one(&*journal, keyed("a", 1)).await, Outcome::Appended(4));
+}
+
+pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&Options { max_entries: NonZeroUsize::new(3).expect("not zero"), ..options() });
+    append_many(&*journal, 5).await;
+    let page = journal.read(everything()).await.expect("reads");
+    assert_eq!(page.bounds, Bounds { oldest: 3, newest: 5 });
+    assert_eq!(page.notifications.iter().map(|notification| notification.seq).collect::<Vec<_>>(), [3, 4, 5]);
+    assert_eq!(journal.count(vec![Audience::Everyone], 0, 5).await.expect("counts"), 3);
+}
+
+pub(super) async fn retention_drops_the_oldest_by_bytes<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&Options { max_bytes: NonZeroUsize::new(50_000).expect("not zero"), ..options() });
+    let large = format!(r#"{{"pad":"{}"}}"#, "x".repeat(10_000));
+    for _ in 0..20 {
+        append_one(&*journal, entry_of("large", room("r"), &large)).await;
+    }
+    let bounds = journal.bounds();
+    assert_eq!(bounds.newest, 20);
+    assert!((15..=20).contains(&bounds.oldest), "{bounds:?}");
+    assert_eq!(read(&*journal, everything()).await, (bounds.oldest..=20).collect::<Vec<_>>());
+}
+
+pub(super) async fn overlapping_appends_are_serialised<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let mut tail = journal.tail();
+    let many = (0..20).map(|_| append_many(&*journal, 10));
+    let (_, seqs) = tokio::join!(futures_util::future::join_all(many), next_seqs(&mut tail, 200));
+    assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
+}
+
+pub(super) async fn tails_that_are_ended_give_what_was_committed_first<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let mut tail = journal.tail();
+    append_many(&*journal, 3).await;
+    journal.end_tails();
+    append_many(&*journal, 1).await;
+    assert_eq!(next_seqs(&mut tail, 3).await, [1, 2, 3]);
+    assert!(tail.next().await.is_none());
+}
+
+/// One step of a random history.
+#[derive(Debug, Clone)]
+enum Step {
+    Append(Vec<(u8, Option<(u8, u8)>)>),
+    Read { audiences: Option<Vec<u8>>, after: Seq, before: Option<Seq>, limit: usize, newest_first: bool },
+}
+
+fn audience(number: u8) -> Audience {
+    match number {
+        0 => Audience::Everyone,
+        1 | 2 => user(&number.to_string()),
+        _ => room(&number.to_string()),
+    }
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let key = proptest::option::weighted(0.3, (0..4u8, 0..2u8));
+    let append = proptest::collection::vec((0..5u8, key), 1..6).prop_map(Step::Append);
+    let audiences = proptest::option::of(proptest::collection::vec(0..5u8, 0..4));
+    let read = (audiences, 0..40u64, proptest::option::of(0..40u64), 1..10usize, any::<bool>()).prop_map(
+        |(audiences, after, before, limit, newest_first)| Step::Read { audiences, after, before, limit, newest_first },
+    );
+    proptest::collection::vec(prop_oneof![append, read], 1..40)
+}
+
+/// What a journal is, in the fewest words: a list, cut off at the front, and the keys that were used.
+#[derive(Default)]
+struct Model {
+    audiences: Vec<Audience>,
+    keys: HashMap<u8, (u8, Seq)>,
+}
+
+const MODEL_ENTRIES: usize = 20;
+
+impl Model {
+    fn append(&mut self, number: u8, key: Option<(u8, u8)>) -> Outcome {
+        if let Some((key, content)) = key
+            && let Some((known, seq)) = self.keys.get(&key)
+        {
+            return if *known == content { Outcome::Duplicate(*seq) } else { Outcome::Conflict };
+        }
+        self.audiences.push(audience(number));
+        let seq = self.audiences.len() as Seq;
+        if let Some((key, content)) = key {
+            self.keys.insert(key, (content, seq));
+        }
+        Outcome::Appended(seq)
+    }
+
+    fn read(&self, query: &Query) -> (Vec<Seq>, bool) {
+        let gone = self.audiences.len().saturating_sub(MODEL_ENTRIES) as Seq;
+        let mut found: Vec<Seq> = (1..=self.audiences.len() as Seq)
+            .filter(|seq| *seq > gone && *seq > query.after && query.before.is_none_or(|before| *seq < before))
+            .filter(|seq| {
+                let of = &self.audiences[*seq as usize - 1];
+                query.audiences.as_ref().is_none_or(|audiences| audiences.contains(of))
+            })
+            .collect();
+        if query.newest_first {
+            found.reverse();
+        }
+        let more = found.len() > query.limit;
+        found.truncate(query.limit);
+        (found, more)
+    }
+}
+
+pub(super) fn random_operations_agree_with_a_plain_model<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let max_entries = NonZeroUsize::new(MODEL_ENTRIES).expect("not zero");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    proptest!(ProptestConfig::with_cases(64), |(steps in steps())| {
+        runtime.block_on(async {
+            let journal = open(&Options { max_entries, ..options() });
+            let mut model = Model::default();
+            for step in steps {
+                check_step(&*journal, &mut model, step).await;
+            }
+        });
+    });
+}
+
+async fn check_step<J: Journal>(journal: &J, model: &mut Model, step: Step) {
+    match step {
+        Step::Append(entries) => {
+            let expected: Vec<_> = entries.iter().map(|(number, key)| model.append(*number, *key)).collect();
+            let batch = entries.into_iter().map(|(number, key)| {
+                let mut entry = entry("e", audience(number));
+                entry.key = key.map(|(key, content)| (IdempotencyKey(key.to_string().into()), [content; 32]));
+                entry
+            });
+            assert_eq!(journal.append(batch.collect()).await.expect("appends"), expected);
+        }
+        Step::Read { audiences, after, before, limit, newest_first } => {
+            let audiences = audiences.map(|numbers| numbers.into_iter().map(audience).collect());
+            let query = Query { audiences, after, before, limit, max_bytes: usize::MAX, newest_first };
+            let page = journal.read(query.clone()).await.expect("reads");
+            let found = page.notifications.iter().map(|notification| notification.seq).collect();
+            assert_eq!((found, page.more), model.read(&query));
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The keys that publishers used lately.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::domain::{Fingerprint, IdempotencyKey, Seq};
+
+/// What is known of a key.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Nothing: it is new, or its window is over.
+    Never,
+    /// The same content has this place.
+    Same(Seq),
+    /// Another content was sent under it.
+    Other,
+}
+
+/// Keys with the digest and the place of what was sent under them, for `window` and at most `max_keys`.
+#[derive(Debug)]
+pub(super) struct Keys {
+    window: Duration,
+    max_keys: usize,
+    known: HashMap<IdempotencyKey, (Fingerprint, Seq)>,
+    by_age: VecDeque<(Instant, IdempotencyKey)>,
+}
+
+impl Keys {
+    pub(super) fn new(window: Duration, max_keys: usize) -> Self {
+        Self { window, max_keys, known: HashMap::new(), by_age: VecDeque::new() }
+    }
+
+    /// Forgets what is out of the window at `now`.
+    pub(super) fn expire(&mut self, now: Instant) {
+        while self.by_age.len() > self.max_keys
+            || self.by_age.front().is_some_and(|(since, _)| now.duration_since(*since) >= self.window)
+        {
+            if let Some((_, key)) = self.by_age.pop_front() {
+                self.known.remove(&key);
+            }
+        }
+    }
+
+    pub(super) fn seen(&self, key: &IdempotencyKey, fingerprint: &Fingerprint) -> Seen {
+        match self.known.get(key) {
+            None => Seen::Never,
+            Some((known, seq)) if known == fingerprint => Seen::Same(*seq),
+            Some(_) => Seen::Other,
+        }
+    }
+
+    /// Remembers a key that was [`Seen::Never`].
+    pub(super) fn remember(&mut self, now: Instant, key: IdempotencyKey, fingerprint: Fingerprint, seq: Seq) {
+        self.by_age.push_back((now, key.clone()));
+        self.known.insert(key, (fingerprint, seq));
+    }
+}

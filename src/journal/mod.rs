@@ -1,0 +1,183 @@
+//! The log: gives each notification its `seq`, keeps it, and hands what is committed to the fan-out.
+//!
+//! One set of traits, one engine for each store. An engine passes the suite in `conformance.rs` or it is not one.
+//! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
+
+#[cfg(test)]
+mod conformance;
+mod idempotency;
+mod memory;
+mod tail;
+
+use std::{fmt::Debug, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+pub use memory::Memory;
+pub use tail::{Batch, Tail};
+
+use crate::domain::{
+    Audience, Audiences, Code, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
+};
+
+/// The settings of the journal.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "journal")]
+#[command(next_help_heading = "Journal")]
+pub struct Options {
+    /// Which journal keeps the notifications: `memory` (lost when the process ends).
+    #[arg(long = "journal", env = "JOURNAL", default_value = "memory", value_name = "ENGINE")]
+    pub engine: Engine,
+
+    /// How many notifications the journal keeps; older ones go first.
+    #[arg(long = "journal-max-entries", env = "JOURNAL_MAX_ENTRIES", default_value = "100000", value_name = "N")]
+    pub max_entries: NonZeroUsize,
+
+    /// How many bytes of notifications the journal keeps; older ones go first.
+    #[arg(long = "journal-max-bytes", env = "JOURNAL_MAX_BYTES", default_value = "67108864", value_name = "BYTES")]
+    pub max_bytes: NonZeroUsize,
+
+    /// How long an idempotency key is remembered.
+    #[arg(long, env = "IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
+        value_parser = crate::domain::parse_duration)]
+    pub idempotency_window: Duration,
+
+    /// How many idempotency keys are remembered; older ones go first.
+    #[arg(long, env = "IDEMPOTENCY_MAX_KEYS", default_value = "100000", value_name = "N")]
+    pub idempotency_max_keys: NonZeroUsize,
+}
+
+/// The stores that can hold the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Engine {
+    /// The memory of the process.
+    Memory,
+}
+
+/// A routed event on its way into the journal.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What happened.
+    pub event: Event,
+    /// Who it is for.
+    pub audiences: Audiences,
+    /// Under which key it may be sent again, and the digest of what its publisher said.
+    pub key: Option<(IdempotencyKey, Fingerprint)>,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It has this place and will be delivered.
+    Appended(Seq),
+    /// Its key was seen before, with the same content: the first one has this place, nothing is delivered.
+    Duplicate(Seq),
+    /// Its key was seen before, with another content: nothing is kept.
+    Conflict,
+}
+
+/// Why the journal cannot serve.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store does not answer or refuses; a later try may succeed.
+    #[error("the journal is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl Error {
+    /// The error as callers see it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unavailable(_) => Code::Unavailable,
+        }
+    }
+}
+
+/// Which incarnation of a journal this is.
+pub trait Incarnation: Debug + Send + Sync {
+    /// The epoch that the places belong to; it does not change while the journal is open.
+    fn epoch(&self) -> Epoch;
+}
+
+/// Writing. The broker holds this.
+#[async_trait]
+pub trait Append: Incarnation {
+    /// Appends the entries in their order, as one atomic act, and answers one outcome for each.
+    ///
+    /// When this returns, the appended entries are as durable as the engine makes them, have consecutive places, can
+    /// be read, and are on their way to every [`Tail`], in order. A key that comes twice, in this batch or an earlier
+    /// one, is a duplicate or a conflict. On an error nothing of the batch was kept. Waits while a tail is full: that
+    /// is how a slow fan-out slows publishers down. Calls that overlap are serialised.
+    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Error>;
+}
+
+/// Passing on what nobody keeps. Sessions hold this: with it they can chat, but not publish.
+#[async_trait]
+pub trait Relay: Debug + Send + Sync {
+    /// Hands a frame to every tail of every node. Frames of one caller keep their order. Waits while a tail is full.
+    async fn relay(&self, frame: Ephemeral);
+}
+
+/// Following what is committed. The fan-out holds this.
+pub trait Follow: Debug + Send + Sync {
+    /// A tail that gets every notification appended from now on, once and in order, and every relayed frame.
+    fn tail(&self) -> Tail;
+
+    /// Lets every tail end behind what was committed. What is appended or relayed later reaches no tail.
+    fn end_tails(&self);
+}
+
+/// Reading back. Subscribers hold this.
+#[async_trait]
+pub trait Read: Incarnation {
+    /// What the journal holds right now. A notification is counted in before any tail gets it.
+    fn bounds(&self) -> Bounds;
+
+    /// Reads a page. Only committed notifications are seen, each once, in the order asked for.
+    async fn read(&self, query: Query) -> Result<Page, Error>;
+
+    /// How many notifications for `audiences` lie after `after` and not after `until`.
+    async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error>;
+}
+
+/// All of a journal. Only the composition root sees it whole.
+pub trait Journal: Append + Relay + Follow + Read {}
+
+impl<T: Append + Relay + Follow + Read> Journal for T {}
+
+/// The places that a journal holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The oldest notification that is kept; one more than `newest` when there is none.
+    pub oldest: Seq,
+    /// The newest notification; 0 when nothing was appended yet.
+    pub newest: Seq,
+}
+
+/// What to read.
+#[derive(Debug, Clone)]
+pub struct Query {
+    /// Only what is for one of these; `None` for everything.
+    pub audiences: Option<Vec<Audience>>,
+    /// Only what lies after this place.
+    pub after: Seq,
+    /// Only what lies before this place; `None` up to the newest.
+    pub before: Option<Seq>,
+    /// How many at the most.
+    pub limit: usize,
+    /// About how many bytes at the most; one notification is returned even if it alone is larger.
+    pub max_bytes: usize,
+    /// Newest first.
+    pub newest_first: bool,
+}
+
+/// A part of the journal.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// The notifications, in the order asked for.
+    pub notifications: Vec<Arc<Notification>>,
+    /// There is more of what was asked for behind the last one.
+    pub more: bool,
+    /// What the journal held when the page was read. What lies before `bounds.oldest` is gone.
+    pub bounds: Bounds,
+}
