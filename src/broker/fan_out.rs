@@ -1,0 +1,46 @@
+//! The loop that delivers what the journal committed to one shard of the rooms.
+
+use std::{iter, mem, sync::Arc};
+
+use tokio::task::yield_now;
+
+use crate::{
+    journal::Tail,
+    rooms::{Member, Shard},
+};
+
+/// How many members are flushed before other tasks of this thread get their turn.
+const FLUSHES_PER_TURN: usize = 128;
+
+/// How many batches that wait behind the first one go out with it.
+const MORE_BATCHES: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct FanOut {
+    tail: Tail,
+    shard: Arc<Shard>,
+}
+
+impl FanOut {
+    pub(super) fn new(tail: Tail, shard: Arc<Shard>) -> Self {
+        Self { tail, shard }
+    }
+
+    /// Offers everything that is committed, then flushes each member once: what piled up meanwhile goes out in one
+    /// write, and what comes alone goes out at once.
+    pub(super) async fn run(mut self) {
+        let mut due: Vec<Arc<dyn Member>> = Vec::new();
+        while let Some(batch) = self.tail.next().await {
+            self.shard.offer(&batch, &mut due);
+            for batch in iter::from_fn(|| self.tail.try_next()).take(MORE_BATCHES) {
+                self.shard.offer(&batch, &mut due);
+            }
+            for (flushed, member) in mem::take(&mut due).into_iter().enumerate() {
+                member.flush();
+                if flushed % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
+                    yield_now().await;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! The one place where events become notifications: route, append, acknowledge; then tail, fan out.
+//!
+//! Publishers hold a [`Handle`] and wait in a bounded queue. One task takes what waits, in batches, and a publisher has
+//! its answer only when the journal has its event. A fan-out for each shard of the rooms follows the journal's tail.
+//! The broker never sees a socket, and never delivers what the journal did not commit.
+
+mod command;
+mod fan_out;
+mod pattern;
+mod route;
+mod rules;
+mod task;
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Semaphore, mpsc, oneshot},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
+
+pub use command::{Accepted, Published};
+pub use pattern::SyntaxError;
+pub use route::{Route, RouteError, Rules};
+pub use rules::{Fault, RulesError};
+
+use crate::{
+    broker::command::Submission,
+    domain::{Audience, Audiences, Code, Draft, EventError, Payload},
+    journal::{self, Append, Follow},
+    rooms::Writer,
+};
+
+/// The settings of the broker.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "broker")]
+#[command(next_help_heading = "Publishing")]
+pub struct Options {
+    /// A TOML file with routing rules, to replace the built-in ones.
+    #[arg(long, env = "ROUTES", value_name = "FILE")]
+    pub routes: Option<PathBuf>,
+
+    /// How many publishes may wait for the journal.
+    #[arg(long, env = "PUBLISH_QUEUE", default_value = "4096", value_name = "N")]
+    pub publish_queue: NonZeroUsize,
+
+    /// How many bytes of events may wait for the journal.
+    #[arg(long, env = "PUBLISH_QUEUE_BYTES", default_value = "67108864", value_name = "BYTES")]
+    pub publish_queue_bytes: NonZeroUsize,
+
+    /// How long a publish waits for a place in the queue before it is told to come back later.
+    #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "5s", value_name = "TIME",
+        value_parser = crate::domain::parse_duration)]
+    pub publish_timeout: Duration,
+}
+
+/// Why an event was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A text of the event is missing or too long.
+    #[error(transparent)]
+    Event(#[from] EventError),
+    /// A rule makes a name of the event that cannot be one.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// The idempotency key was used for another content.
+    #[error("the idempotency key was already used for another content")]
+    Conflict,
+    /// The queue stayed full for as long as a publish may wait.
+    #[error("the journal cannot keep up with the publishers; try again in a second")]
+    Full,
+    /// The service is shutting down.
+    #[error("the service is shutting down; try again on another connection")]
+    Closing,
+    /// The journal cannot take the event.
+    #[error(transparent)]
+    Journal(#[from] Arc<journal::Error>),
+}
+
+impl Error {
+    /// The error as callers see it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Event(_) | Self::Route(_) => Code::Invalid,
+            Self::Conflict => Code::Conflict,
+            Self::Full => Code::Exhausted,
+            Self::Closing => Code::Unavailable,
+            Self::Journal(error) => error.code(),
+        }
+    }
+
+    /// The field of the request that is wrong, where one is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Event(error) => Some(error.field()),
+            Self::Route(_) => Some("payload"),
+            Self::Conflict | Self::Full | Self::Closing | Self::Journal(_) => None,
+        }
+    }
+}
+
+/// What an event would do, without publishing it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// The rule that matches, with its place in the table; `None` when a target was given.
+    pub rule: Option<(String, usize)>,
+    /// Who the event would be for.
+    pub audiences: Audiences,
+    /// How many connections of this node it would be addressed to.
+    pub receivers: usize,
+    /// The names of the first of them.
+    pub names: Vec<String>,
+}
+
+/// How many names an [`Explanation`] lists.
+const EXPLAINED_NAMES: usize = 100;
+
+/// The publishers' end of the broker.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    queue: mpsc::Sender<Submission>,
+    bytes: Arc<Semaphore>,
+    max_bytes: usize,
+    wait: Duration,
+    rules: Arc<Rules>,
+    rooms: Writer,
+}
+
+impl Handle {
+    /// Publishes one draft and answers when the journal has it.
+    ///
+    /// Waits for a place in the queue for as long as the options say. A publish that is abandoned after that is
+    /// carried out all the same.
+    pub async fn publish(&self, draft: Draft) -> Published {
+        let mut published = self.submit(vec![draft]).await?.outcomes().await;
+        published.pop().expect("each draft has its outcome")
+    }
+
+    /// Puts drafts into the queue, in their order and behind everything that was submitted before, and answers when they
+    /// have their place there. The outcomes come later; a publisher that submits on meanwhile is pipelining.
+    pub async fn submit(&self, drafts: Vec<Draft>) -> Result<Pending, Error> {
+        let size: usize = drafts.iter().map(Draft::size).sum();
+        // A submission that is larger than the whole queue gets the whole queue to itself.
+        let share = u32::try_from(size.min(self.max_bytes)).unwrap_or(u32::MAX);
+        let place = async {
+            let room = Arc::clone(&self.bytes).acquire_many_owned(share).await.map_err(|_| Error::Closing)?;
+            let place = self.queue.reserve().await.map_err(|_| Error::Closing)?;
+            Ok((room, place))
+        };
+        let (room, place) = timeout(self.wait, place).await.unwrap_or(Err(Error::Full))?;
+        let (reply, outcomes) = oneshot::channel();
+        let count = drafts.len();
+        place.send(Submission { drafts, reply, room });
+        Ok(Pending { outcomes, count })
+    }
+
+    /// How many connections of this node would receive what is for everyone.
+    pub fn connections(&self) -> usize {
+        self.rooms.receivers(&Audience::Everyone.into())
+    }
+
+    /// Says where an event would go.
+    pub fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
+        let (rule, audiences) = match target {
+            Some(audiences) => (None, audiences),
+            None => {
+                let route = self.rules.route(event, payload)?;
+                (Some((route.rule.to_owned(), route.index)), route.audiences)
+            }
+        };
+        let receivers = self.rooms.receivers(&audiences);
+        let names = self.rooms.receiver_names(&audiences, EXPLAINED_NAMES);
+        Ok(Explanation { rule, audiences, receivers, names })
+    }
+}
+
+/// Drafts that are in the queue.
+#[derive(Debug)]
+pub struct Pending {
+    outcomes: oneshot::Receiver<Vec<Published>>,
+    count: usize,
+}
+
+impl Pending {
+    /// Waits for the outcomes, one for each draft.
+    pub async fn outcomes(self) -> Vec<Published> {
+        match self.outcomes.await {
+            Ok(outcomes) => outcomes,
+            Err(_) => (0..self.count).map(|_| Err(Error::Closing)).collect(),
+        }
+    }
+}
+
+/// A broker that is ready to run.
+#[derive(Debug)]
+pub struct Broker {
+    handle: Handle,
+    task: task::Task,
+    fan_outs: Vec<fan_out::FanOut>,
+}
+
+impl Broker {
+    /// Puts a broker between `journal` and `rooms`.
+    pub fn new(options: &Options, rules: Rules, journal: Arc<impl Append + Follow + 'static>, rooms: Writer) -> Self {
+        let (sender, queue) = mpsc::channel(options.publish_queue.get());
+        let max_bytes = options.publish_queue_bytes.get().min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
+        let rules = Arc::new(rules);
+        let handle = Handle {
+            queue: sender,
+            bytes: Arc::new(Semaphore::new(max_bytes)),
+            max_bytes,
+            wait: options.publish_timeout,
+            rules: Arc::clone(&rules),
+            rooms: rooms.clone(),
+        };
+        let fan_outs =
+            rooms.shards().iter().map(|shard| fan_out::FanOut::new(journal.tail(), Arc::clone(shard))).collect();
+        Self { handle, task: task::Task::new(queue, rules, journal, rooms), fan_outs }
+    }
+
+    /// A handle for publishers.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Starts the tasks. They end by themselves, with nothing left undone: the broker, whose end can be awaited, when the
+    /// last [`Handle`] is gone and the queue is empty; the fan-outs when the journal ended its tails and all that was
+    /// committed is delivered.
+    pub fn spawn(self, tasks: &TaskTracker) -> JoinHandle<()> {
+        for fan_out in self.fan_outs {
+            tasks.spawn(fan_out.run());
+        }
+        tasks.spawn(self.task.run())
+    }
+}
