@@ -1,0 +1,78 @@
+//! Frames as they go to WebSocket subscribers: prepared once, header and all, and shared.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::{domain::Notification, wire::text};
+
+const FIN: u8 = 0x80;
+const TEXT: u8 = 0x1;
+const CLOSE: u8 = 0x8;
+const PING: u8 = 0x9;
+
+/// A text frame around `json`.
+pub fn text(json: &[u8]) -> Bytes {
+    let mut frame = BytesMut::with_capacity(json.len() + 10);
+    put_header(&mut frame, json.len());
+    frame.put_slice(json);
+    frame.freeze()
+}
+
+/// The frame of a notification, encoded when the first subscriber needs it and shared by all.
+pub fn notification(notification: &Notification) -> &Bytes {
+    notification.encoded(|notification| text(&text::notification(notification)))
+}
+
+/// A ping without content.
+pub fn ping() -> Bytes {
+    Bytes::from_static(&[FIN | PING, 0])
+}
+
+/// A close frame. Reasons are ours and short: a control frame holds 123 bytes of them.
+pub fn close(code: u16, reason: &str) -> Bytes {
+    debug_assert!(reason.len() <= 123);
+    let mut frame = BytesMut::with_capacity(4 + reason.len());
+    frame.put_u8(FIN | CLOSE);
+    frame.put_u8(2 + reason.len() as u8);
+    frame.put_u16(code);
+    frame.put_slice(reason.as_bytes());
+    frame.freeze()
+}
+
+/// RFC 6455, 5.2: the length takes 7 bits, or 16, or 64. A server does not mask.
+fn put_header(frame: &mut BytesMut, length: usize) {
+    frame.put_u8(FIN | TEXT);
+    match length {
+        0..=125 => frame.put_u8(length as u8),
+        126..=65_535 => {
+            frame.put_u8(126);
+            frame.put_u16(length as u16);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tungstenite::{Message, WebSocket, protocol::Role};
+
+    use super::*;
+
+    /// Reads frames as a client does.
+    fn read(bytes: &[u8]) -> Message {
+        WebSocket::from_raw_socket(std::io::Cursor::new(bytes.to_vec()), Role::Client, None).read().expect("a frame")
+    }
+
+    #[test]
+    fn a_client_reads_what_was_prepared_at_every_length_of_the_header() {
+        for length in [0, 1, 125, 126, 127, 65_535, 65_536, 200_000] {
+            let content = "x".repeat(length);
+            assert_eq!(read(&text(content.as_bytes())), Message::text(content));
+        }
+        assert_eq!(read(&ping()), Message::Ping(Bytes::new()));
+        let Message::Close(Some(frame)) = read(&close(4001, "why")) else { panic!("not a close frame") };
+        assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4001, "why"));
+    }
+}

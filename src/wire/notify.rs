@@ -1,0 +1,144 @@
+//! The JSON bodies of `POST /notify` and `POST /routes/explain`, read with FastAPI's answers to what is wrong.
+
+use std::{borrow::Cow, fmt};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::{
+    domain::{Audiences, Code, Draft, IdempotencyKey, Payload},
+    wire::problem::Problem,
+};
+
+/// Reads the body of `POST /notify`. `key` is the `Idempotency-Key` header.
+pub fn read(body: &Bytes, key: Option<&str>) -> Result<Draft, Problem> {
+    let fields = Fields::read(body)?;
+    let draft = Draft {
+        name: required(fields.event, "event", string)?.into(),
+        payload: required(fields.payload, "payload", |raw| payload(body, raw))?,
+        source: optional(fields.source, "source", string)?.map(Into::into),
+        timestamp: optional(fields.timestamp, "timestamp", string)?.map(Into::into),
+        idempotency_key: key.filter(|key| !key.is_empty()).map(|key| IdempotencyKey(key.into())),
+        target: target(fields.target)?,
+    };
+    draft.check().map_err(|error| match error.field() {
+        "idempotency_key" => Problem::field("header", "Idempotency-Key", "value_error", error.to_string()),
+        field => Problem::field("body", field, "value_error", error.to_string()),
+    })?;
+    Ok(draft)
+}
+
+/// The top-level fields of a body; of one that comes twice the last counts, and others are passed over.
+#[derive(Default)]
+struct Fields<'a> {
+    event: Option<&'a RawValue>,
+    payload: Option<&'a RawValue>,
+    source: Option<&'a RawValue>,
+    timestamp: Option<&'a RawValue>,
+    target: Option<&'a RawValue>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, Problem> {
+        Payload::check_json(body).map_err(|error| Problem::new(Code::Malformed, format!("not valid JSON: {error}")))?;
+        // The body is JSON, so what fails now is that it is not an object.
+        serde_json::from_slice(body)
+            .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Fields<'de>, A::Error> {
+                let mut fields = Fields::default();
+                while let Some(key) = entries.next_key::<Text<'de>>()? {
+                    let field = match &*key.0 {
+                        "event" => &mut fields.event,
+                        "payload" => &mut fields.payload,
+                        "source" => &mut fields.source,
+                        "timestamp" => &mut fields.timestamp,
+                        "target" => &mut fields.target,
+                        _ => {
+                            entries.next_value::<IgnoredAny>()?;
+                            continue;
+                        }
+                    };
+                    *field = Some(entries.next_value()?);
+                }
+                Ok(fields)
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// What is wrong with a value: FastAPI's name for it, and a sentence.
+type Fault = (&'static str, &'static str);
+
+fn required<'a, T>(
+    raw: Option<&'a RawValue>,
+    field: &str,
+    read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
+) -> Result<T, Problem> {
+    let raw = raw.ok_or_else(|| Problem::field("body", field, "missing", "Field required"))?;
+    read(raw).map_err(|(kind, message)| Problem::field("body", field, kind, message))
+}
+
+fn optional<'a, T>(
+    raw: Option<&'a RawValue>,
+    field: &str,
+    read: impl FnOnce(&'a RawValue) -> Result<T, Fault>,
+) -> Result<Option<T>, Problem> {
+    raw.filter(|raw| raw.get() != "null").map(|raw| required(Some(raw), field, read)).transpose()
+}
+
+fn string(raw: &RawValue) -> Result<Cow<'_, str>, Fault> {
+    serde_json::from_str(raw.get())
+        .map(|Text(text)| text)
+        .map_err(|_| ("string_type", "Input should be a valid string"))
+}
+
+fn payload(body: &Bytes, raw: &RawValue) -> Result<Payload, Fault> {
+    // A slice of the body: the payload is not copied on its way in.
+    let text = body.slice_ref(raw.get().as_bytes());
+    Payload::from_checked(text).map_err(|_| ("dict_type", "Input should be a valid dictionary"))
+}
+
+fn target(raw: Option<&RawValue>) -> Result<Option<Audiences>, Problem> {
+    #[derive(Deserialize)]
+    struct Target {
+        #[serde(default)]
+        users: Vec<String>,
+        #[serde(default)]
+        rooms: Vec<String>,
+        #[serde(default)]
+        everyone: bool,
+    }
+    let wrong =
+        "Input should be an object with the lists of strings `users` and `rooms`, and `everyone`, true or false";
+    let target = optional(raw, "target", |raw| {
+        let is_object = raw.get().starts_with('{');
+        let target = serde_json::from_str::<Target>(raw.get()).ok().filter(|_| is_object);
+        target.ok_or(("target_type", wrong))
+    })?;
+    let Some(Target { users, rooms, everyone }) = target else { return Ok(None) };
+    Audiences::from_target(everyone, &users, &rooms).map(Some).map_err(|error| {
+        let path = format!("target.{}", error.field());
+        Problem::field("body", &path, "value_error", error.to_string())
+    })
+}

@@ -1,0 +1,150 @@
+//! The one table of failures: what a code is over gRPC and over HTTP, and the codes a WebSocket is closed with.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::domain::Code;
+
+/// How long a caller is asked to wait before it tries again.
+pub const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// The gRPC code.
+pub fn grpc_code(code: Code) -> tonic::Code {
+    match code {
+        Code::Malformed | Code::Invalid => tonic::Code::InvalidArgument,
+        Code::Unauthenticated => tonic::Code::Unauthenticated,
+        Code::NotFound => tonic::Code::NotFound,
+        Code::Conflict => tonic::Code::AlreadyExists,
+        Code::TooLarge | Code::Exhausted => tonic::Code::ResourceExhausted,
+        Code::Unavailable => tonic::Code::Unavailable,
+        Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::Internal => tonic::Code::Internal,
+    }
+}
+
+/// The HTTP status.
+pub fn http_status(code: Code) -> StatusCode {
+    match code {
+        Code::Malformed => StatusCode::BAD_REQUEST,
+        Code::Invalid | Code::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
+        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::NotFound => StatusCode::NOT_FOUND,
+        Code::Conflict => StatusCode::CONFLICT,
+        Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::Exhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+/// When the caller may try again, if that can help.
+pub fn retry_after(code: Code) -> Option<Duration> {
+    matches!(code, Code::Exhausted | Code::Unavailable).then_some(RETRY_AFTER)
+}
+
+/// The gRPC status of a failure, with `google.rpc` details: the field that is wrong, when to try again.
+pub fn grpc_status(code: Code, message: impl Into<String>, field: Option<&str>) -> tonic::Status {
+    let message = message.into();
+    let mut details = ErrorDetails::new();
+    if let Some(field) = field {
+        details.add_bad_request_violation(field, &message);
+    }
+    if let Some(delay) = retry_after(code) {
+        details.set_retry_info(Some(delay));
+    }
+    tonic::Status::with_error_details(grpc_code(code), message, details)
+}
+
+/// Why a WebSocket ends. 1001 asks the client to reconnect; 4000 to 4099 not to; 4100 to 4199 to do so later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    /// The client closed, and has its answer.
+    ByClient,
+    /// The client's end is gone.
+    Vanished,
+    /// The client broke the protocol.
+    BadProtocol,
+    /// A text of the client is not UTF-8.
+    NotUtf8,
+    /// A message of the client is larger than the limit.
+    TooBig,
+    /// The server is going away.
+    GoingAway,
+    /// A newer connection has the same client id.
+    Replaced,
+    /// The client does not answer pings.
+    Unresponsive,
+    /// The client does not take what it is sent.
+    TooSlow,
+    /// What the client missed cannot be read.
+    Internal,
+}
+
+impl Close {
+    /// The code and the reason of the close frame; `None` when none is due.
+    pub fn frame(self) -> Option<(u16, &'static str)> {
+        match self {
+            Self::ByClient | Self::Vanished => None,
+            Self::BadProtocol => Some((1002, "protocol error")),
+            Self::NotUtf8 => Some((1007, "text is not UTF-8")),
+            Self::TooBig => Some((1009, "message too large")),
+            Self::Internal => Some((1011, "internal error")),
+            Self::GoingAway => Some((1001, "the server is going away")),
+            Self::Replaced => Some((4001, "replaced by a newer connection")),
+            Self::Unresponsive => Some((4101, "no answer to a ping")),
+            Self::TooSlow => Some((4101, "too slow")),
+        }
+    }
+
+    /// A short name for logs and counters.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::ByClient => "by_client",
+            Self::Vanished => "vanished",
+            Self::BadProtocol => "bad_protocol",
+            Self::NotUtf8 => "not_utf8",
+            Self::TooBig => "too_big",
+            Self::GoingAway => "going_away",
+            Self::Replaced => "replaced",
+            Self::Unresponsive => "unresponsive",
+            Self::TooSlow => "too_slow",
+            Self::Internal => "internal",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_row() {
+        use tonic::Code as Grpc;
+        let table = [
+            (Code::Malformed, Grpc::InvalidArgument, 400, false),
+            (Code::Invalid, Grpc::InvalidArgument, 422, false),
+            (Code::Unauthenticated, Grpc::Unauthenticated, 401, false),
+            (Code::NotFound, Grpc::NotFound, 404, false),
+            (Code::Conflict, Grpc::AlreadyExists, 409, false),
+            (Code::TooLarge, Grpc::ResourceExhausted, 413, false),
+            (Code::Exhausted, Grpc::ResourceExhausted, 503, true),
+            (Code::Unavailable, Grpc::Unavailable, 503, true),
+            (Code::OutOfRange, Grpc::OutOfRange, 422, false),
+            (Code::Internal, Grpc::Internal, 500, false),
+        ];
+        for (code, grpc, http, retry) in table {
+            assert_eq!((grpc_code(code), http_status(code).as_u16()), (grpc, http), "{code:?}");
+            assert_eq!(retry_after(code).is_some(), retry, "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_grpc_status_names_the_field_and_when_to_try_again() {
+        let details = grpc_status(Code::Invalid, "must not be empty", Some("event")).get_error_details();
+        let violations = &details.bad_request().expect("a bad request").field_violations;
+        assert_eq!((violations[0].field.as_str(), violations[0].description.as_str()), ("event", "must not be empty"));
+        let details = grpc_status(Code::Exhausted, "full", None).get_error_details();
+        assert_eq!(details.retry_info().expect("a retry info").retry_delay, Some(RETRY_AFTER));
+    }
+}

@@ -1,0 +1,217 @@
+//! The JSON texts that the server sends over a WebSocket. Keys and Spanish texts are the wire contract's.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+use crate::domain::{ClientId, Epoch, Notification, RoomId, Seq, UserId};
+
+/// RFC 3339 in UTC, with milliseconds and `Z`.
+pub fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+fn now() -> String {
+    timestamp(Utc::now())
+}
+
+fn json(message: &impl Serialize) -> Bytes {
+    serde_json::to_vec(message).expect("texts and numbers have a JSON form").into()
+}
+
+/// A notification, as WebSocket subscribers and the history see it. The payload is copied as it is.
+pub fn notification(notification: &Notification) -> Bytes {
+    let event = &notification.event;
+    let payload = event.payload.as_bytes();
+    let room = 160 + payload.len() + event.name.len() + event.source.len() + event.timestamp.len();
+    let mut text = BytesMut::with_capacity(room);
+    text.put_slice(br#"{"type":"system_notification","event":"#);
+    put_string(&mut text, &event.name);
+    text.put_slice(br#","payload":"#);
+    text.put_slice(payload);
+    text.put_slice(br#","timestamp":"#);
+    put_string(&mut text, &event.timestamp);
+    text.put_slice(br#","source":"#);
+    put_string(&mut text, &event.source);
+    text.put_slice(br#","id":"#);
+    put_string(&mut text, &notification.id());
+    text.put_slice(br#","seq":"#);
+    text.put_slice(notification.seq.to_string().as_bytes());
+    text.put_u8(b'}');
+    text.freeze()
+}
+
+fn put_string(text: &mut BytesMut, string: &str) {
+    serde_json::to_writer(text.writer(), string).expect("a string has a JSON form");
+}
+
+/// How a resume went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// The client did not ask to resume.
+    NotAsked,
+    /// The journal still has all that the client missed: this many notifications, which follow.
+    Recovered(u64),
+    /// The journal no longer has it, or never had it; the client starts anew.
+    Lost,
+}
+
+/// What a new connection is told first.
+#[derive(Debug)]
+pub struct Established<'a> {
+    /// The client's own name.
+    pub client_id: &'a ClientId,
+    /// Its user.
+    pub user_id: Option<&'a UserId>,
+    /// The room it is in.
+    pub room: &'a RoomId,
+    /// The journal's incarnation.
+    pub epoch: &'a Epoch,
+    /// The position from which the connection is live.
+    pub seq: Seq,
+    /// How the resume went.
+    pub recovery: Recovery,
+}
+
+impl Established<'_> {
+    /// The text of `connection_established`.
+    pub fn text(&self) -> Bytes {
+        #[derive(Serialize)]
+        struct Message<'a> {
+            r#type: &'static str,
+            message: String,
+            room: &'a str,
+            timestamp: String,
+            client_id: &'a str,
+            user_id: Option<&'a str>,
+            epoch: &'a str,
+            seq: Seq,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            recovered: Option<bool>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            replayed: Option<u64>,
+        }
+        let (recovered, replayed) = match self.recovery {
+            Recovery::NotAsked => (None, None),
+            Recovery::Recovered(replayed) => (Some(true), Some(replayed)),
+            Recovery::Lost => (Some(false), None),
+        };
+        json(&Message {
+            r#type: "connection_established",
+            message: format!("Conectado exitosamente como {}", self.client_id),
+            room: self.room.as_str(),
+            timestamp: now(),
+            client_id: self.client_id.as_str(),
+            user_id: self.user_id.map(UserId::as_str),
+            epoch: self.epoch.as_str(),
+            seq: self.seq,
+            recovered,
+            replayed,
+        })
+    }
+}
+
+/// The answer to a `ping`.
+pub fn pong() -> Bytes {
+    #[derive(Serialize)]
+    struct Message {
+        r#type: &'static str,
+        timestamp: String,
+    }
+    json(&Message { r#type: "pong", timestamp: now() })
+}
+
+/// What a client did wrong; its connection stays.
+pub fn error(message: &str) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        message: &'a str,
+        timestamp: String,
+    }
+    json(&Message { r#type: "error", message, timestamp: now() })
+}
+
+/// A chat message, as the others in the room see it.
+pub fn chat(client_id: &ClientId, message: &str, room: &RoomId) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        client_id: &'a str,
+        message: &'a str,
+        room: &'a str,
+        timestamp: String,
+    }
+    json(&Message {
+        r#type: "chat_message",
+        client_id: client_id.as_str(),
+        message,
+        room: room.as_str(),
+        timestamp: now(),
+    })
+}
+
+/// The answer to `join_room`.
+pub fn room_changed(room: &RoomId) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        message: String,
+        room: &'a str,
+        timestamp: String,
+    }
+    json(&Message {
+        r#type: "room_changed",
+        message: format!("Te uniste a la sala {room}"),
+        room: room.as_str(),
+        timestamp: now(),
+    })
+}
+
+/// The answer to `subscribe` or `unsubscribe`, with the rooms that the connection now listens to.
+pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId]) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        room: &'a str,
+        rooms: Vec<&'a str>,
+        timestamp: String,
+    }
+    json(&Message {
+        r#type: if subscribed { "subscribed" } else { "unsubscribed" },
+        room: room.as_str(),
+        rooms: rooms.iter().map(RoomId::as_str).collect(),
+        timestamp: now(),
+    })
+}
+
+/// The notice that a client came into a room or left it.
+pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        message: String,
+        client_id: &'a str,
+        room: &'a str,
+        timestamp: String,
+    }
+    let (r#type, verb) = if joined { ("user_joined", "se unió a") } else { ("user_left", "salió de") };
+    json(&Message {
+        r#type,
+        message: format!("Usuario {client_id} {verb} la sala"),
+        client_id: client_id.as_str(),
+        room: room.as_str(),
+        timestamp: now(),
+    })
+}
+
+/// The notice that what lies from `from` to `to`, both included, is gone from the journal.
+pub fn gap(from: Seq, to: Seq) -> Bytes {
+    #[derive(Serialize)]
+    struct Message {
+        r#type: &'static str,
+        from: Seq,
+        to: Seq,
+    }
+    json(&Message { r#type: "gap", from, to })
+}
