@@ -1,0 +1,83 @@
+//! The publishing half of the `NotificationService`.
+
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    broker::{self, Accepted, Explanation},
+    domain::{Code, Draft},
+    ingress::{
+        Intake, Options,
+        stream::{self, Results},
+    },
+    wire::{
+        proto::{self, v1},
+        status::grpc_status,
+    },
+};
+
+/// Publishes what comes in over gRPC. The gate has been passed when these are called.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    intake: Intake,
+    max_message_bytes: usize,
+}
+
+impl Publisher {
+    /// Hands what comes in to `intake`.
+    pub fn new(options: &Options, intake: Intake) -> Self {
+        Self { intake, max_message_bytes: options.max_body_bytes.get() }
+    }
+
+    /// Publishes one event.
+    pub async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
+        let draft = draft(request.into_inner(), self.max_message_bytes)?;
+        let accepted = self.intake.publish(draft).await.map_err(|error| refusal(&error))?;
+        Ok(Response::new(answer(accepted)))
+    }
+
+    /// Publishes a stream of events.
+    pub fn publish_stream(&self, request: Request<Streaming<v1::PublishRequest>>) -> Response<Results> {
+        let results = stream::publish(self.intake.clone(), request.into_inner(), self.max_message_bytes);
+        Response::new(results)
+    }
+
+    /// Says where an event would go.
+    pub fn explain_route(
+        &self,
+        request: Request<v1::ExplainRouteRequest>,
+    ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
+        let (event, payload, target) = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
+        let explanation = self.intake.explain(&event, &payload, target).map_err(|error| refusal(&error))?;
+        let Explanation { rule, audiences, receivers, names } = explanation;
+        let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i32));
+        Ok(Response::new(v1::ExplainRouteResponse {
+            rule,
+            rule_index,
+            audience: Some(proto::target_from(&audiences)),
+            receivers: receivers as u32,
+            client_ids: names,
+        }))
+    }
+}
+
+/// Checks a request and takes the event out of it.
+pub(super) fn draft(request: v1::PublishRequest, max_bytes: usize) -> Result<Draft, Status> {
+    if prost::Message::encoded_len(&request) > max_bytes {
+        let message = format!("the message must have at most {max_bytes} bytes");
+        return Err(grpc_status(Code::TooLarge, message, None));
+    }
+    Draft::try_from(request).map_err(|error| invalid(&error))
+}
+
+pub(super) fn answer(accepted: Accepted) -> v1::PublishResponse {
+    let Accepted { id, seq, receivers, duplicate } = accepted;
+    v1::PublishResponse { id, sequence: seq, receivers: receivers as u32, duplicate }
+}
+
+pub(super) fn refusal(error: &broker::Error) -> Status {
+    grpc_status(error.code(), error.to_string(), error.field())
+}
+
+fn invalid(error: &proto::Error) -> Status {
+    grpc_status(error.code(), error.to_string(), Some(error.field()))
+}

@@ -1,0 +1,164 @@
+//! `POST /notify` and its like: the interface that the legacy services keep.
+
+use std::time::Duration;
+
+use axum::{Json, Router, body::Body, extract::State, routing::post};
+use bytes::Bytes;
+use chrono::Utc;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::Serialize;
+use tokio::time::timeout;
+
+use crate::{
+    broker::{Accepted, Error, Explanation},
+    domain::{Audiences, Code, Draft, Payload, RoomId, UserId},
+    gate::{self, Publisher},
+    ingress::{Intake, Options},
+    wire::{notify, problem::Problem, text},
+};
+
+#[derive(Debug, Clone)]
+struct Ingress {
+    intake: Intake,
+    max_body_bytes: usize,
+    body_timeout: Duration,
+}
+
+/// The routes of publishers.
+pub fn router(options: &Options, intake: Intake) -> Router {
+    Router::new()
+        .route("/notify", post(notify))
+        .route("/test-notification", post(test_notification))
+        .route("/routes/explain", post(explain))
+        .with_state(Ingress {
+            intake,
+            max_body_bytes: options.max_body_bytes.get(),
+            body_timeout: options.body_timeout,
+        })
+}
+
+#[derive(Serialize)]
+struct Notified {
+    success: bool,
+    message: &'static str,
+    event: String,
+    timestamp: String,
+    id: String,
+    sequence: u64,
+    receivers: usize,
+    duplicate: bool,
+}
+
+async fn notify(
+    _: Publisher,
+    State(ingress): State<Ingress>,
+    headers: HeaderMap,
+    request: Request<Body>,
+) -> Result<Json<Notified>, Problem> {
+    let body = read_body(&ingress, request.into_body()).await?;
+    let draft = notify::read(&body, idempotency_key(&headers)?)?;
+    let event = draft.name.to_string();
+    let Accepted { id, seq, receivers, duplicate } =
+        ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
+    Ok(Json(Notified {
+        success: true,
+        message: "Notificación enviada exitosamente",
+        event,
+        timestamp: text::timestamp(Utc::now()),
+        id,
+        sequence: seq,
+        receivers,
+        duplicate,
+    }))
+}
+
+#[derive(Serialize)]
+struct Tested {
+    success: bool,
+    message: &'static str,
+    connections: usize,
+}
+
+async fn test_notification(_: gate::Reader, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
+    let timestamp = text::timestamp(Utc::now());
+    let message = "Esta es una notificación de prueba";
+    let payload = serde_json::json!({ "message": message, "timestamp": timestamp, "test": true });
+    let draft = Draft {
+        name: "test.notification".into(),
+        payload: Payload::parse(payload.to_string().into()).expect("the payload is an object"),
+        source: Some("test-endpoint".into()),
+        timestamp: Some(timestamp.into()),
+        idempotency_key: None,
+        target: None,
+    };
+    ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
+    let connections = ingress.intake.connections();
+    Ok(Json(Tested { success: true, message: "Notificación de prueba enviada", connections }))
+}
+
+#[derive(Serialize)]
+struct Explained {
+    rule: String,
+    rule_index: i64,
+    audience: Audience,
+    receivers: usize,
+    client_ids: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Audience {
+    users: Vec<String>,
+    rooms: Vec<String>,
+    everyone: bool,
+}
+
+impl From<&Audiences> for Audience {
+    fn from(audiences: &Audiences) -> Self {
+        Self {
+            users: audiences.users().map(UserId::to_string).collect(),
+            rooms: audiences.rooms().map(RoomId::to_string).collect(),
+            everyone: audiences.everyone(),
+        }
+    }
+}
+
+async fn explain(
+    _: Publisher,
+    State(ingress): State<Ingress>,
+    request: Request<Body>,
+) -> Result<Json<Explained>, Problem> {
+    let body = read_body(&ingress, request.into_body()).await?;
+    let Draft { name, payload, target, .. } = notify::read(&body, None)?;
+    let explanation = ingress.intake.explain(&name, &payload, target).map_err(|error| problem(&error))?;
+    let Explanation { rule, audiences, receivers, names } = explanation;
+    let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i64));
+    Ok(Json(Explained { rule, rule_index, audience: (&audiences).into(), receivers, client_ids: names }))
+}
+
+async fn read_body(ingress: &Ingress, body: Body) -> Result<Bytes, Problem> {
+    let max_bytes = ingress.max_body_bytes;
+    let Ok(body) = timeout(ingress.body_timeout, Limited::new(body, max_bytes).collect()).await else {
+        return Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long"));
+    };
+    match body {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Problem::new(Code::TooLarge, format!("the body must have at most {max_bytes} bytes")))
+        }
+        Err(_) => Err(Problem::new(Code::Malformed, "the body broke off")),
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let wrong = |_| Problem::field("header", "Idempotency-Key", "value_error", "must be visible ASCII characters");
+    value.to_str().map(Some).map_err(wrong)
+}
+
+fn problem(error: &Error) -> Problem {
+    match error.field() {
+        Some(field) => Problem::field("body", field, "value_error", error.to_string()),
+        None => Problem::new(error.code(), error.to_string()),
+    }
+}
