@@ -1,0 +1,214 @@
+//! Subscribers over gRPC: services that follow rooms, users, or everything.
+//!
+//! The same outbox as a WebSocket's, with the notifications themselves for frames; the stream takes them out.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures_util::{Stream, stream};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, metadata::MetadataValue};
+
+use crate::{
+    domain::{Audience, Audiences, Code, Delivery, Epoch, Notification, Position, Seq},
+    egress::{
+        Options, catch_up,
+        outbox::{Frame, Outbox},
+    },
+    journal::Read,
+    rooms::{Interest, Member, Reader, Subscription},
+    wire::{
+        proto::{self, v1},
+        status::grpc_status,
+        text::Recovery,
+    },
+};
+
+/// What a subscriber receives.
+pub type Notifications = Pin<Box<dyn Stream<Item = Result<v1::Notification, Status>> + Send>>;
+
+/// Serves `Subscribe`.
+#[derive(Debug, Clone)]
+pub struct Subscriber {
+    rooms: Reader,
+    journal: Arc<dyn Read>,
+    max_bytes: usize,
+    draining: CancellationToken,
+}
+
+impl Subscriber {
+    /// Streams end when `draining` is cancelled.
+    pub fn new(options: &Options, rooms: Reader, journal: Arc<dyn Read>, draining: CancellationToken) -> Self {
+        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), draining }
+    }
+
+    /// Begins a stream, at the position that the client was at or from now on.
+    pub async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<Notifications>, Status> {
+        let request = request.into_inner();
+        let since =
+            request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
+        let wanted = Wanted::read(&request)?;
+        let follower = Arc::new(Follower::new(self.max_bytes));
+        let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
+        wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
+        let start =
+            catch_up::start(&*self.journal, Vec::new(), since.as_ref()).await.map_err(|error| status(&error))?;
+        if start.recovery == Recovery::Lost {
+            let message = "the journal no longer has, or never had, what lies after `since`; subscribe without it";
+            return Err(grpc_status(Code::OutOfRange, message, Some("since")));
+        }
+        follower.outbox.lock().open_behind(start.cursor, None);
+        let epoch = self.journal.epoch();
+        let following = Following {
+            follower,
+            wanted,
+            journal: Arc::clone(&self.journal),
+            max_bytes: self.max_bytes,
+            draining: self.draining.clone(),
+            _subscription: subscription,
+        };
+        let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
+        let mut response = Response::new(notifications);
+        let metadata = response.metadata_mut();
+        metadata.insert("x-sequence", MetadataValue::from(start.live_from));
+        metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
+        Ok(response)
+    }
+}
+
+fn status(error: &crate::journal::Error) -> Status {
+    grpc_status(error.code(), error.to_string(), None)
+}
+
+/// What a subscriber asked for: some audiences, or everything.
+#[derive(Debug)]
+struct Wanted(Option<Vec<Audience>>);
+
+impl Wanted {
+    fn read(request: &v1::SubscribeRequest) -> Result<Self, Status> {
+        if request.everything {
+            return Ok(Self(None));
+        }
+        if request.rooms.is_empty() && request.users.is_empty() {
+            let message = "name rooms or users to follow, or set `everything`";
+            return Err(grpc_status(Code::Invalid, message, Some("rooms")));
+        }
+        let audiences = Audiences::from_target(true, &request.users, &request.rooms)
+            .map_err(|error| grpc_status(Code::Invalid, error.to_string(), Some(error.field())))?;
+        Ok(Self(Some(audiences.as_slice().to_vec())))
+    }
+
+    fn interests(&self) -> Vec<Interest> {
+        match &self.0 {
+            None => vec![Interest::Everything],
+            Some(audiences) => audiences.iter().cloned().map(Interest::In).collect(),
+        }
+    }
+}
+
+/// A subscriber as the rooms see it.
+#[derive(Debug)]
+struct Follower {
+    outbox: Mutex<Outbox<Arc<Notification>>>,
+    wake: Notify,
+}
+
+impl Frame for Arc<Notification> {
+    fn size(&self) -> usize {
+        Notification::size(self)
+    }
+}
+
+impl Follower {
+    fn new(max_bytes: usize) -> Self {
+        Self { outbox: Mutex::new(Outbox::new(max_bytes)), wake: Notify::new() }
+    }
+
+    /// The next notification; or the place after which the journal must be read; or neither, for now.
+    fn next(&self) -> Next {
+        let mut outbox = self.outbox.lock();
+        match outbox.pop() {
+            Some(notification) => Next::Notification(notification),
+            None if outbox.is_behind() => Next::CatchUp(outbox.cursor()),
+            None => Next::Nothing,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Next {
+    Notification(Arc<Notification>),
+    CatchUp(Seq),
+    Nothing,
+}
+
+impl Member for Follower {
+    fn offer(&self, delivery: &Delivery) -> bool {
+        // Chat is between browsers.
+        let Delivery::Notification(notification) = delivery else { return false };
+        let mut outbox = self.outbox.lock();
+        let waited = !outbox.is_empty() || outbox.is_behind();
+        outbox.offer(notification.seq, || Arc::clone(notification));
+        !waited
+    }
+
+    fn flush(&self) {
+        self.wake.notify_one();
+    }
+
+    fn name(&self) -> &'static str {
+        "grpc-subscriber"
+    }
+}
+
+/// A running stream. It leaves the rooms when it is dropped.
+#[derive(Debug)]
+struct Following {
+    follower: Arc<Follower>,
+    wanted: Wanted,
+    journal: Arc<dyn Read>,
+    max_bytes: usize,
+    draining: CancellationToken,
+    _subscription: Subscription,
+}
+
+impl Following {
+    /// One step of the stream; none after an error.
+    async fn next(this: Option<Self>) -> Option<(Result<v1::Notification, Status>, Option<Self>)> {
+        let this = this?;
+        match this.receive().await {
+            Ok(notification) => Some((Ok(proto::notification_from(&notification)), Some(this))),
+            Err(status) => Some((Err(status), None)),
+        }
+    }
+
+    async fn receive(&self) -> Result<Arc<Notification>, Status> {
+        loop {
+            match self.follower.next() {
+                Next::Notification(notification) => return Ok(notification),
+                Next::CatchUp(cursor) => self.catch_up(cursor).await?,
+                Next::Nothing => tokio::select! {
+                    () = self.follower.wake.notified() => {}
+                    () = self.draining.cancelled() => {
+                        let message = "the server is going away; resume with the position you hold";
+                        return Err(grpc_status(Code::Unavailable, message, None));
+                    }
+                },
+            }
+        }
+    }
+
+    async fn catch_up(&self, cursor: Seq) -> Result<(), Status> {
+        let audiences = self.wanted.0.clone();
+        let filling = catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, Arc::clone)
+            .await
+            .map_err(|error| status(&error))?;
+        if filling.bounds.oldest > cursor + 1 {
+            let message = format!("what lies from {} to {} is gone", cursor + 1, filling.bounds.oldest - 1);
+            return Err(Status::data_loss(message));
+        }
+        self.follower.outbox.lock().fill(filling, |_, _| unreachable!("there is no gap"));
+        Ok(())
+    }
+}

@@ -1,0 +1,125 @@
+//! The pull side: reading the journal without a subscription.
+
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, routing::get};
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tonic::{Request, Response, Status};
+
+use crate::{
+    domain::{Audience, Code},
+    gate::Reader,
+    journal::{self, Query, Read},
+    wire::{
+        problem::Problem,
+        proto::{self, v1},
+        status::grpc_status,
+        text,
+    },
+};
+
+/// How many notifications `GET /history` shows.
+const SHOWN: usize = 100;
+
+/// How many notifications a page of `GetHistory` has when the request does not say, and at the most.
+const PAGE: usize = 100;
+const MAX_PAGE: usize = 1_000;
+
+/// A page stays within this size, so that it fits into a gRPC message of the usual 4 MiB.
+const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
+
+/// Reads what was published.
+#[derive(Debug, Clone)]
+pub struct History {
+    journal: Arc<dyn Read>,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    history: Vec<Box<RawValue>>,
+    total: usize,
+}
+
+impl History {
+    /// Reads from `journal`.
+    pub fn new(journal: Arc<dyn Read>) -> Self {
+        Self { journal }
+    }
+
+    /// The routes of the history.
+    pub fn router(self) -> Router {
+        Router::new().route("/history", get(show)).with_state(self)
+    }
+
+    /// The last `count` notifications as JSON texts, oldest first.
+    pub async fn recent(&self, count: usize) -> Result<Vec<Box<RawValue>>, journal::Error> {
+        let query =
+            Query { audiences: None, after: 0, before: None, limit: count, max_bytes: usize::MAX, newest_first: true };
+        let page = self.journal.read(query).await?;
+        let texts = page.notifications.iter().rev().map(|notification| {
+            let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");
+            RawValue::from_string(text).expect("what the wire makes of a notification is JSON")
+        });
+        Ok(texts.collect())
+    }
+
+    /// Reads a page for `GetHistory`.
+    pub async fn page(
+        &self,
+        request: Request<v1::GetHistoryRequest>,
+    ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        let request = request.into_inner();
+        let after = request.after_sequence;
+        let query = query(&request)?;
+        let page =
+            self.journal.read(query).await.map_err(|error| grpc_status(error.code(), error.to_string(), None))?;
+        let next = page.notifications.last().map_or(after, |notification| notification.seq);
+        Ok(Response::new(v1::GetHistoryResponse {
+            notifications: page
+                .notifications
+                .iter()
+                .map(|notification| proto::notification_from(notification))
+                .collect(),
+            has_more: page.more,
+            next_sequence: next,
+            epoch: self.journal.epoch().to_string(),
+            oldest_sequence: if page.bounds.oldest > page.bounds.newest { 0 } else { page.bounds.oldest },
+            newest_sequence: page.bounds.newest,
+        }))
+    }
+}
+
+async fn show(_: Reader, State(history): State<History>) -> Result<Json<Shown>, Problem> {
+    let history = history.recent(SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+    Ok(Json(Shown { total: history.len(), history }))
+}
+
+fn query(request: &v1::GetHistoryRequest) -> Result<Query, Status> {
+    let limit = match request.page_size as usize {
+        0 => PAGE,
+        size @ 1..=MAX_PAGE => size,
+        _ => {
+            let message = format!("page_size: must be at most {MAX_PAGE}");
+            return Err(grpc_status(Code::Invalid, message, Some("page_size")));
+        }
+    };
+    Ok(Query {
+        audiences: request.audience.as_ref().map(audiences).transpose()?.flatten(),
+        after: request.after_sequence,
+        before: Some(request.before_sequence).filter(|before| *before > 0),
+        limit,
+        max_bytes: MAX_PAGE_BYTES,
+        newest_first: request.newest_first,
+    })
+}
+
+/// A target that names nobody asks for everything.
+fn audiences(target: &v1::Target) -> Result<Option<Vec<Audience>>, Status> {
+    if *target == v1::Target::default() {
+        return Ok(None);
+    }
+    let audiences = proto::audiences_from(target)
+        .map_err(|error| grpc_status(error.code(), error.to_string(), Some("audience")))?;
+    Ok(Some(audiences.as_slice().to_vec()))
+}

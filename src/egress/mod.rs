@@ -1,0 +1,56 @@
+//! The way out: sessions that listen to rooms and read what they missed, and the transports that pump them.
+//!
+//! A subscriber is an [`outbox`](self::outbox) (what it gets, in which order) and, for a WebSocket, a
+//! [`session`](self::session) (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
+//! it reads the rooms and the journal, and relays chat.
+
+mod catch_up;
+mod clients;
+mod grpc;
+mod history;
+mod outbox;
+mod session;
+mod ws;
+
+use std::{num::NonZeroUsize, time::Duration};
+
+pub use clients::{ClientInfo, Clients};
+pub use grpc::{Notifications, Subscriber};
+pub use history::History;
+pub use ws::{Sockets, keep_alive, router as ws_router};
+
+/// The settings of subscribers.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "egress")]
+#[command(next_help_heading = "Subscribers")]
+pub struct Options {
+    /// How many WebSocket connections may be open; further ones get 503.
+    #[arg(long, env = "MAX_CONNECTIONS", default_value = "100000", value_name = "N")]
+    pub max_connections: NonZeroUsize,
+
+    /// How many rooms one connection may listen to.
+    #[arg(long, env = "MAX_ROOMS_PER_CONNECTION", default_value = "64", value_name = "N")]
+    pub max_rooms_per_connection: NonZeroUsize,
+
+    /// The largest WebSocket message that a client may send.
+    #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "262144", value_name = "BYTES")]
+    pub max_message_bytes: NonZeroUsize,
+
+    /// How much may wait for one subscriber; what does not fit is read from the journal later.
+    #[arg(long, env = "SEND_QUEUE_BYTES", default_value = "262144", value_name = "BYTES")]
+    pub send_queue_bytes: NonZeroUsize,
+
+    /// How often a WebSocket client is pinged; one that has not answered by the next ping is closed.
+    #[arg(long, env = "PING_INTERVAL", default_value = "25s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub ping_interval: Duration,
+
+    /// How long a client may take nothing of what waits for it before it is closed with 4101.
+    #[arg(long, env = "SLOW_TIMEOUT", default_value = "30s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub slow_timeout: Duration,
+
+    /// Join and leave notices are sent in rooms of up to this many members.
+    #[arg(long, env = "PRESENCE_LIMIT", default_value = "256", value_name = "N")]
+    pub presence_limit: usize,
+}

@@ -1,0 +1,216 @@
+//! A WebSocket client's life as a pure state machine: its messages in, what is to be done out. No socket, no clock but
+//! the one in the texts, no rooms but the names of those it is in.
+
+use bytes::Bytes;
+
+use crate::{
+    domain::{ClientId, RoomId},
+    wire::{client::ClientMessage, text},
+};
+
+/// What is to be done for a client, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Send this text to the client itself.
+    Reply(Bytes),
+    /// Send this text to the others in the room.
+    Relay(RoomId, Bytes),
+    /// Listen to the room, and tell the others there.
+    Enter(RoomId),
+    /// Listen to the room no longer, and tell the others there.
+    Leave(RoomId),
+}
+
+/// Which rooms a client is in, and what its messages do about it.
+#[derive(Debug)]
+pub(super) struct Session {
+    client_id: ClientId,
+    /// Its own room first, then those that it listens to besides.
+    rooms: Vec<RoomId>,
+    max_rooms: usize,
+}
+
+impl Session {
+    /// A client in `room`, which listens to `further` rooms besides.
+    pub(super) fn new(client_id: ClientId, room: RoomId, further: Vec<RoomId>, max_rooms: usize) -> Self {
+        let mut rooms = vec![room];
+        for room in further {
+            if !rooms.contains(&room) {
+                rooms.push(room);
+            }
+        }
+        Self { client_id, rooms, max_rooms }
+    }
+
+    /// The rooms, the client's own first.
+    pub(super) fn rooms(&self) -> &[RoomId] {
+        &self.rooms
+    }
+
+    /// The client's own room: the one it chats in.
+    pub(super) fn room(&self) -> &RoomId {
+        &self.rooms[0]
+    }
+
+    /// Takes in a message.
+    pub(super) fn on_text(&mut self, text: &str) -> Vec<Effect> {
+        match ClientMessage::parse(text) {
+            Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong())],
+            Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room),
+            Ok(ClientMessage::Join(room)) => self.join(&room),
+            Ok(ClientMessage::Subscribe(room)) => self.subscribe(&room),
+            Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room),
+            Err(error) => refusal(&error.to_string()),
+        }
+    }
+
+    /// Takes in a message that is not text.
+    pub(super) fn on_binary(&mut self, bytes: &[u8]) -> Vec<Effect> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.on_text(text),
+            Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string()),
+        }
+    }
+
+    fn chat(&self, message: &str, room: Option<RoomId>) -> Vec<Effect> {
+        let room = room.unwrap_or_else(|| self.room().clone());
+        if !self.rooms.contains(&room) {
+            return refusal(&format!("No estás en la sala {room}"));
+        }
+        let text = text::chat(&self.client_id, message, &room);
+        vec![Effect::Relay(room, text)]
+    }
+
+    fn join(&mut self, room: &RoomId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if self.room() != room {
+            let left = self.rooms.remove(0);
+            match self.rooms.iter().position(|joined| joined == room) {
+                Some(place) => self.rooms[..=place].rotate_right(1),
+                None => {
+                    self.rooms.insert(0, room.clone());
+                    effects.push(Effect::Enter(room.clone()));
+                }
+            }
+            effects.insert(0, Effect::Leave(left));
+        }
+        effects.push(Effect::Reply(text::room_changed(room)));
+        effects
+    }
+
+    fn subscribe(&mut self, room: &RoomId) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if !self.rooms.contains(room) {
+            if self.rooms.len() >= self.max_rooms {
+                return refusal(&format!("Límite de {} salas por conexión alcanzado", self.max_rooms));
+            }
+            self.rooms.push(room.clone());
+            effects.push(Effect::Enter(room.clone()));
+        }
+        effects.push(Effect::Reply(text::rooms_changed(true, room, &self.rooms)));
+        effects
+    }
+
+    fn unsubscribe(&mut self, room: &RoomId) -> Vec<Effect> {
+        if self.room() == room {
+            return refusal("No puedes dejar tu sala actual; cámbiala con join_room");
+        }
+        let mut effects = Vec::new();
+        if let Some(place) = self.rooms.iter().position(|joined| joined == room) {
+            self.rooms.remove(place);
+            effects.push(Effect::Leave(room.clone()));
+        }
+        effects.push(Effect::Reply(text::rooms_changed(false, room, &self.rooms)));
+        effects
+    }
+}
+
+fn refusal(message: &str) -> Vec<Effect> {
+    vec![Effect::Reply(text::error(message))]
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn room(name: &str) -> RoomId {
+        RoomId::parse(name).expect("a name")
+    }
+
+    fn session(rooms: &[&str]) -> Session {
+        let further = rooms[1..].iter().map(|name| room(name)).collect();
+        Session::new(ClientId::parse("ana").expect("a name"), room(rooms[0]), further, 3)
+    }
+
+    /// The effects with their texts as JSON, without the timestamps.
+    fn effects(session: &mut Session, message: &Value) -> Vec<(String, Value)> {
+        let content = |text: Bytes| {
+            let mut value: Value = serde_json::from_slice(&text).expect("JSON");
+            value.as_object_mut().expect("an object").remove("timestamp");
+            value
+        };
+        let effects = session.on_text(&message.to_string()).into_iter().map(|effect| match effect {
+            Effect::Reply(text) => ("reply".to_owned(), content(text)),
+            Effect::Relay(room, text) => (format!("relay {room}"), content(text)),
+            Effect::Enter(room) => (format!("enter {room}"), Value::Null),
+            Effect::Leave(room) => (format!("leave {room}"), Value::Null),
+        });
+        effects.collect()
+    }
+
+    fn names(session: &Session) -> Vec<&str> {
+        session.rooms().iter().map(RoomId::as_str).collect()
+    }
+
+    #[test]
+    fn joining_moves_the_client() {
+        let mut ana = session(&["general", "b"]);
+        let effects = effects(&mut ana, &json!({"type":"join_room","room":"c"}));
+        let labels: Vec<_> = effects.iter().map(|(label, _)| label.as_str()).collect();
+        assert_eq!(labels, ["leave general", "enter c", "reply"]);
+        let answer = json!({"type":"room_changed","message":"Te uniste a la sala c","room":"c"});
+        assert_eq!(effects[2].1, answer);
+        assert_eq!(names(&ana), ["c", "b"]);
+    }
+
+    #[test]
+    fn joining_a_room_one_is_in_enters_nothing() {
+        let mut ana = session(&["general", "b", "c"]);
+        let labels: Vec<_> =
+            effects(&mut ana, &json!({"type":"join_room","room":"c"})).into_iter().map(|e| e.0).collect();
+        assert_eq!(labels, ["leave general", "reply"]);
+        assert_eq!(names(&ana), ["c", "b"]);
+        assert_eq!(effects(&mut ana, &json!({"type":"join_room","room":"c"})).len(), 1);
+        assert_eq!(names(&ana), ["c", "b"]);
+    }
+
+    #[test]
+    fn rooms_are_added_and_left_and_bounded() {
+        let mut ana = session(&["general"]);
+        let added = effects(&mut ana, &json!({"type":"subscribe","room":"b"}));
+        let answer = json!({"type":"subscribed","room":"b","rooms":["general","b"]});
+        assert_eq!(added, [("enter b".to_owned(), Value::Null), ("reply".to_owned(), answer)]);
+        assert_eq!(effects(&mut ana, &json!({"type":"subscribe","room":"b"})).len(), 1);
+        effects(&mut ana, &json!({"type":"subscribe","room":"c"}));
+        let refused = effects(&mut ana, &json!({"type":"subscribe","room":"d"}));
+        assert_eq!(refused[0].1["type"], "error");
+        let left = effects(&mut ana, &json!({"type":"unsubscribe","room":"b"}));
+        let answer = json!({"type":"unsubscribed","room":"b","rooms":["general","c"]});
+        assert_eq!(left, [("leave b".to_owned(), Value::Null), ("reply".to_owned(), answer)]);
+        assert_eq!(effects(&mut ana, &json!({"type":"unsubscribe","room":"x"})).len(), 1);
+        assert_eq!(effects(&mut ana, &json!({"type":"unsubscribe","room":"general"}))[0].1["type"], "error");
+        assert_eq!(names(&ana), ["general", "c"]);
+    }
+
+    #[test]
+    fn chat_goes_to_a_room_one_is_in() {
+        let mut ana = session(&["general", "b"]);
+        let said = effects(&mut ana, &json!({"type":"chat_message","message":"hola"}));
+        let text = json!({"type":"chat_message","client_id":"ana","message":"hola","room":"general"});
+        assert_eq!(said, [("relay general".to_owned(), text)]);
+        assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":"x","room":"b"}))[0].0, "relay b");
+        assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":"x","room":"z"}))[0].1["type"], "error");
+    }
+}

@@ -1,0 +1,331 @@
+//! One subscriber's socket, as the rooms see it.
+
+use std::{
+    io::{ErrorKind, IoSlice},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, sync::Notify, time::Instant};
+
+use crate::{
+    domain::{ClientId, Delivery, RoomId, Seq, UserId},
+    egress::{
+        ClientInfo,
+        outbox::{Filling, Outbox},
+    },
+    rooms::Member,
+    wire::{frame, status::Close, text},
+};
+
+/// How many frames go into one write.
+const FRAMES_PER_WRITE: usize = 64;
+
+/// A client's socket with what waits for it.
+///
+/// The fan-out and the session's task both write, each under the lock of [`Out`], which is never held over an await.
+#[derive(Debug)]
+pub(in crate::egress) struct Connection {
+    number: u32,
+    client_id: ClientId,
+    user_id: Option<UserId>,
+    connected_at: DateTime<Utc>,
+    rooms: Mutex<Arc<[RoomId]>>,
+    socket: TcpStream,
+    out: Mutex<Out>,
+    /// Calls the session's task: there is something that the fan-out cannot do.
+    wake: Notify,
+    /// The client said something since it was last pinged.
+    heard: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Out {
+    outbox: Outbox<Bytes>,
+    /// How much of the first frame is written already.
+    written: usize,
+    /// A flush was asked for and did not come yet.
+    due: bool,
+    /// The socket is full: the session's task waits for it and flushes.
+    blocked: bool,
+    /// Since when the socket has taken nothing.
+    stalled_since: Option<Instant>,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// The close frame is queued and nothing comes after it.
+    Closing(Close),
+    /// The socket failed.
+    Broken,
+}
+
+/// What the session's task has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Todo {
+    /// Wait for the client, for a call, and, when `blocked`, for the socket. While `full`, the client is not listened to.
+    Wait { blocked: bool, full: bool },
+    /// Read the journal after this place.
+    CatchUp(Seq),
+    /// Say goodbye.
+    Close(Close),
+    /// Nothing more can be done.
+    Stop,
+}
+
+impl Connection {
+    /// `number` spreads the pings of the connections over time.
+    pub(super) fn new(
+        number: u32,
+        client_id: ClientId,
+        user_id: Option<UserId>,
+        rooms: &[RoomId],
+        socket: TcpStream,
+        max_bytes: usize,
+    ) -> Self {
+        let out = Out {
+            outbox: Outbox::new(max_bytes),
+            written: 0,
+            due: false,
+            blocked: false,
+            stalled_since: None,
+            state: State::Open,
+        };
+        Self {
+            number,
+            client_id,
+            user_id,
+            connected_at: Utc::now(),
+            rooms: Mutex::new(rooms.into()),
+            socket,
+            out: Mutex::new(out),
+            wake: Notify::new(),
+            heard: AtomicBool::new(true),
+        }
+    }
+
+    pub(super) fn number(&self) -> u32 {
+        self.number
+    }
+
+    pub(in crate::egress) fn client_id(&self) -> &ClientId {
+        &self.client_id
+    }
+
+    pub(super) fn user_id(&self) -> Option<&UserId> {
+        self.user_id.as_ref()
+    }
+
+    pub(super) fn socket(&self) -> &TcpStream {
+        &self.socket
+    }
+
+    pub(super) fn rooms(&self) -> Arc<[RoomId]> {
+        Arc::clone(&self.rooms.lock())
+    }
+
+    pub(super) fn set_rooms(&self, rooms: &[RoomId]) {
+        *self.rooms.lock() = rooms.into();
+    }
+
+    pub(in crate::egress) fn info(&self) -> ClientInfo {
+        ClientInfo {
+            client_id: self.client_id.clone(),
+            user_id: self.user_id.clone(),
+            rooms: self.rooms(),
+            connected_at: self.connected_at,
+        }
+    }
+
+    /// Waits until somebody has something for the session's task.
+    pub(super) async fn called(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Begins delivery after `cursor`, with `first`.
+    pub(super) fn open(&self, cursor: Seq, resumed: bool, first: Bytes) {
+        let mut out = self.out.lock();
+        if out.state != State::Open {
+            return;
+        }
+        if resumed {
+            out.outbox.open_behind(cursor, Some(first));
+        } else {
+            out.outbox.open(cursor, Some(first));
+        }
+        self.write(&mut out);
+    }
+
+    /// Queues an answer to the client, behind everything that waits.
+    pub(super) fn reply(&self, frame: Bytes) {
+        let mut out = self.out.lock();
+        if out.state == State::Open {
+            out.outbox.push(frame);
+            self.write(&mut out);
+        }
+    }
+
+    /// Queues what the journal holds after the cursor.
+    pub(super) fn fill(&self, filling: Filling<Bytes>) {
+        let mut out = self.out.lock();
+        if out.state == State::Open {
+            out.outbox.fill(filling, |from, to| frame::text(&text::gap(from, to)));
+            self.write(&mut out);
+        }
+    }
+
+    /// What the session's task has to do now.
+    pub(super) fn todo(&self) -> Todo {
+        let out = self.out.lock();
+        match out.state {
+            State::Broken => Todo::Stop,
+            State::Closing(close) => Todo::Close(close),
+            State::Open if out.outbox.is_behind() && out.outbox.is_empty() => Todo::CatchUp(out.outbox.cursor()),
+            State::Open => Todo::Wait { blocked: out.blocked, full: out.outbox.is_full() },
+        }
+    }
+
+    /// Whether everything was written.
+    pub(super) fn is_drained(&self) -> bool {
+        self.out.lock().outbox.is_empty()
+    }
+
+    /// Ends the connection: what is half written is finished, the close frame goes out, and nothing after it. A client
+    /// that is asked to come back gets what waits for it first.
+    pub(in crate::egress) fn close(&self, close: Close) {
+        self.close_in(&mut self.out.lock(), close);
+    }
+
+    fn close_in(&self, out: &mut Out, close: Close) {
+        if out.state != State::Open {
+            return;
+        }
+        out.state = State::Closing(close);
+        let half_written = usize::from(out.written > 0);
+        out.outbox.shut(if close == Close::GoingAway { usize::MAX } else { half_written });
+        if let Some((code, reason)) = close.frame() {
+            out.outbox.push(frame::close(code, reason));
+        }
+        self.write(out);
+        self.wake.notify_one();
+    }
+
+    /// Notes that the client said something.
+    pub(super) fn heard(&self) {
+        self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// Looks after a client that may be gone: one that takes nothing is closed, one that is due gets a `ping`, and one
+    /// that did not answer the last ping is closed.
+    pub(super) fn look_after(&self, now: Instant, ping: bool, slow_timeout: Duration) {
+        let mut out = self.out.lock();
+        if out.stalled_since.is_some_and(|since| now.duration_since(since) >= slow_timeout) {
+            self.close_in(&mut out, Close::TooSlow);
+        } else if ping && !out.blocked && out.state == State::Open {
+            if self.heard.swap(false, Ordering::Relaxed) {
+                out.outbox.push(frame::ping());
+                self.write(&mut out);
+            } else {
+                self.close_in(&mut out, Close::Unresponsive);
+            }
+        }
+    }
+
+    /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
+    fn write(&self, out: &mut Out) {
+        while !out.outbox.is_empty() {
+            match self.write_some(out) {
+                Ok(0) => return self.fail(out),
+                Ok(bytes) => out.advance(bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    out.blocked = true;
+                    out.stalled_since.get_or_insert_with(Instant::now);
+                    return self.wake.notify_one();
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return self.fail(out),
+            }
+        }
+        out.blocked = false;
+        if out.outbox.is_behind() {
+            self.wake.notify_one();
+        }
+    }
+
+    fn write_some(&self, out: &Out) -> std::io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
+        let mut count = 0;
+        for (slice, frame) in slices.iter_mut().zip(out.outbox.waiting()) {
+            *slice = IoSlice::new(if count == 0 { &frame[out.written..] } else { frame });
+            count += 1;
+        }
+        match count {
+            1 => self.socket.try_write(&slices[0]),
+            _ => self.socket.try_write_vectored(&slices[..count]),
+        }
+    }
+
+    fn fail(&self, out: &mut Out) {
+        out.state = State::Broken;
+        out.outbox.shut(0);
+        self.wake.notify_one();
+    }
+}
+
+impl Out {
+    /// Takes out what was written.
+    fn advance(&mut self, bytes: usize) {
+        self.stalled_since = None;
+        self.written += bytes;
+        while let Some(length) = self.outbox.first().map(Bytes::len)
+            && self.written >= length
+        {
+            self.written -= length;
+            self.outbox.pop();
+        }
+    }
+
+    /// Whether a flush is needed that nobody was asked for yet.
+    fn becomes_due(&mut self) -> bool {
+        let waits = !self.outbox.is_empty() || self.outbox.is_behind();
+        let news = waits && !self.due && !self.blocked;
+        self.due |= news;
+        news
+    }
+}
+
+impl Member for Connection {
+    fn offer(&self, delivery: &Delivery) -> bool {
+        let mut out = self.out.lock();
+        match delivery {
+            Delivery::Notification(notification) => {
+                out.outbox.offer(notification.seq, || frame::notification(notification).clone());
+            }
+            Delivery::Ephemeral(ephemeral) if ephemeral.except == self.client_id => return false,
+            Delivery::Ephemeral(ephemeral) => {
+                if out.outbox.offer_ephemeral(ephemeral.frame.clone()).is_err() {
+                    self.close_in(&mut out, Close::TooSlow);
+                }
+            }
+        }
+        out.becomes_due()
+    }
+
+    fn flush(&self) {
+        let mut out = self.out.lock();
+        out.due = false;
+        self.write(&mut out);
+    }
+
+    fn name(&self) -> &str {
+        self.client_id.as_str()
+    }
+}

@@ -1,0 +1,137 @@
+//! `GET /ws/{client_id}`: from a request to a socket.
+
+use std::borrow::Cow;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{HeaderValue, StatusCode, Uri, header::SEC_WEBSOCKET_VERSION};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::{Instrument, info_span};
+use tungstenite::handshake::server::create_response_with_body;
+
+use crate::{
+    domain::{ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
+    egress::ws::Sockets,
+    wire::problem::Problem,
+};
+
+/// The routes of WebSocket subscribers.
+pub fn router(sockets: Sockets) -> Router {
+    Router::new().route("/ws/{client_id}", get(handshake)).with_state(sockets)
+}
+
+/// What a client says of itself in the address.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) client_id: ClientId,
+    pub(super) user_id: Option<UserId>,
+    pub(super) room: RoomId,
+    /// Rooms it listens to besides its own.
+    pub(super) rooms: Vec<RoomId>,
+    pub(super) since: Option<Position>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Parameters<'a> {
+    #[serde(borrow)]
+    user_id: Cow<'a, str>,
+    #[serde(borrow)]
+    room: Cow<'a, str>,
+    #[serde(borrow)]
+    rooms: Cow<'a, str>,
+    #[serde(borrow)]
+    since: Cow<'a, str>,
+    #[serde(borrow)]
+    epoch: Cow<'a, str>,
+}
+
+impl Hello {
+    /// Reads the address. A parameter that is empty counts as absent.
+    fn read(client_id: &str, uri: &Uri, max_rooms: usize) -> Result<Self, Problem> {
+        let query = uri.query().unwrap_or_default();
+        let parameters: Parameters<'_> = serde_urlencoded::from_str(query)
+            .map_err(|error| Problem::field("query", "", "value_error", error.to_string()))?;
+        let name =
+            |field: &str, error: NameError| Problem::field("query", field, "value_error", format!("{field} {error}"));
+        let room = |field, text: &str| RoomId::parse(text).map_err(|error| name(field, error));
+        let rooms = parameters.rooms.split(',').filter(|room| !room.is_empty());
+        let rooms = rooms.map(|text| room("rooms", text)).collect::<Result<Vec<_>, _>>()?;
+        if rooms.len() >= max_rooms {
+            let message = format!("a connection may listen to at most {max_rooms} rooms, its own among them");
+            return Err(Problem::field("query", "rooms", "value_error", message));
+        }
+        Ok(Self {
+            client_id: ClientId::parse(client_id)
+                .map_err(|error| Problem::field("path", "client_id", "value_error", format!("client_id {error}")))?,
+            user_id: match &*parameters.user_id {
+                "" => None,
+                text => Some(UserId::parse(text).map_err(|error| name("user_id", error))?),
+            },
+            room: match &*parameters.room {
+                "" => RoomId::general(),
+                text => room("room", text)?,
+            },
+            rooms,
+            since: position(&parameters.since, &parameters.epoch)?,
+        })
+    }
+}
+
+fn position(since: &str, epoch: &str) -> Result<Option<Position>, Problem> {
+    if since.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        Problem::field("query", "since", "int_parsing", "since must be a whole number, the `seq` that was seen last")
+    };
+    let seq = since.parse().map_err(|_| wrong())?;
+    Ok(Some(Position { seq, epoch: Epoch::from_text(epoch) }))
+}
+
+async fn handshake(
+    State(sockets): State<Sockets>,
+    Path(client_id): Path<String>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let response = create_response_with_body(&request, Body::empty).map_err(|error| bad_handshake(&error));
+    let response = match response {
+        Ok(response) => response,
+        Err(refusal) => return Ok(refusal),
+    };
+    let hello = Hello::read(&client_id, request.uri(), sockets.0.options.max_rooms_per_connection.get())?;
+    if sockets.0.draining.is_cancelled() {
+        return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
+    }
+    let place = sockets.0.clients.place();
+    let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
+    let upgrade = hyper::upgrade::on(&mut request);
+    let span = info_span!("session", client_id = %hello.client_id);
+    let session = serve(sockets.clone(), hello, upgrade, place);
+    sockets.0.tasks.spawn(session.instrument(span));
+    Ok(response)
+}
+
+async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, _place: OwnedSemaphorePermit) {
+    // A client that goes away before the upgrade is complete never was one.
+    let Ok(upgraded) = upgrade.await else { return };
+    match upgraded.downcast::<TokioIo<TcpStream>>() {
+        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf).await,
+        Err(_) => tracing::error!("the connection was upgraded over something that is not a TCP stream"),
+    }
+}
+
+fn bad_handshake(error: &tungstenite::Error) -> Response {
+    let detail = format!("this address speaks WebSocket: {}", error);
+    let mut response = Problem::http(StatusCode::UPGRADE_REQUIRED).with_detail(detail).into_response();
+    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+    response.headers_mut().insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
+    response
+}

@@ -1,0 +1,67 @@
+//! Subscribers over WebSocket.
+//!
+//! After the handshake the connection is a bare socket again. Its [`Connection`] is what the rooms know: the fan-out
+//! writes prepared frames straight to the socket, without waking anybody. Its `pump` is a task that reads what the
+//! client says, and takes over writing when the socket is full or the journal must be read.
+
+mod connection;
+mod handshake;
+mod keep_alive;
+mod open;
+mod protocol;
+mod pump;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(super) use connection::Connection;
+pub use handshake::router;
+pub use keep_alive::keep_alive;
+
+use crate::{
+    egress::{Clients, Options},
+    journal::{Read, Relay},
+    rooms::Reader,
+};
+
+/// How long a closing connection may take to say goodbye.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What every WebSocket session needs.
+#[derive(Debug, Clone)]
+pub struct Sockets(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    options: Options,
+    clients: Clients,
+    rooms: Reader,
+    journal: Arc<dyn Read>,
+    relay: Arc<dyn Relay>,
+    /// Cancelled when the server goes away: nobody new comes in.
+    draining: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Sockets {
+    /// Sessions run on `tasks`; when `draining` is cancelled no new one begins.
+    pub fn new(
+        options: &Options,
+        clients: Clients,
+        rooms: Reader,
+        journal: Arc<impl Read + Relay + 'static>,
+        draining: CancellationToken,
+        tasks: TaskTracker,
+    ) -> Self {
+        let relay = Arc::clone(&journal) as Arc<dyn Relay>;
+        Self(Arc::new(Inner { options: options.clone(), clients, rooms, journal, relay, draining, tasks }))
+    }
+
+    /// Tells every client that the server is going away, and closes the connections behind what was sent.
+    pub fn close_all(&self) {
+        for connection in self.0.clients.connections() {
+            connection.close(crate::wire::status::Close::GoingAway);
+        }
+    }
+}

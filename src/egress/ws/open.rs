@@ -1,0 +1,157 @@
+//! The beginning and the end of a session: who takes whose place, who is told, what is delivered first.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use crate::{
+    domain::{Audience, ClientId, Ephemeral, RoomId},
+    egress::{
+        catch_up,
+        session::Session,
+        ws::{Connection, Sockets, handshake::Hello, protocol::Protocol, pump},
+    },
+    rooms::{Interest, Subscription},
+    wire::{
+        frame,
+        status::Close,
+        text::{self, Established, Recovery},
+    },
+};
+
+/// Runs a session from its first frame to its last.
+pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Bytes) {
+    let options = &sockets.0.options;
+    let session = Session::new(
+        hello.client_id.clone(),
+        hello.room.clone(),
+        hello.rooms.clone(),
+        options.max_rooms_per_connection.get(),
+    );
+    let connection = Arc::new(Connection::new(
+        rand::random(),
+        hello.client_id.clone(),
+        hello.user_id.clone(),
+        session.rooms(),
+        socket,
+        options.send_queue_bytes.get(),
+    ));
+    let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None };
+    live.take_place().await;
+    let close = match live.open(&hello).await {
+        Ok(()) => {
+            let protocol = Protocol::new(Arc::clone(&live.connection), head.into(), options.max_message_bytes.get());
+            pump::run(&mut live, protocol).await
+        }
+        Err(error) => {
+            tracing::error!(%error, "the journal could not be read for a new session");
+            live.connection.close(Close::Internal);
+            pump::say_goodbye(&live.connection).await;
+            Close::Internal
+        }
+    };
+    live.leave(close).await;
+    tracing::info!(reason = close.label(), "session closed");
+}
+
+/// A session with its place among the rooms and the clients.
+pub(super) struct Live {
+    pub(super) sockets: Sockets,
+    pub(super) connection: Arc<Connection>,
+    pub(super) session: Session,
+    subscription: Option<Subscription>,
+}
+
+impl Live {
+    /// Takes over the client id, and has the others see the connection that had it leave.
+    async fn take_place(&self) {
+        let Some(replaced) = self.sockets.0.clients.enter(Arc::clone(&self.connection)) else { return };
+        replaced.close(Close::Replaced);
+        for room in replaced.rooms().iter() {
+            // The replaced connection counts until its own task leaves the room.
+            self.tell(room, false, self.sockets.0.rooms.members(room)).await;
+        }
+    }
+
+    /// Listens first, then finds out where delivery begins, then says so to the client and to the others.
+    async fn open(&mut self, hello: &Hello) -> Result<(), crate::journal::Error> {
+        let sockets = Arc::clone(&self.sockets.0);
+        let mut subscription = sockets.rooms.subscribe(Arc::clone(&self.connection) as _);
+        for audience in self.audiences() {
+            subscription.join(Interest::In(audience));
+        }
+        self.subscription = Some(subscription);
+        let start = catch_up::start(&*sockets.journal, self.audiences(), hello.since.as_ref()).await?;
+        let established = Established {
+            client_id: &hello.client_id,
+            user_id: hello.user_id.as_ref(),
+            room: self.session.room(),
+            epoch: &sockets.journal.epoch(),
+            seq: start.live_from,
+            recovery: start.recovery,
+        };
+        let resumed = matches!(start.recovery, Recovery::Recovered(_));
+        self.connection.open(start.cursor, resumed, frame::text(&established.text()));
+        for room in self.session.rooms() {
+            self.tell(room, true, sockets.rooms.members(room)).await;
+        }
+        Ok(())
+    }
+
+    /// Everyone this connection is part of.
+    pub(super) fn audiences(&self) -> Vec<Audience> {
+        let user = self.connection.user_id().cloned().map(Audience::User);
+        let rooms = self.session.rooms().iter().cloned().map(Audience::Room);
+        [Audience::Everyone].into_iter().chain(user).chain(rooms).collect()
+    }
+
+    /// Listens to one more room.
+    pub(super) async fn enter_room(&mut self, room: &RoomId) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.join(Interest::In(Audience::Room(room.clone())));
+        }
+        self.tell(room, true, self.sockets.0.rooms.members(room)).await;
+    }
+
+    /// Listens to a room no longer.
+    pub(super) async fn leave_room(&mut self, room: &RoomId) {
+        let members = self.sockets.0.rooms.members(room);
+        if let Some(subscription) = &mut self.subscription {
+            subscription.leave(&Interest::In(Audience::Room(room.clone())));
+        }
+        self.tell(room, false, members).await;
+    }
+
+    /// Hands a text to the others in a room.
+    pub(super) async fn relay(&self, room: &RoomId, text: &[u8]) {
+        let except: ClientId = self.connection.client_id().clone();
+        self.sockets.0.relay.relay(Ephemeral { room: room.clone(), except, frame: frame::text(text) }).await;
+    }
+
+    /// Tells the others in a room of `members`, this client counted in, that it came or left. In a large room that would
+    /// be a flood, so nobody is told there.
+    async fn tell(&self, room: &RoomId, joined: bool, members: usize) {
+        if members > 1 && members <= self.sockets.0.options.presence_limit {
+            self.relay(room, &text::presence(joined, self.connection.client_id(), room)).await;
+        }
+    }
+
+    /// Leaves the clients and the rooms. When the connection was replaced, or everybody is going, nobody is told.
+    async fn leave(&mut self, close: Close) {
+        let current = self.sockets.0.clients.leave(&self.connection);
+        if current && close != Close::GoingAway {
+            for room in self.session.rooms().to_vec() {
+                self.leave_room(&room).await;
+            }
+        }
+        self.subscription = None;
+    }
+}
+
+impl Drop for Live {
+    /// Whatever way the session ended, its client id is free again.
+    fn drop(&mut self) {
+        self.sockets.0.clients.leave(&self.connection);
+    }
+}

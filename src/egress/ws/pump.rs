@@ -1,0 +1,127 @@
+//! The task of a session: it waits for whatever is next and does it.
+
+use std::sync::Arc;
+
+use tokio::{task::yield_now, time::timeout};
+
+use crate::{
+    egress::{
+        catch_up,
+        session::Effect,
+        ws::{
+            CLOSE_TIMEOUT, Connection,
+            connection::Todo,
+            open::Live,
+            protocol::{Incoming, Protocol},
+        },
+    },
+    rooms::Member,
+    wire::{frame, status::Close},
+};
+
+/// How many messages of a client are handled before other tasks get their turn.
+const MESSAGES_PER_TURN: usize = 32;
+
+/// Pumps a session until it ends, and says why it did.
+pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
+    let connection = Arc::clone(&live.connection);
+    // What came in with the handshake is not announced by the socket.
+    let mut readable = true;
+    loop {
+        match connection.todo() {
+            Todo::Stop => return Close::Vanished,
+            Todo::Close(close) => {
+                drop(protocol);
+                say_goodbye(&connection).await;
+                return close;
+            }
+            Todo::CatchUp(cursor) => catch_up(live, cursor).await,
+            Todo::Wait { full: false, .. } if readable => match take_turn(live, &mut protocol).await {
+                Ok(more) => readable = more,
+                Err(close) => connection.close(close),
+            },
+            Todo::Wait { blocked, full } => readable = wait(&connection, blocked, full).await,
+        }
+    }
+}
+
+/// Waits for whatever comes first. Answers whether the client may have said something.
+async fn wait(connection: &Connection, blocked: bool, full: bool) -> bool {
+    tokio::select! {
+        () = connection.called() => false,
+        _ = connection.socket().writable(), if blocked => {
+            connection.flush();
+            false
+        }
+        _ = connection.socket().readable(), if !full => true,
+    }
+}
+
+/// Handles what the client said, up to a limit. Answers whether there may be more.
+async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Close> {
+    for _ in 0..MESSAGES_PER_TURN {
+        let effects = match protocol.next()? {
+            None => return Ok(false),
+            Some(Incoming::Control) => continue,
+            Some(Incoming::Text(text)) => live.session.on_text(&text),
+            Some(Incoming::Binary(bytes)) => live.session.on_binary(&bytes),
+        };
+        for effect in effects {
+            carry_out(live, effect).await;
+        }
+    }
+    yield_now().await;
+    Ok(true)
+}
+
+async fn carry_out(live: &mut Live, effect: Effect) {
+    match effect {
+        Effect::Reply(text) => live.connection.reply(frame::text(&text)),
+        Effect::Relay(room, text) => live.relay(&room, &text).await,
+        Effect::Enter(room) => {
+            live.connection.set_rooms(live.session.rooms());
+            live.enter_room(&room).await;
+        }
+        Effect::Leave(room) => {
+            live.connection.set_rooms(live.session.rooms());
+            live.leave_room(&room).await;
+        }
+    }
+}
+
+async fn catch_up(live: &Live, cursor: u64) {
+    let sockets = &live.sockets.0;
+    let max_bytes = sockets.options.send_queue_bytes.get();
+    let prepared = |notification: &Arc<_>| frame::notification(notification).clone();
+    match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, prepared).await {
+        Ok(filling) => live.connection.fill(filling),
+        Err(error) => {
+            tracing::error!(%error, "the journal could not be read for a session that is behind");
+            live.connection.close(Close::Internal);
+        }
+    }
+}
+
+/// Writes what is left, up to the close frame, and waits for the client to hang up; not for long.
+pub(super) async fn say_goodbye(connection: &Connection) {
+    let goodbye = async {
+        while !connection.is_drained() {
+            if connection.todo() == Todo::Stop || connection.socket().writable().await.is_err() {
+                return;
+            }
+            connection.flush();
+        }
+        // Nothing more will be written. The client sees the end even if it never answers the close frame.
+        let _ = socket2::SockRef::from(connection.socket()).shutdown(std::net::Shutdown::Write);
+        let mut scrap = [0; 512];
+        while connection.socket().readable().await.is_ok() {
+            match connection.socket().try_read(&mut scrap) {
+                Ok(0) => return,
+                Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
+                _ => {}
+            }
+        }
+    };
+    // A client that does not hang up is hung up on.
+    let _ = timeout(CLOSE_TIMEOUT, goodbye).await;
+}
