@@ -1,0 +1,190 @@
+//! The `NotificationService`, put together from its halves, and the gRPC server around it.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{Stream, StreamExt, stream};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService, transport::Server};
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::util::MapResponseLayer;
+
+use crate::{
+    config::Config,
+    domain::{Code, Principal},
+    egress::{self, History, Subscriber},
+    gate::{Gate, GateLayer},
+    ingress::{self, Publisher},
+    listen::Limited,
+    ops::Stats,
+    wire::{
+        proto::{
+            self,
+            v1::{
+                self,
+                notification_service_server::{NotificationService, NotificationServiceServer},
+            },
+        },
+        status::grpc_status,
+    },
+};
+
+/// The name under which health is asked for.
+pub(super) const SERVICE: &str = <NotificationServiceServer<Notifications> as NamedService>::NAME;
+
+/// How often a connection is pinged, and how long it may take to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(25);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How many calls one connection may have open.
+const MAX_STREAMS: u32 = 1_000;
+
+/// How much a client may send ahead: enough for thousands of small requests in flight.
+const WINDOW: u32 = 4 * 1024 * 1024;
+
+/// Above the limit on messages, by this factor, tonic itself refuses and the stream ends; between the two, one request
+/// of a stream is refused and the others go on.
+const HARD_LIMIT_FACTOR: usize = 4;
+
+/// Both halves of the service, and what stands between.
+#[derive(Debug, Clone)]
+pub(super) struct Notifications {
+    pub(super) publisher: Publisher,
+    pub(super) subscriber: Subscriber,
+    pub(super) history: History,
+    pub(super) stats: Stats,
+}
+
+/// Serves until `draining` is cancelled and the calls in hand are finished.
+pub(super) fn serve(
+    service: Notifications,
+    health: HealthServer<impl Health>,
+    gate: Gate,
+    incoming: impl Stream<Item = std::io::Result<Limited>> + Send + 'static,
+    config: &Config,
+    draining: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let hard_limit = config.ingress.max_body_bytes.get().saturating_mul(HARD_LIMIT_FACTOR);
+    let service = NotificationServiceServer::new(service).max_decoding_message_size(hard_limit);
+    let reflection =
+        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
+    let router = Server::builder()
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .http2_max_header_list_size(config.listen.max_header_bytes as u32)
+        .layer(MapResponseLayer::new(too_large_is_exhausted))
+        .layer(GateLayer(gate))
+        .add_service(health)
+        .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
+        .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
+        .add_service(service);
+    async move {
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned()).await {
+            tracing::error!(%error, "the gRPC server failed");
+        }
+    }
+}
+
+/// tonic answers a message over its limit with OUT_OF_RANGE; the contract, and every other gRPC server, with
+/// RESOURCE_EXHAUSTED.
+fn too_large_is_exhausted<B>(mut response: http::Response<B>) -> http::Response<B> {
+    let status = Status::from_header_map(response.headers());
+    if let Some(status) = status.as_ref().filter(|status| is_too_large(status)) {
+        let fixed = grpc_status(Code::TooLarge, status.message(), None);
+        // Headers that were just read from a status can be written back.
+        let _ = fixed.add_header(response.headers_mut());
+    }
+    response
+}
+
+fn is_too_large(status: &Status) -> bool {
+    status.code() == tonic::Code::OutOfRange && status.message().contains("message length too large")
+}
+
+/// Every call needs the publisher's token.
+fn check<T>(request: &Request<T>) -> Result<(), Status> {
+    if request.extensions().get::<Principal>().is_some_and(|principal| principal.may_publish) {
+        return Ok(());
+    }
+    let message = "a valid token is needed: send the metadata `authorization: Bearer <token>`";
+    Err(grpc_status(Code::Unauthenticated, message, None))
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl NotificationService for Notifications {
+    type PublishStreamStream = ingress::Results;
+    type SubscribeStream = egress::Notifications;
+
+    async fn publish(&self, request: Request<v1::PublishRequest>) -> Answer<v1::PublishResponse> {
+        check(&request)?;
+        self.publisher.publish(request).await
+    }
+
+    async fn publish_stream(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+    ) -> Answer<Self::PublishStreamStream> {
+        check(&request)?;
+        let deadline = deadline(request.metadata());
+        let results = self.publisher.publish_stream(request);
+        Ok(results.map(|results| until(deadline, results)))
+    }
+
+    async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Self::SubscribeStream> {
+        check(&request)?;
+        let deadline = deadline(request.metadata());
+        let notifications = self.subscriber.subscribe(request).await?;
+        Ok(notifications.map(|notifications| until(deadline, notifications)))
+    }
+
+    async fn get_history(&self, request: Request<v1::GetHistoryRequest>) -> Answer<v1::GetHistoryResponse> {
+        check(&request)?;
+        self.history.page(request).await
+    }
+
+    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
+        check(&request)?;
+        Ok(Response::new(self.stats.report()))
+    }
+
+    async fn explain_route(&self, request: Request<v1::ExplainRouteRequest>) -> Answer<v1::ExplainRouteResponse> {
+        check(&request)?;
+        self.publisher.explain_route(request)
+    }
+}
+
+/// When the call ends by the client's will. tonic sees to it for calls with one answer; a stream must do so itself.
+fn deadline(metadata: &MetadataMap) -> Option<Instant> {
+    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u32 = number.parse().ok()?;
+    let unit = match unit {
+        "H" => Duration::from_secs(3_600),
+        "M" => Duration::from_secs(60),
+        "S" => Duration::from_secs(1),
+        "m" => Duration::from_millis(1),
+        "u" => Duration::from_micros(1),
+        "n" => Duration::from_nanos(1),
+        _ => return None,
+    };
+    Instant::now().checked_add(unit.checked_mul(number)?)
+}
+
+type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The same stream, ended with DEADLINE_EXCEEDED at its deadline.
+fn until<T: Send + 'static>(deadline: Option<Instant>, items: Items<T>) -> Items<T> {
+    let Some(deadline) = deadline else { return items };
+    Box::pin(stream::unfold(Some(items), move |items| async move {
+        let mut items = items?;
+        match timeout_at(deadline, items.next()).await {
+            Ok(item) => item.map(|item| (item, Some(items))),
+            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call is over")), None)),
+        }
+    }))
+}

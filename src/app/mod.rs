@@ -1,0 +1,155 @@
+//! The composition root: the only place that knows every module.
+//!
+//! [`App::build`] reads what the settings point to, opens the journal and binds the listeners; [`App::run`] serves, and
+//! takes everything down again in the order that loses nothing.
+
+mod grpc;
+mod http;
+
+use std::{net::SocketAddr, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    broker::{Broker, Rules},
+    config::{Config, Environment},
+    egress::{self, Clients, History, Sockets},
+    gate::Gate,
+    ingress::{self, Intake},
+    journal::{Engine, Follow, Journal, Memory},
+    listen,
+    ops::{Health, Phase, Stats},
+    rooms,
+};
+
+/// The service, with its listeners bound and nothing running yet.
+#[derive(Debug)]
+pub struct App {
+    config: Config,
+    rules: Rules,
+    http: TcpListener,
+    grpc: TcpListener,
+}
+
+impl App {
+    /// Checks the settings and binds the listeners.
+    pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let rules = config.check()?;
+        let bind = async |port, name: &str| {
+            let host = &config.listen.host;
+            let bound = listen::bind(host, port).await;
+            bound.with_context(|| format!("{name}: cannot listen on {host}:{port}; is another service there?"))
+        };
+        let http = bind(config.listen.port, "PORT").await?;
+        let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
+        Ok(Self { config, rules, http, grpc })
+    }
+
+    /// The address of HTTP and WebSocket.
+    pub fn http_address(&self) -> SocketAddr {
+        self.http.local_addr().expect("the listener is bound")
+    }
+
+    /// The address of gRPC.
+    pub fn grpc_address(&self) -> SocketAddr {
+        self.grpc.local_addr().expect("the listener is bound")
+    }
+
+    /// Serves until `shutdown` is complete, then ends within the grace time of the settings.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let journal = match self.config.journal.engine {
+            Engine::Memory => Arc::new(Memory::new(&self.config.journal)),
+        };
+        self.run_on(journal, shutdown).await;
+        Ok(())
+    }
+
+    async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
+        let Self { config, rules, http, grpc } = self;
+        let life = Life::default();
+        let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
+        let intake = Intake::new(broker.handle(), life.draining.clone(), life.servers.clone());
+        let publishing = broker.spawn(&life.deliveries);
+
+        let clients = Clients::new(config.egress.max_connections.get());
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::new(reporter, clients.clone());
+        let history = History::new(Arc::clone(&journal) as _);
+        let stats = Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone());
+        let sockets = Sockets::new(
+            &config.egress,
+            clients,
+            reader.clone(),
+            Arc::clone(&journal),
+            life.draining.clone(),
+            life.sessions.clone(),
+        );
+        let production = config.environment == Environment::Production;
+        let gate = Gate::new(&config.gate, !production);
+
+        let service = grpc::Notifications {
+            publisher: ingress::Publisher::new(&config.ingress, intake.clone()),
+            subscriber: egress::Subscriber::new(
+                &config.egress,
+                reader,
+                Arc::clone(&journal) as _,
+                life.draining.clone(),
+            ),
+            history: history.clone(),
+            stats: stats.clone(),
+        };
+        let incoming = listen::grpc_incoming(grpc, config.listen.max_grpc_connections.get());
+        let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.draining.clone());
+        life.servers.spawn(serving);
+        let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
+        let router = http::layered(routes, gate, production);
+        let (draining, servers) = (life.draining.clone(), life.servers.clone());
+        life.servers.spawn(listen::serve_http(http, router, config.listen.clone(), draining, servers));
+        life.deliveries.spawn(egress::keep_alive(sockets.clone()));
+
+        health.enter(Phase::Serving, grpc::SERVICE).await;
+        tracing::info!("serving");
+        shutdown.await;
+        tracing::info!("shutting down");
+        health.enter(Phase::Draining, grpc::SERVICE).await;
+        life.draining.cancel();
+        life.end(config.shutdown_grace, publishing, &*journal, &sockets).await;
+    }
+}
+
+/// The tasks of the service, by the order in which they end.
+#[derive(Debug, Default)]
+struct Life {
+    draining: CancellationToken,
+    /// Listeners and their connections: they submit events.
+    servers: TaskTracker,
+    /// Broker and fan-outs: they deliver events.
+    deliveries: TaskTracker,
+    /// Subscribers' sessions.
+    sessions: TaskTracker,
+}
+
+impl Life {
+    /// Ends in the order of the flow: what is in hand is answered, what is accepted is delivered, and then the
+    /// subscribers are told. A stage that does not end in its share of the grace time is left behind.
+    async fn end(&self, grace: Duration, publishing: JoinHandle<()>, journal: &impl Follow, sockets: &Sockets) {
+        let stage = async |name, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
+            if timeout(grace / 4, work).await.is_err() {
+                tracing::warn!(stage = name, "did not end in its share of the grace time");
+            }
+        };
+        self.servers.close();
+        stage("requests", Box::pin(self.servers.wait())).await;
+        stage("publishes", Box::pin(async { drop(publishing.await) })).await;
+        journal.end_tails();
+        self.deliveries.close();
+        stage("deliveries", Box::pin(self.deliveries.wait())).await;
+        self.sessions.close();
+        sockets.close_all();
+        stage("sessions", Box::pin(self.sessions.wait())).await;
+        tracing::info!("ended");
+    }
+}

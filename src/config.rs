@@ -1,0 +1,161 @@
+//! All settings: one `Options` of each module, from flags and environment variables of the same meaning.
+
+use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+use crate::{broker, broker::Rules, egress, gate, ingress, journal, listen, telemetry};
+
+/// ExposIA notifications: services publish events over gRPC and POST /notify, browsers receive them over WebSocket,
+/// live and without loss.
+///
+/// Every setting is a flag and an environment variable; a file `.env` in the working directory is read too. Times are
+/// written 250ms, 10s, 5m, 24h or 7d.
+#[derive(Debug, Clone, Parser)]
+#[command(name = "exposia-notifications", version, term_width = 100)]
+pub struct Cli {
+    /// What to do; without a command, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// The settings.
+    #[command(flatten)]
+    pub config: Config,
+}
+
+/// What the binary can do besides serving.
+#[derive(Debug, Clone, Subcommand)]
+pub enum Command {
+    /// Ask the service on this machine and PORT whether it is healthy; exit code 0 if it is, 1 if not.
+    Health,
+}
+
+/// The settings of all modules.
+#[derive(Debug, Clone, Args)]
+pub struct Config {
+    /// Where the service runs: `development` is open, `production` asks for a token of its own and guards what can be read.
+    #[arg(long, env = "ENVIRONMENT", default_value = "development", value_name = "ENVIRONMENT")]
+    pub environment: Environment,
+
+    /// How long the service may take to shut down.
+    #[arg(long, env = "SHUTDOWN_GRACE", default_value = "10s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub shutdown_grace: Duration,
+
+    /// The listeners.
+    #[command(flatten)]
+    pub listen: listen::Options,
+
+    /// Who may come in.
+    #[command(flatten)]
+    pub gate: gate::Options,
+
+    /// What comes in.
+    #[command(flatten)]
+    pub ingress: ingress::Options,
+
+    /// Publishing.
+    #[command(flatten)]
+    pub broker: broker::Options,
+
+    /// The journal.
+    #[command(flatten)]
+    pub journal: journal::Options,
+
+    /// Subscribers.
+    #[command(flatten)]
+    pub egress: egress::Options,
+
+    /// Logs.
+    #[command(flatten)]
+    pub telemetry: telemetry::Options,
+}
+
+/// Where the service runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Environment {
+    /// On somebody's own machine: open, and easy to look into.
+    Development,
+    /// Where it counts.
+    Production,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug)]
+pub struct Faults(Vec<String>);
+
+impl fmt::Display for Faults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl std::error::Error for Faults {}
+
+impl Cli {
+    /// Reads the command line and the environment, and reports all that is wrong with them at once. `--help`,
+    /// `--version` and an unknown flag end the process, as clap does it.
+    pub fn load() -> Result<Self, Faults> {
+        let faults = bad_variables();
+        if !faults.is_empty() {
+            return Err(Faults(faults));
+        }
+        Ok(Self::parse())
+    }
+}
+
+/// Tries every environment variable by itself: clap would stop at the first bad one.
+fn bad_variables() -> Vec<String> {
+    let without_env = || Cli::command().mut_args(|arg| arg.env(None::<&str>));
+    let mut faults = Vec::new();
+    for arg in Cli::command().get_arguments() {
+        let (Some(variable), Some(flag)) = (arg.get_env(), arg.get_long()) else { continue };
+        let Some(value) = std::env::var_os(variable) else { continue };
+        let mut flag = OsString::from(format!("--{flag}="));
+        flag.push(&value);
+        if let Err(error) = without_env().try_get_matches_from([OsString::from("exposia-notifications"), flag]) {
+            let text = error.to_string();
+            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            let variable = variable.display();
+            faults.push(format!("{variable}: {reason}"));
+        }
+    }
+    faults
+}
+
+impl Config {
+    /// The settings that hold when nothing is set.
+    pub fn defaults() -> Self {
+        let command = Cli::command().mut_args(|arg| arg.env(None::<&str>));
+        let matches = command.get_matches_from(["exposia-notifications"]);
+        Cli::from_arg_matches(&matches).expect("every setting has a default").config
+    }
+
+    /// Checks what the settings say together and what they point to, and gives the routing rules. Reports all faults at
+    /// once.
+    pub fn check(&self) -> Result<Rules, Faults> {
+        let mut faults = Vec::new();
+        if self.environment == Environment::Production && self.gate.token.is_weak() {
+            faults.push(
+                "WS_TOKEN: ENVIRONMENT=production needs a token of its own; it must not be empty or `dev`".to_owned(),
+            );
+        }
+        let (port, grpc_port) = (self.listen.port, self.listen.grpc_port);
+        if port == grpc_port && port != 0 {
+            faults.push(format!("PORT and GRPC_PORT: both are {port}; give them different ports"));
+        }
+        let rules = self.broker.routes.as_ref().map_or_else(|| Ok(Rules::default()), read_rules);
+        match rules {
+            Ok(rules) if faults.is_empty() => return Ok(rules),
+            Ok(_) => {}
+            Err(fault) => faults.push(fault),
+        }
+        Err(Faults(faults))
+    }
+}
+
+fn read_rules(path: &PathBuf) -> Result<Rules, String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("ROUTES: {shown} cannot be read: {error}"))?;
+    Rules::parse(&text).map_err(|error| format!("ROUTES: {shown}: {error}"))
+}

@@ -1,0 +1,96 @@
+//! The HTTP/1.1 server: axum's router on hyper's connections, with every limit set.
+//!
+//! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
+//! that becomes a WebSocket must come out of hyper as the bare socket it was.
+
+use std::{io, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::listen::Options;
+
+/// How long accepting pauses when the system has no file descriptors left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a connection gets that is one too many. It is not asked what it wants.
+const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+    content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}";
+
+/// Serves `router` on `listener` until `draining` is cancelled; then the requests in hand are finished on `tasks`.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: Options,
+    draining: CancellationToken,
+    tasks: TaskTracker,
+) {
+    let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
+    while let Some(accepted) = draining.run_until_cancelled(listener.accept()).await {
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                pause_after(&error).await;
+                continue;
+            }
+        };
+        // What is written is whole frames and answers; holding them back would only delay them.
+        let _ = stream.set_nodelay(true);
+        match Arc::clone(&places).try_acquire_owned() {
+            Ok(place) => {
+                let connection = connection(stream, router.clone(), options.clone(), draining.clone());
+                tasks.spawn(async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            Err(_) => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream)))),
+        }
+    }
+}
+
+async fn connection(stream: TcpStream, router: Router, options: Options, draining: CancellationToken) {
+    let mut server = http1::Builder::new();
+    server
+        .timer(TokioTimer::new())
+        .header_read_timeout(options.handshake_timeout)
+        .max_buf_size(options.max_header_bytes)
+        .half_close(false);
+    let service = TowerToHyperService::new(router);
+    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    tokio::pin!(connection);
+    // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
+    tokio::select! {
+        _ = connection.as_mut() => {}
+        () = draining.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+async fn turn_away(mut stream: TcpStream) {
+    let _ = stream.write_all(TOO_MANY).await;
+    let _ = stream.shutdown().await;
+}
+
+/// A connection that was gone before it was accepted is nothing; running out of descriptors is, and passes.
+pub(super) async fn pause_after(error: &io::Error) {
+    let of_the_connection =
+        [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused];
+    if !of_the_connection.contains(&error.kind()) {
+        tracing::error!(%error, "a connection could not be accepted");
+        sleep(ACCEPT_PAUSE).await;
+    }
+}

@@ -1,0 +1,86 @@
+//! The sockets that the service listens on, and the HTTP/1.1 server behind one of them.
+
+mod grpc;
+mod http;
+
+use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
+
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+
+pub use grpc::{Limited, incoming as grpc_incoming};
+pub use http::serve as serve_http;
+
+/// The settings of the listeners.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "listen")]
+#[command(next_help_heading = "Listening")]
+pub struct Options {
+    /// The address to listen on.
+    #[arg(long, env = "HOST", default_value = "0.0.0.0", value_name = "ADDRESS")]
+    pub host: String,
+
+    /// The port of HTTP and WebSocket; 0 takes a free one.
+    #[arg(long, env = "PORT", default_value = "9000", value_name = "PORT")]
+    pub port: u16,
+
+    /// The port of gRPC; 0 takes a free one.
+    #[arg(long, env = "GRPC_PORT", default_value = "50051", value_name = "PORT")]
+    pub grpc_port: u16,
+
+    /// The largest request head.
+    #[arg(long, env = "MAX_HEADER_BYTES", default_value = "65536", value_name = "BYTES",
+        value_parser = at_least_8192)]
+    pub max_header_bytes: usize,
+
+    /// How many HTTP connections may be open besides those that became WebSockets; further ones get 503.
+    #[arg(long, env = "MAX_HTTP_CONNECTIONS", default_value = "10000", value_name = "N")]
+    pub max_http_connections: NonZeroUsize,
+
+    /// How many gRPC connections may be open; further ones wait to be accepted.
+    #[arg(long, env = "MAX_GRPC_CONNECTIONS", default_value = "1000", value_name = "N")]
+    pub max_grpc_connections: NonZeroUsize,
+
+    /// How long a client may take to send a request head, or leave a kept connection idle.
+    #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub handshake_timeout: Duration,
+}
+
+impl Options {
+    /// Where a process on this machine reaches the HTTP listener.
+    pub fn local_address(&self) -> String {
+        let host = match self.host.as_str() {
+            "0.0.0.0" => "127.0.0.1",
+            "::" => "[::1]",
+            host => host,
+        };
+        format!("{host}:{}", self.port)
+    }
+}
+
+fn at_least_8192(text: &str) -> Result<usize, String> {
+    let bytes: usize = text.parse().map_err(|_| "expected a number of bytes".to_owned())?;
+    if bytes < 8192 { Err("must be at least 8192".to_owned()) } else { Ok(bytes) }
+}
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 8192;
+
+/// Listens on a port of `host`.
+pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = None;
+    for address in lookup_host((host, port)).await? {
+        match listen(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = Some(error),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::new(io::ErrorKind::NotFound, "the name has no address")))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

@@ -1,0 +1,71 @@
+//! Arguments, logs, settings, service, exit code.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use exposia_notifications::{
+    app::App,
+    config::{Cli, Command, Config, Environment, Faults},
+    ops,
+    shutdown::Signals,
+    telemetry,
+};
+
+/// Returns memory to the system after a burst, and packs many small objects well.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The exit code when the service cannot start, or is not healthy.
+const FAILED: u8 = 1;
+
+/// The exit code for settings that are wrong.
+const BAD_SETTINGS: u8 = 2;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(if error.is::<Faults>() { BAD_SETTINGS } else { FAILED })
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
+    match dotenvy::dotenv() {
+        Err(error) if !error.not_found() => return Err(error).context(".env cannot be read"),
+        _ => {}
+    }
+    let Cli { command, config } = Cli::load()?;
+    match command {
+        Some(Command::Health) => Ok(ops::probe(&config.listen.local_address()).await?),
+        None => serve(config).await,
+    }
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    telemetry::init(&config.telemetry, config.environment == Environment::Production);
+    // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let mut signals = Signals::install()?;
+    let app = App::build(config).await?;
+    tracing::info!(http = %app.http_address(), grpc = %app.grpc_address(), "listening");
+    app.run(async {
+        signals.next().await;
+        tokio::spawn(async move {
+            signals.next().await;
+            tracing::warn!("ended at once by a second signal");
+            std::process::exit(i32::from(FAILED));
+        });
+    })
+    .await
+}
+
+/// One line for each fault, as the last words of a service that does not start.
+#[allow(clippy::print_stderr)]
+fn complain(faults: &str) {
+    for fault in faults.lines() {
+        eprintln!("error: {fault}");
+    }
+}

@@ -1,0 +1,60 @@
+//! `GET /` and the description of the HTTP interface.
+
+use axum::{Json, Router, response::IntoResponse, routing::get};
+use chrono::Utc;
+use http::header::CONTENT_TYPE;
+use serde::Serialize;
+
+use crate::wire::text;
+
+const OPENAPI: &str = include_str!("../../openapi.json");
+
+#[derive(Serialize)]
+struct Index {
+    service: &'static str,
+    version: &'static str,
+    description: &'static str,
+    endpoints: Endpoints,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct Endpoints {
+    websocket: &'static str,
+    notify: &'static str,
+    stats: &'static str,
+    health: &'static str,
+    history: &'static str,
+    test_notification: &'static str,
+    explain: &'static str,
+    console: &'static str,
+    openapi: &'static str,
+}
+
+pub(super) fn router() -> Router {
+    Router::new().route("/", get(index)).route("/openapi.json", get(openapi))
+}
+
+async fn index() -> Json<Index> {
+    Json(Index {
+        service: "ExposIA WebSocket Notifications",
+        version: env!("CARGO_PKG_VERSION"),
+        description: "Servicio de notificaciones en tiempo real de ExposIA",
+        endpoints: Endpoints {
+            websocket: "/ws/{client_id}",
+            notify: "POST /notify",
+            stats: "GET /stats",
+            health: "GET /health",
+            history: "GET /history",
+            test_notification: "POST /test-notification",
+            explain: "POST /routes/explain",
+            console: "GET /console",
+            openapi: "GET /openapi.json",
+        },
+        timestamp: text::timestamp(Utc::now()),
+    })
+}
+
+async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
+}
