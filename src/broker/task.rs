@@ -7,7 +7,7 @@ use tokio::{sync::mpsc, task::yield_now};
 
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
-    domain::{Draft, notification_id},
+    domain::{Draft, Durability, notification_id},
     journal::{Append, Entry, Outcome},
     rooms::Writer,
 };
@@ -90,7 +90,7 @@ impl Task {
             None => self.rules.route(&draft.name, &draft.payload)?.audiences,
         };
         let key = draft.idempotency_key.clone().map(|key| (key, draft.fingerprint()));
-        Ok(Entry { event: draft.into_event(now), audiences, key })
+        Ok(Entry { event: draft.into_event(now), audiences, key, expires_at: None, durability: Durability::Fsync })
     }
 
     fn published(&self, outcome: Outcome, receivers: usize) -> Published {
@@ -101,7 +101,7 @@ impl Task {
             duplicate,
         };
         match outcome {
-            Outcome::Appended(seq) => Ok(accepted(seq, receivers, false)),
+            Outcome::Appended(seq, _) => Ok(accepted(seq, receivers, false)),
             Outcome::Duplicate(seq) => Ok(accepted(seq, 0, true)),
             Outcome::Conflict => Err(Error::Conflict),
         }

@@ -3,12 +3,26 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
 use crate::domain::{Audiences, Epoch, Payload, Seq};
 
 /// The longest event name, source, timestamp and idempotency key, in characters.
 pub const MAX_EVENT_CHARS: usize = 256;
+
+/// What a notification survives, from least to most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Durability {
+    /// Nothing: it is delivered to whoever is connected, and kept nowhere.
+    Ephemeral,
+    /// A subscriber's absence, but not the end of the process.
+    Memory,
+    /// The end of the process, but not that of the machine.
+    Process,
+    /// A power cut.
+    Fsync,
+}
 
 /// What happened, as subscribers are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,13 +155,20 @@ pub struct Notification {
     pub event: Event,
     /// Who it is for.
     pub audiences: Audiences,
+    /// When it stops being of use; it is not delivered afterwards.
+    pub expires_at: Option<DateTime<Utc>>,
     encoded: OnceLock<Bytes>,
 }
 
 impl Notification {
     /// An event that the journal gave a place.
-    pub fn new(epoch: Epoch, seq: Seq, event: Event, audiences: Audiences) -> Self {
-        Self { seq, epoch, event, audiences, encoded: OnceLock::new() }
+    pub fn new(epoch: Epoch, seq: Seq, event: Event, audiences: Audiences, expires_at: Option<DateTime<Utc>>) -> Self {
+        Self { seq, epoch, event, audiences, expires_at, encoded: OnceLock::new() }
+    }
+
+    /// Whether it is of no use any more at `now`.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
     }
 
     /// The id: unique over all sequences and restarts.

@@ -18,7 +18,7 @@ pub use code::Code;
 pub use delivery::{Delivery, Ephemeral};
 pub use duration::{parse_duration, parse_positive_duration};
 pub use event::{
-    Draft, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, Notification, notification_id,
+    Draft, Durability, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, Notification, notification_id,
 };
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};

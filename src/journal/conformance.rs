@@ -4,10 +4,14 @@
 use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use chrono::{TimeDelta, Utc};
 use proptest::prelude::*;
 
 use crate::{
-    domain::{Audience, Audiences, ClientId, Delivery, Ephemeral, Event, IdempotencyKey, Payload, RoomId, Seq, UserId},
+    domain::{
+        Audience, Audiences, ClientId, Delivery, Durability, Ephemeral, Event, IdempotencyKey, Payload, RoomId, Seq,
+        UserId,
+    },
     journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Query, Read, Tail},
 };
 
@@ -31,6 +35,7 @@ macro_rules! suite {
             retention_drops_the_oldest_by_bytes,
             overlapping_appends_are_serialised,
             tails_that_are_ended_give_what_was_committed_first,
+            what_expired_is_not_read,
         );
 
         #[test]
@@ -70,7 +75,7 @@ fn room(name: &str) -> Audience {
 fn entry_of(name: &str, audiences: impl Into<Audiences>, payload: &str) -> Entry {
     let payload = Payload::parse(Bytes::copy_from_slice(payload.as_bytes())).expect("an object");
     let event = Event { name: name.into(), payload, source: "test".into(), timestamp: "now".into() };
-    Entry { event, audiences: audiences.into(), key: None }
+    Entry { event, audiences: audiences.into(), key: None, expires_at: None, durability: Durability::Fsync }
 }
 
 fn entry(name: &str, audiences: impl Into<Audiences>) -> Entry {
@@ -92,8 +97,25 @@ async fn read(journal: &impl Read, query: Query) -> Vec<Seq> {
     page.notifications.iter().map(|notification| notification.seq).collect()
 }
 
-async fn append_one(journal: &impl Append, entry: Entry) -> Outcome {
-    journal.append(vec![entry]).await.expect("appends")[0]
+/// What became of an entry, whatever the engine makes it survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Appended(Seq),
+    Duplicate(Seq),
+    Conflict,
+}
+
+async fn append(journal: &impl Append, entries: Vec<Entry>) -> Vec<Fate> {
+    let fate = |outcome| match outcome {
+        Outcome::Appended(seq, _) => Fate::Appended(seq),
+        Outcome::Duplicate(seq) => Fate::Duplicate(seq),
+        Outcome::Conflict => Fate::Conflict,
+    };
+    journal.append(entries).await.expect("appends").into_iter().map(fate).collect()
+}
+
+async fn append_one(journal: &impl Append, entry: Entry) -> Fate {
+    append(journal, vec![entry]).await[0]
 }
 
 async fn append_many(journal: &impl Append, count: usize) {
@@ -129,11 +151,10 @@ pub(super) async fn places_are_consecutive_and_ids_unique<J: Journal>(open: impl
 pub(super) async fn a_batch_is_answered_entry_by_entry<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let journal = open(&options());
     let batch = vec![keyed("a", 1), entry("x", room("r")), keyed("a", 1), keyed("a", 2), entry("y", user("u"))];
-    let outcomes = journal.append(batch).await.expect("appends");
-    let expected =
-        [Outcome::Appended(1), Outcome::Appended(2), Outcome::Duplicate(1), Outcome::Conflict, Outcome::Appended(3)];
+    let outcomes = append(&*journal, batch).await;
+    let expected = [Fate::Appended(1), Fate::Appended(2), Fate::Duplicate(1), Fate::Conflict, Fate::Appended(3)];
     assert_eq!(outcomes, expected);
-    assert!(journal.append(Vec::new()).await.expect("appends").is_empty());
+    assert!(append(&*journal, Vec::new()).await.is_empty());
 }
 
 pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
@@ -141,7 +162,7 @@ pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(open: imp
     append_many(&*journal, 1).await;
     let mut tails = [journal.tail(), journal.tail()];
     let batch = vec![entry("a", room("r")), keyed("k", 1), keyed("k", 1), entry("b", user("u"))];
-    journal.append(batch).await.expect("appends");
+    append(&*journal, batch).await;
     append_many(&*journal, 1).await;
     for tail in &mut tails {
         assert_eq!(next_seqs(tail, 4).await, [2, 3, 4, 5]);
@@ -197,7 +218,7 @@ pub(super) async fn pages_are_read_by_audience_and_position<J: Journal>(open: im
         ("5", room("other").into()),
         ("6", Audience::Everyone.into()),
     ];
-    journal.append(entries.map(|(name, audiences)| entry(name, audiences)).to_vec()).await.expect("appends");
+    append(&*journal, entries.map(|(name, audiences)| entry(name, audiences)).to_vec()).await;
     let mine = || Query { audiences: Some(vec![Audience::Everyone, user("u"), room("r")]), ..everything() };
     assert_eq!(read(&*journal, mine()).await, [1, 2, 3, 4, 6]);
     assert_eq!(read(&*journal, Query { after: 2, ..mine() }).await, [3, 4, 6]);
@@ -227,17 +248,17 @@ pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Option
 pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let journal = open(&options());
     append_many(&*journal, 1).await;
-    let outcomes = journal.append(vec![keyed("k", 1), keyed("k", 1)]).await.expect("appends");
-    assert_eq!(outcomes, [Outcome::Appended(2), Outcome::Duplicate(2)]);
-    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(2));
-    assert_eq!(append_one(&*journal, keyed("other", 1)).await, Outcome::Appended(3));
+    let outcomes = append(&*journal, vec![keyed("k", 1), keyed("k", 1)]).await;
+    assert_eq!(outcomes, [Fate::Appended(2), Fate::Duplicate(2)]);
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Duplicate(2));
+    assert_eq!(append_one(&*journal, keyed("other", 1)).await, Fate::Appended(3));
 }
 
 pub(super) async fn a_key_with_another_content_conflicts<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let journal = open(&options());
     append_one(&*journal, keyed("k", 1)).await;
-    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Outcome::Conflict);
-    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(1));
+    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Fate::Conflict);
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Duplicate(1));
     assert_eq!(journal.bounds().newest, 1);
 }
 
@@ -245,9 +266,9 @@ pub(super) async fn keys_are_forgotten_after_their_window<J: Journal>(open: impl
     let journal = open(&options());
     append_one(&*journal, keyed("k", 1)).await;
     tokio::time::advance(Duration::from_secs(3_599)).await;
-    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Outcome::Duplicate(1));
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Duplicate(1));
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Outcome::Appended(2));
+    assert_eq!(append_one(&*journal, keyed("k", 2)).await, Fate::Appended(2));
 }
 
 pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
@@ -255,8 +276,8 @@ pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(open:
     for key in ["a", "b", "c"] {
         append_one(&*journal, keyed(key, 1)).await;
     }
-    assert_eq!(append_one(&*journal, keyed("c", 1)).await, Outcome::Duplicate(3));
-    assert_eq!(append_one(&*journal, keyed("a", 1)).await, Outcome::Appended(4));
+    assert_eq!(append_one(&*journal, keyed("c", 1)).await, Fate::Duplicate(3));
+    assert_eq!(append_one(&*journal, keyed("a", 1)).await, Fate::Appended(4));
 }
 
 pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
@@ -298,6 +319,23 @@ pub(super) async fn tails_that_are_ended_give_what_was_committed_first<J: Journa
     assert!(tail.next().await.is_none());
 }
 
+pub(super) async fn what_expired_is_not_read<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let expiring = |seconds| {
+        let expires_at = Some(Utc::now() + TimeDelta::seconds(seconds));
+        Entry { expires_at, ..entry("e", Audience::Everyone) }
+    };
+    append(&*journal, vec![expiring(60), entry("e", Audience::Everyone), expiring(3_600)]).await;
+    let everyone = || Query { audiences: Some(vec![Audience::Everyone]), ..everything() };
+    assert_eq!(read(&*journal, everyone()).await, [1, 2, 3]);
+    tokio::time::advance(Duration::from_secs(61)).await;
+    assert_eq!(read(&*journal, everyone()).await, [2, 3]);
+    assert_eq!(read(&*journal, Query { newest_first: true, limit: 2, ..everything() }).await, [3, 2]);
+    assert_eq!(journal.count(vec![Audience::Everyone], 0, 3).await.expect("counts"), 2);
+    let page = journal.read(Query { limit: 2, ..everything() }).await.expect("reads");
+    assert!(!page.more);
+}
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
@@ -333,18 +371,18 @@ struct Model {
 const MODEL_ENTRIES: usize = 20;
 
 impl Model {
-    fn append(&mut self, number: u8, key: Option<(u8, u8)>) -> Outcome {
+    fn append(&mut self, number: u8, key: Option<(u8, u8)>) -> Fate {
         if let Some((key, content)) = key
             && let Some((known, seq)) = self.keys.get(&key)
         {
-            return if *known == content { Outcome::Duplicate(*seq) } else { Outcome::Conflict };
+            return if *known == content { Fate::Duplicate(*seq) } else { Fate::Conflict };
         }
         self.audiences.push(audience(number));
         let seq = self.audiences.len() as Seq;
         if let Some((key, content)) = key {
             self.keys.insert(key, (content, seq));
         }
-        Outcome::Appended(seq)
+        Fate::Appended(seq)
     }
 
     fn read(&self, query: &Query) -> (Vec<Seq>, bool) {
@@ -388,7 +426,7 @@ async fn check_step<J: Journal>(journal: &J, model: &mut Model, step: Step) {
                 entry.key = key.map(|(key, content)| (IdempotencyKey(key.to_string().into()), [content; 32]));
                 entry
             });
-            assert_eq!(journal.append(batch.collect()).await.expect("appends"), expected);
+            assert_eq!(append(journal, batch.collect()).await, expected);
         }
         Step::Read { audiences, after, before, limit, newest_first } => {
             let audiences = audiences.map(|numbers| numbers.into_iter().map(audience).collect());

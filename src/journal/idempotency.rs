@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::domain::{Fingerprint, IdempotencyKey, Seq};
 
@@ -23,21 +23,22 @@ pub(super) enum Seen {
 /// Keys with the digest and the place of what was sent under them, for `window` and at most `max_keys`.
 #[derive(Debug)]
 pub(super) struct Keys {
-    window: Duration,
+    window: TimeDelta,
     max_keys: usize,
     known: HashMap<IdempotencyKey, (Fingerprint, Seq)>,
-    by_age: VecDeque<(Instant, IdempotencyKey)>,
+    by_age: VecDeque<(DateTime<Utc>, IdempotencyKey)>,
 }
 
 impl Keys {
     pub(super) fn new(window: Duration, max_keys: usize) -> Self {
+        let window = TimeDelta::from_std(window).unwrap_or(TimeDelta::MAX);
         Self { window, max_keys, known: HashMap::new(), by_age: VecDeque::new() }
     }
 
     /// Forgets what is out of the window at `now`.
-    pub(super) fn expire(&mut self, now: Instant) {
+    pub(super) fn expire(&mut self, now: DateTime<Utc>) {
         while self.by_age.len() > self.max_keys
-            || self.by_age.front().is_some_and(|(since, _)| now.duration_since(*since) >= self.window)
+            || self.by_age.front().is_some_and(|(since, _)| now - since >= self.window)
         {
             if let Some((_, key)) = self.by_age.pop_front() {
                 self.known.remove(&key);
@@ -54,7 +55,7 @@ impl Keys {
     }
 
     /// Remembers a key that was [`Seen::Never`].
-    pub(super) fn remember(&mut self, now: Instant, key: IdempotencyKey, fingerprint: Fingerprint, seq: Seq) {
+    pub(super) fn remember(&mut self, now: DateTime<Utc>, key: IdempotencyKey, fingerprint: Fingerprint, seq: Seq) {
         self.by_age.push_back((now, key.clone()));
         self.known.insert(key, (fingerprint, seq));
     }

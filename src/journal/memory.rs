@@ -6,13 +6,14 @@ use std::{
 };
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::{
-    domain::{Audience, Delivery, Ephemeral, Epoch, Notification, Seq},
+    domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Notification, Seq},
     journal::{
         Append, Batch, Bounds, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
+        clock::Clock,
         idempotency::{Keys, Seen},
         tail::Tails,
     },
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Memory {
     epoch: Epoch,
+    clock: Clock,
     log: Mutex<Log>,
     tails: Tails,
     /// Held over "commit, then hand to the tails", so that the tails see the order of the places.
@@ -33,6 +35,7 @@ impl Memory {
     pub fn new(options: &Options) -> Self {
         Self {
             epoch: Epoch::from_random(rand::random()),
+            clock: Clock::start(),
             log: Mutex::new(Log::new(options)),
             tails: Tails::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
@@ -40,7 +43,7 @@ impl Memory {
     }
 
     fn commit(&self, entries: Vec<Entry>) -> (Vec<Outcome>, Batch) {
-        let now = Instant::now();
+        let now = self.clock.now();
         let mut log = self.log.lock();
         log.keys.expire(now);
         let mut committed = Vec::with_capacity(entries.len());
@@ -48,11 +51,12 @@ impl Memory {
             .into_iter()
             .map(|entry| {
                 let outcome = log.outcome(&entry);
-                if let Outcome::Appended(seq) = outcome {
+                if let Outcome::Appended(seq, _) = outcome {
                     if let Some((key, fingerprint)) = entry.key {
                         log.keys.remember(now, key, fingerprint, seq);
                     }
-                    let notification = Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences);
+                    let notification =
+                        Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
                     log.push(Arc::clone(&notification));
                     committed.push(Delivery::Notification(notification));
@@ -107,7 +111,7 @@ impl Read for Memory {
     }
 
     async fn read(&self, query: Query) -> Result<Page, Error> {
-        Ok(self.log.lock().read(&query))
+        Ok(self.log.lock().read(&query, self.clock.now()))
     }
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
@@ -120,7 +124,7 @@ impl Read for Memory {
             max_bytes: usize::MAX,
             newest_first: false,
         };
-        Ok(log.matching(&query, usize::MAX).len() as u64)
+        Ok(log.matching(&query, usize::MAX, self.clock.now()).len() as u64)
     }
 }
 
@@ -152,7 +156,7 @@ impl Log {
     fn outcome(&self, entry: &Entry) -> Outcome {
         let seen = entry.key.as_ref().map_or(Seen::Never, |(key, fingerprint)| self.keys.seen(key, fingerprint));
         match seen {
-            Seen::Never => Outcome::Appended(self.newest + 1),
+            Seen::Never => Outcome::Appended(self.newest + 1, Durability::Memory),
             Seen::Same(seq) => Outcome::Duplicate(seq),
             Seen::Other => Outcome::Conflict,
         }
@@ -192,13 +196,12 @@ impl Log {
         Bounds { oldest: self.newest + 1 - self.entries.len() as Seq, newest: self.newest }
     }
 
-    fn read(&self, query: &Query) -> Page {
+    fn read(&self, query: &Query, now: DateTime<Utc>) -> Page {
         let bounds = self.bounds();
-        let places = self.matching(query, query.limit.saturating_add(1));
+        let places = self.matching(query, query.limit.saturating_add(1), now);
         let mut notifications = Vec::with_capacity(places.len().min(query.limit));
         let mut bytes = 0;
         for place in &places {
-            // Places are consecutive, so the offset from the oldest one is the index.
             let notification = &self.entries[(place - bounds.oldest) as usize];
             bytes += notification.size();
             let full = notifications.len() == query.limit || (bytes > query.max_bytes && !notifications.is_empty());
@@ -210,20 +213,22 @@ impl Log {
         Page { more: notifications.len() < places.len(), notifications, bounds }
     }
 
-    /// The first `limit` places that `query` asks for, in its order.
-    fn matching(&self, query: &Query, limit: usize) -> Vec<Seq> {
+    /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
+    fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
         let bounds = self.bounds();
         let from = bounds.oldest.max(query.after.saturating_add(1));
         let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
+        // Places are consecutive, so the offset from the oldest one is the index.
+        let alive = |place: &Seq| !self.entries[(place - bounds.oldest) as usize].is_expired(now);
         let Some(audiences) = &query.audiences else {
-            let all = from..to.max(from);
+            let all = (from..to.max(from)).filter(alive);
             return if query.newest_first { all.rev().take(limit).collect() } else { all.take(limit).collect() };
         };
         let mut found = Vec::new();
         for places in audiences.iter().filter_map(|audience| self.places.get(audience)) {
             let first = places.partition_point(|place| *place < from);
             let end = places.partition_point(|place| *place < to).max(first);
-            let within = places.range(first..end).copied();
+            let within = places.range(first..end).copied().filter(alive);
             if query.newest_first {
                 found.extend(within.rev().take(limit));
             } else {

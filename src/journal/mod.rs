@@ -3,6 +3,7 @@
 //! One set of traits, one engine for each store. An engine passes the suite in `conformance.rs` or it is not one.
 //! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
 
+mod clock;
 #[cfg(test)]
 mod conformance;
 mod idempotency;
@@ -12,12 +13,13 @@ mod tail;
 use std::{fmt::Debug, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 
 pub use memory::Memory;
 pub use tail::{Batch, Tail};
 
 use crate::domain::{
-    Audience, Audiences, Code, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
+    Audience, Audiences, Code, Durability, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
 };
 
 /// The settings of the journal.
@@ -63,13 +65,17 @@ pub struct Entry {
     pub audiences: Audiences,
     /// Under which key it may be sent again, and the digest of what its publisher said.
     pub key: Option<(IdempotencyKey, Fingerprint)>,
+    /// When it stops being of use: from then on it is not read any more.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// What it must survive, if that is less than the engine can do. An engine may do more.
+    pub durability: Durability,
 }
 
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has this place and will be delivered.
-    Appended(Seq),
+    /// It has this place, survives this, and will be delivered.
+    Appended(Seq, Durability),
     /// Its key was seen before, with the same content: the first one has this place, nothing is delivered.
     Duplicate(Seq),
     /// Its key was seen before, with another content: nothing is kept.
@@ -133,10 +139,11 @@ pub trait Read: Incarnation {
     /// What the journal holds right now. A notification is counted in before any tail gets it.
     fn bounds(&self) -> Bounds;
 
-    /// Reads a page. Only committed notifications are seen, each once, in the order asked for.
+    /// Reads a page. Only committed notifications are seen, each once, in the order asked for; expired ones are passed
+    /// over.
     async fn read(&self, query: Query) -> Result<Page, Error>;
 
-    /// How many notifications for `audiences` lie after `after` and not after `until`.
+    /// How many notifications for `audiences` lie after `after` and not after `until`, expired ones left out.
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error>;
 }
 
