@@ -1,0 +1,49 @@
+package com.exposia.calificaciones;
+
+import com.fasterxml.jackson.core.type.TypeReference;
+import com.fasterxml.jackson.databind.JsonNode;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.util.Map;
+import org.springframework.context.annotation.AnnotationConfigApplicationContext;
+import org.springframework.context.support.PropertySourcesPlaceholderConfigurer;
+
+/**
+ * Publishes the calls on standard input with a Java snippet, which Spring wires: one answer a line.
+ *
+ * <p>A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language
+ * makes of the payload, and so the one that subscribers must receive.
+ */
+final class Publish {
+    private static final ObjectMapper JSON = new ObjectMapper();
+
+    public static void main(String[] args) throws IOException {
+        Class<?> service = args[0].equals("grpc") ? GrpcNotificationService.class : NotificationService.class;
+        try (var context = new AnnotationConfigApplicationContext(PropertySourcesPlaceholderConfigurer.class, service)) {
+            for (JsonNode call : JSON.readTree(System.in)) {
+                Map<String, Object> payload = JSON.convertValue(call.get("payload"), new TypeReference<>() {});
+                ObjectNode line = JSON.createObjectNode();
+                line.put("payload", new String(JSON.writeValueAsBytes(payload), StandardCharsets.UTF_8));
+                line.set("answer", publish(context.getBean(service), call, payload));
+                System.out.println(line);
+            }
+        }
+    }
+
+    private static JsonNode publish(Object service, JsonNode call, Map<String, Object> payload) {
+        String event = call.get("event").asText();
+        String key = call.get("key").asText();
+        if (service instanceof GrpcNotificationService) {
+            return ((GrpcNotificationService) service).enviarNotificacion(event, payload, key)
+                    .<JsonNode>map(answer -> JSON.createObjectNode()
+                            .put("id", answer.getId())
+                            .put("sequence", answer.getSequence())
+                            .put("receivers", answer.getReceivers())
+                            .put("duplicate", answer.getDuplicate()))
+                    .orElse(JSON.nullNode());
+        }
+        return ((NotificationService) service).enviarNotificacion(event, payload, key).orElse(JSON.nullNode());
+    }
+}

@@ -1,0 +1,21 @@
+"""Publishes the calls on standard input with a Python snippet: one answer a line.
+
+    python publish.py FOLDER-OF-THE-SNIPPET
+
+A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language makes of
+the payload, and so the one that subscribers must receive.
+"""
+
+import json
+import sys
+
+sys.path.insert(0, sys.argv[1])
+from notifications import NotificationService  # noqa: E402
+
+service = NotificationService()
+for call in json.load(sys.stdin):
+    answer = service.send_notification(call["event"], call["payload"], call["key"])
+    ascii_only = isinstance(answer, dict)  # `requests` escapes the rest, the gRPC snippet does not
+    if answer is not None and not isinstance(answer, dict):
+        answer = {name: getattr(answer, name) for name in ("id", "sequence", "receivers", "duplicate")}
+    print(json.dumps({"payload": json.dumps(call["payload"], ensure_ascii=ascii_only), "answer": answer}))

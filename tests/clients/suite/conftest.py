@@ -1,0 +1,89 @@
+"""Fixtures: the server under test, subscribers, and a deadline for every test."""
+
+import os
+import signal
+import uuid
+from contextlib import ExitStack
+from pathlib import Path
+
+import grpc
+import pytest
+import requests
+
+from subscriber import Subscriber
+
+BASE_URL = os.environ["BASE_URL"].rstrip("/")
+GRPC_ADDR = os.environ["GRPC_ADDR"]
+TOKEN = os.environ["TOKEN"]
+WORK = Path(os.environ["WORK"])
+DEADLINE_SECONDS = 60
+
+
+@pytest.fixture(autouse=True)
+def deadline():
+    """No test waits for ever for a message that does not come."""
+
+    def too_late(*_):
+        raise TimeoutError(f"the test took more than {DEADLINE_SECONDS} s")
+
+    signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(DEADLINE_SECONDS)
+    yield
+    signal.alarm(0)
+
+
+@pytest.fixture
+def run_id():
+    """A name that no other test uses: for users, rooms and keys."""
+    return uuid.uuid4().hex[:12]
+
+
+@pytest.fixture
+def subscribe():
+    """Opens subscribers: `subscribe(room="admin", user_id="7")`. Each is connected when it is returned."""
+    with ExitStack() as stack:
+        yield lambda **query: stack.enter_context(Subscriber(BASE_URL, **query))
+
+
+@pytest.fixture
+def notify():
+    """Posts a body, text or object, to /notify."""
+
+    def post(body, **headers):
+        content = {"data": body} if isinstance(body, (bytes, str)) else {"json": body}
+        headers = {"Authorization": f"Bearer {TOKEN}", **headers}
+        return requests.post(f"{BASE_URL}/notify", headers=headers, timeout=10, **content)
+
+    return post
+
+
+@pytest.fixture
+def channel():
+    with grpc.insecure_channel(GRPC_ADDR) as channel:
+        yield channel
+
+
+@pytest.fixture
+def metadata():
+    return [("authorization", f"Bearer {TOKEN}")]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.get_closest_marker("last") is not None)
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "last: runs after everything else")
+
+
+def pytest_unconfigure(config):
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter:
+        count = {outcome: len(reporter.stats.get(outcome, [])) for outcome in ("passed", "failed", "error", "skipped")}
+        print(f"\n{count['passed']} passed, {count['failed'] + count['error'] + count['skipped']} failed")
+
+
+def pytest_sessionfinish(session):
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter and reporter.stats.get("skipped"):
+        session.exitstatus = 1  # nothing is skipped here

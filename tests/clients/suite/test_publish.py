@@ -1,0 +1,144 @@
+"""Every publishing snippet: what subscribers receive, and what the caller is told."""
+
+import json
+import socket
+
+import pytest
+import requests
+
+from conftest import BASE_URL, GRPC_ADDR, TOKEN
+from page import PUBLISHERS, RAN, settings, start
+from relay import losing_grpc_relay, losing_http_relay
+
+SOURCES = {
+    "php": "presentaciones-php",
+    "typescript": "practicas-ts",
+    "java": "calificaciones-java",
+    "python": "feedback-ia-python",
+}
+
+
+@pytest.fixture(params=PUBLISHERS)
+def name(request):
+    return request.param
+
+
+def publish(name, calls, **where):
+    """Publishes with a snippet: for each call the text of the payload, and the answer or None."""
+    RAN.update({name} | ({"php-config"} if name.startswith("php") else set()))
+    program = start(PUBLISHERS[name], **settings(**where))
+    output, _ = program.communicate(json.dumps(calls), timeout=50)
+    assert program.returncode == 0, f"{name} ended with {program.returncode}"
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"payload"')]
+    assert len(lines) == len(calls), output
+    return [(line["payload"], line["answer"]) for line in lines]
+
+
+def call(event, payload, key):
+    return {"event": event, "payload": payload, "key": key}
+
+
+@pytest.fixture
+def end(notify):
+    """Publishes to everyone, to mark the end of what a test published."""
+    return lambda: notify({"event": "test.end", "payload": {}, "target": {"everyone": True}}).json()["id"]
+
+
+def test_subscribers_receive_what_was_published_byte_for_byte_and_in_order(name, subscribe, end, run_id):
+    content = {
+        "id": 123,
+        "titulo": 'Mi "Presentación" / ñ € 😀 \\ \n',
+        "usuarioId": 456,
+        "nota": 18.5,
+        "entero": 9007199254740991,
+        "nada": None,
+        "z": {"b": [1, {"c": True}, []], "a": {}},
+    }
+    calls = [
+        call("presentacion.creada", content, f"{run_id}-1"),
+        call("user.evaluado", {"usuarioId": run_id}, f"{run_id}-2"),
+        call(f"user.{run_id}.evaluado", {"nota": 18.5}, f"{run_id}-3"),
+        call("metrica.creada", {"temaId": run_id}, f"{run_id}-4"),
+        call("presentacion.eliminada", {}, f"{run_id}-5"),
+    ]
+    member = subscribe(user_id=run_id, room="general", rooms=f"tema_{run_id}")
+    outsider = subscribe(user_id=f"not-{run_id}", room=f"room-{run_id}")
+
+    published = publish(name, calls)
+    last = end()
+
+    received = member.notifications_until(last)
+    assert [frame.raw["payload"] for frame in received] == [payload for payload, _ in published]
+    assert [frame["event"] for frame in received] == [call["event"] for call in calls]
+    assert {frame["source"] for frame in received} == {SOURCES[name.split("-")[0]]}
+    answers = [answer for _, answer in published]
+    assert [(frame["id"], frame["seq"]) for frame in received] == [(a["id"], int(a["sequence"])) for a in answers]
+    assert not any(answer["duplicate"] for answer in answers)
+    assert answers[0]["receivers"] >= 2 and [answer["receivers"] for answer in answers[1:4]] == [1, 1, 1]
+    assert [frame["id"] for frame in outsider.notifications_until(last)] == [answers[0]["id"]]
+
+
+def test_a_key_delivers_once(name, subscribe, end, run_id):
+    subscriber = subscribe()
+    first, again, other = [
+        answer
+        for _, answer in publish(
+            name,
+            [
+                call("presentacion.creada", {"id": 1}, run_id),
+                call("presentacion.creada", {"id": 1}, run_id),
+                call("presentacion.creada", {"id": 2}, run_id),
+            ],
+        )
+    ]
+    assert [frame["id"] for frame in subscriber.notifications_until(end())] == [first["id"]]
+    assert (again["id"], again["sequence"], again["duplicate"]) == (first["id"], first["sequence"], True)
+    assert other is None
+
+
+def test_a_refused_event_is_not_published_and_does_not_stop_the_caller(name, subscribe, end, run_id):
+    subscriber = subscribe()
+    refused = publish(name, [call("", {}, f"{run_id}-1"), call("x" * 257, {}, f"{run_id}-2")])
+    denied = publish(name, [call("presentacion.creada", {"id": 1}, f"{run_id}-3")], token="wrong")
+    assert [answer for _, answer in refused + denied] == [None, None, None]
+    assert subscriber.notifications_until(end()) == []
+
+
+def test_a_lost_answer_is_asked_for_again_and_delivers_once(name, subscribe, end, run_id):
+    subscriber = subscribe()
+    grpc = name.endswith("grpc")
+    with losing_grpc_relay(GRPC_ADDR) if grpc else losing_http_relay(BASE_URL) as (address, seen):
+        [(_, answer)] = publish(name, [call("presentacion.creada", {"id": 1}, run_id)], **{"grpc" if grpc else "url": address})
+    assert len(seen) == 2 and seen[0] == seen[1]
+    assert answer["duplicate"] is True
+    assert [frame["id"] for frame in subscriber.notifications_until(end())] == [answer["id"]]
+
+
+def test_a_server_that_is_not_there_does_not_stop_the_caller(name, run_id, closed_port):
+    where = {"url": f"http://127.0.0.1:{closed_port}", "grpc": f"127.0.0.1:{closed_port}"}
+    [(_, answer)] = publish(name, [call("presentacion.creada", {"id": 1}, run_id)], **where)
+    assert answer is None
+
+
+@pytest.fixture
+def closed_port():
+    """A port that is taken and that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    "credentials",
+    [
+        {"headers": {"Authorization": "Bearer {token}"}},  # what Laravel's Http::withToken sends
+        {"headers": {"X-Token": "{token}"}},
+        {"params": {"token": "{token}"}},
+    ],
+    ids=["bearer", "x-token", "query"],
+)
+def test_the_token_comes_in_three_ways(credentials):
+    for token, status in ((TOKEN, 200), ("wrong", 401), ("", 401)):
+        filled = {kind: {name: value.format(token=token) for name, value in pair.items()} for kind, pair in credentials.items()}
+        response = requests.post(f"{BASE_URL}/notify", json={"event": "test.token", "payload": {}}, timeout=10, **filled)
+        assert response.status_code == status, response.text
