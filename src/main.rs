@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use exposia_notifications::{
     app::App,
     config::{Cli, Command, Config, Environment, Faults},
@@ -48,18 +48,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(&config.telemetry, config.environment == Environment::Production);
     // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let mut signals = Signals::install()?;
+    let (mut first, mut second) = (Signals::install()?, Signals::install()?);
     let app = App::build(config).await?;
     tracing::info!(http = %app.http_address(), grpc = %app.grpc_address(), "listening");
-    app.run(async {
-        signals.next().await;
-        tokio::spawn(async move {
-            signals.next().await;
-            tracing::warn!("ended at once by a second signal");
-            std::process::exit(i32::from(FAILED));
-        });
-    })
-    .await
+    tokio::select! {
+        ended = app.run(first.next()) => ended,
+        () = async { second.next().await; second.next().await } => bail!("ended at once by a second signal"),
+    }
 }
 
 /// One line for each fault, as the last words of a service that does not start.

@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// `SIGTERM` and Ctrl-C: the first one asks the service to finish, the second one ends it at once.
+/// `SIGTERM` and Ctrl-C. Each value sees every signal from when it was installed.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,

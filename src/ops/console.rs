@@ -34,9 +34,18 @@ async fn asset(Path(name): Path<String>) -> Response {
     file(&name)
 }
 
+/// The registry of types knows `.ts` as a video format, and leaves out that texts are UTF-8.
+fn content_type(name: &str, guessed: &str) -> String {
+    match guessed {
+        _ if name.ends_with(".ts") => "text/plain; charset=utf-8".to_owned(),
+        text if text.starts_with("text/") => format!("{text}; charset=utf-8"),
+        other => other.to_owned(),
+    }
+}
+
 fn file(name: &str) -> Response {
     let Some(file) = Web::get(name) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
-    let kind = file.metadata.mimetype().to_owned();
+    let kind = content_type(name, file.metadata.mimetype());
     let headers = [
         (CONTENT_TYPE, kind),
         (CACHE_CONTROL, "no-cache".to_owned()),

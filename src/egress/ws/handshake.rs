@@ -119,17 +119,17 @@ async fn handshake(
     Ok(response)
 }
 
-async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, _place: OwnedSemaphorePermit) {
+async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, place: OwnedSemaphorePermit) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf).await,
+        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf, place).await,
         Err(_) => tracing::error!("the connection was upgraded over something that is not a TCP stream"),
     }
 }
 
 fn bad_handshake(error: &tungstenite::Error) -> Response {
-    let detail = format!("this address speaks WebSocket: {}", error);
+    let detail = format!("this address speaks WebSocket: {error}");
     let mut response = Problem::http(StatusCode::UPGRADE_REQUIRED).with_detail(detail).into_response();
     response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
     response.headers_mut().insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));

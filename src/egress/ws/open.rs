@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Ephemeral, RoomId},
@@ -20,9 +21,10 @@ use crate::{
     },
 };
 
-/// Runs a session from its first frame to its last.
-pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Bytes) {
-    let options = &sockets.0.options;
+/// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
+/// a hundred thousand of them, and most of them wait.
+pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Bytes, place: OwnedSemaphorePermit) {
+    let options = sockets.0.options.clone();
     let session = Session::new(
         hello.client_id.clone(),
         hello.room.clone(),
@@ -37,21 +39,19 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
         socket,
         options.send_queue_bytes.get(),
     ));
-    let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None };
+    let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None, _place: place };
     live.take_place().await;
-    let close = match live.open(&hello).await {
-        Ok(()) => {
-            let protocol = Protocol::new(Arc::clone(&live.connection), head.into(), options.max_message_bytes.get());
-            pump::run(&mut live, protocol).await
-        }
-        Err(error) => {
-            tracing::error!(%error, "the journal could not be read for a new session");
-            live.connection.close(Close::Internal);
-            pump::say_goodbye(&live.connection).await;
-            Close::Internal
-        }
-    };
-    live.leave(close).await;
+    if let Err(error) = live.open(&hello).await {
+        tracing::error!(%error, "the journal could not be read for a new session");
+        live.connection.close(Close::Internal);
+    }
+    let protocol = Protocol::new(Arc::clone(&live.connection), &head, options.max_message_bytes.get());
+    sockets.0.tasks.spawn(stay(live, protocol).in_current_span());
+}
+
+async fn stay(mut live: Live, protocol: Protocol) {
+    let close = pump::run(&mut live, protocol).await;
+    Box::pin(live.leave(close)).await;
     tracing::info!(reason = close.label(), "session closed");
 }
 
@@ -61,6 +61,7 @@ pub(super) struct Live {
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
     subscription: Option<Subscription>,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Live {

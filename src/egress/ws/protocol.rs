@@ -18,7 +18,7 @@ use tungstenite::{
 use crate::{egress::ws::Connection, wire::status::Close};
 
 /// The buffer that an idle connection holds for what its client may say. Longer messages are read in steps of this size.
-const READ_BUFFER: usize = 1024;
+const READ_BUFFER: usize = 512;
 
 #[derive(Debug)]
 pub(super) struct Protocol(WebSocket<Socket>);
@@ -35,14 +35,14 @@ pub(super) enum Incoming {
 }
 
 impl Protocol {
-    /// Over a socket from which `head` was read already.
-    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, max_message_bytes: usize) -> Self {
+    /// Over a socket from which `head` was read already. It is copied: what it was read into is much larger.
+    pub(super) fn new(connection: Arc<Connection>, head: &[u8], max_message_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
-        Self(WebSocket::from_partially_read(Socket(connection), head, Role::Server, Some(config)))
+        Self(WebSocket::from_partially_read(Socket(connection), head.to_vec(), Role::Server, Some(config)))
     }
 
     /// The next message that is complete; `None` when there is none yet. An error says how the connection ends.

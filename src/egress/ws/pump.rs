@@ -1,6 +1,6 @@
 //! The task of a session: it waits for whatever is next and does it.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc};
 
 use tokio::{task::yield_now, time::timeout};
 
@@ -23,6 +23,8 @@ use crate::{
 const MESSAGES_PER_TURN: usize = 32;
 
 /// Pumps a session until it ends, and says why it did.
+///
+/// What it does is boxed while it is done, so that a session that waits holds only what waiting needs.
 pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
     let connection = Arc::clone(&live.connection);
     // What came in with the handshake is not announced by the socket.
@@ -32,11 +34,11 @@ pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
             Todo::Stop => return Close::Vanished,
             Todo::Close(close) => {
                 drop(protocol);
-                say_goodbye(&connection).await;
+                Box::pin(say_goodbye(&connection)).await;
                 return close;
             }
-            Todo::CatchUp(cursor) => catch_up(live, cursor).await,
-            Todo::Wait { full: false, .. } if readable => match take_turn(live, &mut protocol).await {
+            Todo::CatchUp(cursor) => Box::pin(catch_up(live, cursor)).await,
+            Todo::Wait { full: false, .. } if readable => match Box::pin(take_turn(live, &mut protocol)).await {
                 Ok(more) => readable = more,
                 Err(close) => connection.close(close),
             },
@@ -46,14 +48,18 @@ pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
 }
 
 /// Waits for whatever comes first. Answers whether the client may have said something.
+///
+/// The socket is polled, and not awaited: polling takes the socket's one place for a reader's waker, in which hyper's
+/// task would otherwise be kept alive for as long as the connection.
 async fn wait(connection: &Connection, blocked: bool, full: bool) -> bool {
+    let socket = connection.socket();
     tokio::select! {
         () = connection.called() => false,
-        _ = connection.socket().writable(), if blocked => {
+        _ = poll_fn(|cx| socket.poll_write_ready(cx)), if blocked => {
             connection.flush();
             false
         }
-        _ = connection.socket().readable(), if !full => true,
+        _ = poll_fn(|cx| socket.poll_read_ready(cx)), if !full => true,
     }
 }
 
@@ -103,7 +109,7 @@ async fn catch_up(live: &Live, cursor: u64) {
 }
 
 /// Writes what is left, up to the close frame, and waits for the client to hang up; not for long.
-pub(super) async fn say_goodbye(connection: &Connection) {
+async fn say_goodbye(connection: &Connection) {
     let goodbye = async {
         while !connection.is_drained() {
             if connection.todo() == Todo::Stop || connection.socket().writable().await.is_err() {
