@@ -4,7 +4,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
     broker::Error,
-    domain::{Draft, Seq},
+    domain::{Draft, Durability, Seq},
 };
 
 /// The outcome of one published draft.
@@ -24,10 +24,12 @@ pub(super) struct Submission {
 pub struct Accepted {
     /// The notification's id.
     pub id: String,
-    /// Its place in the journal.
+    /// Its place in the journal; 0 for what is not kept.
     pub seq: Seq,
     /// How many connections of this node it was addressed to; 0 for a duplicate.
     pub receivers: usize,
     /// It was there already, under the same key.
     pub duplicate: bool,
+    /// What it survives; unknown for a duplicate.
+    pub durability: Option<Durability>,
 }

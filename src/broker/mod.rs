@@ -28,7 +28,7 @@ pub use rules::{Fault, RulesError};
 use crate::{
     broker::command::Submission,
     domain::{Audience, Audiences, Code, Draft, EventError, Payload},
-    journal::{self, Append, Follow},
+    journal::{self, Append, Follow, Relay},
     rooms::Writer,
 };
 
@@ -202,7 +202,12 @@ pub struct Broker {
 
 impl Broker {
     /// Puts a broker between `journal` and `rooms`.
-    pub fn new(options: &Options, rules: Rules, journal: Arc<impl Append + Follow + 'static>, rooms: Writer) -> Self {
+    pub fn new(
+        options: &Options,
+        rules: Rules,
+        journal: Arc<impl Append + Relay + Follow + 'static>,
+        rooms: Writer,
+    ) -> Self {
         let (sender, queue) = mpsc::channel(options.publish_queue.get());
         let max_bytes = options.publish_queue_bytes.get().min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let rules = Arc::new(rules);

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use chrono::{SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::{sync::mpsc, task::yield_now};
 
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
-    domain::{Draft, Durability, notification_id},
-    journal::{Append, Entry, Outcome},
+    domain::{Content, Draft, Durability, Ephemeral, Passing, notification_id},
+    journal::{Append, Entry, Outcome, Relay},
     rooms::Writer,
 };
 
@@ -20,6 +20,7 @@ pub(super) struct Task {
     queue: mpsc::Receiver<Submission>,
     rules: Arc<Rules>,
     journal: Arc<dyn Append>,
+    relay: Arc<dyn Relay>,
     rooms: Writer,
 }
 
@@ -27,10 +28,11 @@ impl Task {
     pub(super) fn new(
         queue: mpsc::Receiver<Submission>,
         rules: Arc<Rules>,
-        journal: Arc<dyn Append>,
+        journal: Arc<impl Append + Relay + 'static>,
         rooms: Writer,
     ) -> Self {
-        Self { queue, rules, journal, rooms }
+        let relay = Arc::clone(&journal) as Arc<dyn Relay>;
+        Self { queue, rules, journal, relay, rooms }
     }
 
     pub(super) async fn run(mut self) {
@@ -49,17 +51,21 @@ impl Task {
 
     /// Routes, appends, acknowledges.
     async fn publish(&self, batch: &mut Vec<Submission>) {
-        let now = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let now = Utc::now();
         let mut entries = Vec::with_capacity(batch.len());
         let mut waiting = Vec::with_capacity(batch.len());
         for submission in batch.drain(..) {
             let mut routed = Vec::with_capacity(submission.drafts.len());
             for draft in submission.drafts {
-                routed.push(self.entry(draft, &now).map(|entry| {
-                    let receivers = self.rooms.receivers(&entry.audiences);
-                    entries.push(entry);
-                    receivers
-                }));
+                routed.push(match self.route(draft, now) {
+                    Ok(entry) if entry.durability == Durability::Ephemeral => Routed::Done(self.relay(entry).await),
+                    Ok(entry) => {
+                        let receivers = self.rooms.receivers(&entry.audiences);
+                        entries.push(entry);
+                        Routed::Appending { receivers }
+                    }
+                    Err(error) => Routed::Done(Err(error)),
+                });
             }
             waiting.push((routed, submission.reply, submission.room));
         }
@@ -73,37 +79,61 @@ impl Task {
         for (routed, reply, _room) in waiting {
             let mut published = Vec::with_capacity(routed.len());
             for routed in routed {
-                published.push(routed.and_then(|receivers| {
-                    let outcomes = outcomes.as_mut().map_err(|error| Error::Journal(Arc::clone(error)))?;
-                    self.published(outcomes.next().expect("the journal answers every entry"), receivers)
-                }));
+                published.push(match (routed, &mut outcomes) {
+                    (Routed::Done(published), _) => published,
+                    (Routed::Appending { .. }, Err(error)) => Err(Error::Journal(Arc::clone(error))),
+                    (Routed::Appending { receivers }, Ok(outcomes)) => {
+                        self.published(outcomes.next().expect("the journal answers every entry"), receivers)
+                    }
+                });
             }
             // A publisher that went away has no use for the answer; its events are published all the same.
             let _ = reply.send(published);
         }
     }
 
-    fn entry(&self, draft: Draft, now: &str) -> Result<Entry, Error> {
+    fn route(&self, draft: Draft, now: DateTime<Utc>) -> Result<Entry, Error> {
         draft.check()?;
         let audiences = match &draft.target {
             Some(target) => target.clone(),
             None => self.rules.route(&draft.name, &draft.payload)?.audiences,
         };
         let key = draft.idempotency_key.clone().map(|key| (key, draft.fingerprint()));
-        Ok(Entry { event: draft.into_event(now), audiences, key, expires_at: None, durability: Durability::Fsync })
+        let expires_at = draft.ttl.and_then(|ttl| now.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
+        let durability = draft.durability.unwrap_or(Durability::Fsync);
+        let event = draft.into_event(&now.to_rfc3339_opts(SecondsFormat::Millis, true));
+        Ok(Entry { event, audiences, key, expires_at, durability })
+    }
+
+    /// Hands an event that is not to be kept to whoever is connected.
+    async fn relay(&self, entry: Entry) -> Published {
+        let receivers = self.rooms.receivers(&entry.audiences);
+        let id = format!("{}-e{:016x}", self.journal.epoch(), rand::random::<u64>());
+        let content = Content::Event(Passing::new(id.as_str().into(), entry.event, entry.expires_at));
+        self.relay.relay(Ephemeral { audiences: entry.audiences, except: None, content }).await;
+        Ok(Accepted { id, seq: 0, receivers, duplicate: false, durability: Some(Durability::Ephemeral) })
     }
 
     fn published(&self, outcome: Outcome, receivers: usize) -> Published {
-        let accepted = |seq, receivers, duplicate| Accepted {
+        let accepted = |seq, receivers, duplicate, durability| Accepted {
             id: notification_id(&self.journal.epoch(), seq),
             seq,
             receivers,
             duplicate,
+            durability,
         };
         match outcome {
-            Outcome::Appended(seq, _) => Ok(accepted(seq, receivers, false)),
-            Outcome::Duplicate(seq) => Ok(accepted(seq, 0, true)),
+            Outcome::Appended(seq, durability) => Ok(accepted(seq, receivers, false, Some(durability))),
+            Outcome::Duplicate(seq) => Ok(accepted(seq, 0, true, None)),
             Outcome::Conflict => Err(Error::Conflict),
         }
     }
+}
+
+/// A draft between routing and acknowledging.
+enum Routed {
+    /// It is among the entries of the batch, and is for this many connections.
+    Appending { receivers: usize },
+    /// Its outcome is known.
+    Done(Published),
 }

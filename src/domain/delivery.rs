@@ -1,27 +1,76 @@
 //! What the journal's tail carries to the rooms.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 
-use crate::domain::{ClientId, Notification, RoomId};
+use crate::domain::{Audiences, ClientId, Event, Notification};
 
 /// Something to deliver to connections.
 #[derive(Debug, Clone)]
 pub enum Delivery {
     /// A notification: in the journal, in order, to be delivered once.
     Notification(Arc<Notification>),
-    /// A frame that nobody keeps.
+    /// Something that nobody keeps.
     Ephemeral(Arc<Ephemeral>),
 }
 
-/// A frame that lives only as long as it takes to deliver it: chat, join and leave notices.
+/// What lives only as long as it takes to deliver it. It has no place in the order of the notifications.
 #[derive(Debug)]
 pub struct Ephemeral {
-    /// The room whose members receive it.
-    pub room: RoomId,
+    /// Who receives it.
+    pub audiences: Audiences,
     /// The client that does not: the one it comes from.
-    pub except: ClientId,
-    /// The frame as it goes to subscribers.
-    pub frame: Bytes,
+    pub except: Option<ClientId>,
+    /// What it is.
+    pub content: Content,
+}
+
+impl Ephemeral {
+    /// About how much memory it takes, in bytes.
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Content::Frame(frame) => frame.len(),
+            Content::Event(passing) => passing.event.size(),
+        }
+    }
+}
+
+/// What an ephemeral delivery is.
+#[derive(Debug)]
+pub enum Content {
+    /// A frame as it goes to WebSocket subscribers: chat, join and leave notices.
+    Frame(Bytes),
+    /// An event that its publisher wants delivered and not kept.
+    Event(Passing),
+}
+
+/// An event that passes by: it is delivered to whoever is connected, and not kept.
+#[derive(Debug)]
+pub struct Passing {
+    /// Its id.
+    pub id: Box<str>,
+    /// What happened.
+    pub event: Event,
+    /// When it stops being of use.
+    pub expires_at: Option<DateTime<Utc>>,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Passing {
+    /// An event with its id.
+    pub fn new(id: Box<str>, event: Event, expires_at: Option<DateTime<Utc>>) -> Self {
+        Self { id, event, expires_at, encoded: OnceLock::new() }
+    }
+
+    /// Whether it is of no use any more at `now`.
+    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// The form that all subscribers share; `encode` makes it when the first one asks.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(self))
+    }
 }

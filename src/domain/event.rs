@@ -1,6 +1,6 @@
 //! Events as publishers send them, and notifications as the journal keeps them.
 
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -10,6 +10,9 @@ use crate::domain::{Audiences, Epoch, Payload, Seq};
 
 /// The longest event name, source, timestamp and idempotency key, in characters.
 pub const MAX_EVENT_CHARS: usize = 256;
+
+/// The longest time to live: ten years.
+pub const MAX_TTL: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// What a notification survives, from least to most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -37,6 +40,13 @@ pub struct Event {
     pub timestamp: Box<str>,
 }
 
+impl Event {
+    /// How long its texts are, in bytes.
+    pub fn size(&self) -> usize {
+        self.payload.as_bytes().len() + self.name.len() + self.source.len() + self.timestamp.len()
+    }
+}
+
 /// An event as a publisher hands it in, before it is stamped and routed.
 #[derive(Debug, Clone)]
 pub struct Draft {
@@ -52,6 +62,10 @@ pub struct Draft {
     pub idempotency_key: Option<IdempotencyKey>,
     /// Who shall receive it; without, the routing rules decide.
     pub target: Option<Audiences>,
+    /// What it must survive, if that is less than what the service is set to.
+    pub durability: Option<Durability>,
+    /// For how long it is of use.
+    pub ttl: Option<Duration>,
 }
 
 /// The name under which a publisher may send the same event again.
@@ -73,6 +87,12 @@ pub enum EventError {
         /// Which one.
         field: &'static str,
     },
+    /// The time to live is nothing, or longer than [`MAX_TTL`].
+    #[error("ttl must be more than nothing and at most {} days", MAX_TTL.as_secs() / 86_400)]
+    Ttl,
+    /// An event that is kept nowhere has a key that would have to be kept.
+    #[error("idempotency_key: an ephemeral event is kept nowhere, so it cannot have one")]
+    EphemeralKey,
 }
 
 impl EventError {
@@ -81,12 +101,14 @@ impl EventError {
         match self {
             Self::Empty => "event",
             Self::TooLong { field } => field,
+            Self::Ttl => "ttl",
+            Self::EphemeralKey => "idempotency_key",
         }
     }
 }
 
 impl Draft {
-    /// Checks the texts of the draft: a name, and nothing longer than [`MAX_EVENT_CHARS`].
+    /// Checks what the draft says: a name, nothing longer than [`MAX_EVENT_CHARS`], and nothing that contradicts itself.
     pub fn check(&self) -> Result<(), EventError> {
         if self.name.is_empty() {
             return Err(EventError::Empty);
@@ -102,6 +124,12 @@ impl Draft {
             if text.is_some_and(|text| text.len() > MAX_EVENT_CHARS && text.chars().count() > MAX_EVENT_CHARS) {
                 return Err(EventError::TooLong { field });
             }
+        }
+        if self.ttl.is_some_and(|ttl| ttl.is_zero() || ttl > MAX_TTL) {
+            return Err(EventError::Ttl);
+        }
+        if self.durability == Some(Durability::Ephemeral) && self.idempotency_key.is_some() {
+            return Err(EventError::EphemeralKey);
         }
         Ok(())
     }
@@ -183,10 +211,7 @@ impl Notification {
 
     /// About how much memory the notification takes, in bytes, its encoded form counted in.
     pub fn size(&self) -> usize {
-        2 * self.event.payload.as_bytes().len()
-            + 2 * (self.event.name.len() + self.event.source.len() + self.event.timestamp.len())
-            + 64 * self.audiences.as_slice().len()
-            + size_of::<Self>()
+        2 * self.event.size() + 64 * self.audiences.as_slice().len() + size_of::<Self>()
     }
 }
 
@@ -207,7 +232,28 @@ mod tests {
             timestamp: None,
             idempotency_key: None,
             target: None,
+            durability: None,
+            ttl: None,
         }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        let with = |change: fn(&mut Draft)| {
+            let mut draft = draft("e");
+            change(&mut draft);
+            draft.check()
+        };
+        assert_eq!(with(|draft| draft.ttl = Some(Duration::ZERO)), Err(EventError::Ttl));
+        assert_eq!(with(|draft| draft.ttl = Some(MAX_TTL + Duration::from_secs(1))), Err(EventError::Ttl));
+        assert_eq!(with(|draft| draft.ttl = Some(Duration::from_millis(1))), Ok(()));
+        let ephemeral = |draft: &mut Draft| draft.durability = Some(Durability::Ephemeral);
+        assert_eq!(with(ephemeral), Ok(()));
+        let keyed = with(|draft| {
+            draft.durability = Some(Durability::Ephemeral);
+            draft.idempotency_key = Some(IdempotencyKey("k".into()));
+        });
+        assert_eq!(keyed, Err(EventError::EphemeralKey));
     }
 
     #[test]

@@ -15,10 +15,11 @@ mod principal;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
 pub use code::Code;
-pub use delivery::{Delivery, Ephemeral};
+pub use delivery::{Content, Delivery, Ephemeral, Passing};
 pub use duration::{parse_duration, parse_positive_duration};
 pub use event::{
-    Draft, Durability, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, Notification, notification_id,
+    Draft, Durability, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, MAX_TTL, Notification,
+    notification_id,
 };
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};

@@ -2,8 +2,15 @@
 //!
 //! The same outbox as a WebSocket's, with the notifications themselves for frames; the stream takes them out.
 
-use std::{pin::Pin, sync::Arc};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use chrono::Utc;
 use futures_util::{Stream, stream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -11,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
-    domain::{Audience, Audiences, Code, Delivery, Epoch, Notification, Position, Seq},
+    domain::{Audience, Audiences, Code, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
     egress::{
         Options, catch_up,
         outbox::{Frame, Outbox},
@@ -110,26 +117,58 @@ impl Wanted {
 /// A subscriber as the rooms see it.
 #[derive(Debug)]
 struct Follower {
-    outbox: Mutex<Outbox<Arc<Notification>>>,
+    outbox: Mutex<Outbox<Item>>,
     wake: Notify,
+    /// Something that nobody keeps did not fit.
+    too_slow: AtomicBool,
 }
 
-impl Frame for Arc<Notification> {
+/// What waits for a subscriber.
+#[derive(Debug)]
+enum Item {
+    Kept(Arc<Notification>),
+    /// The event in it passes by.
+    Ephemeral(Arc<Ephemeral>),
+}
+
+impl Item {
+    /// The message for the subscriber; none when it is of no use any more.
+    fn message(&self, epoch: &Epoch) -> Option<v1::Notification> {
+        let now = Utc::now();
+        match self {
+            Self::Kept(notification) if notification.is_expired(now) => None,
+            Self::Kept(notification) => Some(proto::notification_from(notification)),
+            Self::Ephemeral(ephemeral) => match &ephemeral.content {
+                Content::Event(passing) if passing.is_expired(now) => None,
+                Content::Event(passing) => Some(proto::notification_from_passing(passing, &ephemeral.audiences, epoch)),
+                Content::Frame(_) => None,
+            },
+        }
+    }
+}
+
+impl Frame for Item {
     fn size(&self) -> usize {
-        Notification::size(self)
+        match self {
+            Self::Kept(notification) => notification.size(),
+            Self::Ephemeral(ephemeral) => ephemeral.size(),
+        }
     }
 }
 
 impl Follower {
     fn new(max_bytes: usize) -> Self {
-        Self { outbox: Mutex::new(Outbox::new(max_bytes)), wake: Notify::new() }
+        Self { outbox: Mutex::new(Outbox::new(max_bytes)), wake: Notify::new(), too_slow: AtomicBool::new(false) }
     }
 
-    /// The next notification; or the place after which the journal must be read; or neither, for now.
+    /// The next item; or the place after which the journal must be read; or neither, for now.
     fn next(&self) -> Next {
+        if self.too_slow.load(Ordering::Relaxed) {
+            return Next::TooSlow;
+        }
         let mut outbox = self.outbox.lock();
         match outbox.pop() {
-            Some(notification) => Next::Notification(notification),
+            Some(item) => Next::Item(item),
             None if outbox.is_behind() => Next::CatchUp(outbox.cursor()),
             None => Next::Nothing,
         }
@@ -138,18 +177,28 @@ impl Follower {
 
 #[derive(Debug)]
 enum Next {
-    Notification(Arc<Notification>),
+    Item(Item),
     CatchUp(Seq),
+    TooSlow,
     Nothing,
 }
 
 impl Member for Follower {
     fn offer(&self, delivery: &Delivery) -> bool {
-        // Chat is between browsers.
-        let Delivery::Notification(notification) = delivery else { return false };
         let mut outbox = self.outbox.lock();
         let waited = !outbox.is_empty() || outbox.is_behind();
-        outbox.offer(notification.seq, || Arc::clone(notification));
+        match delivery {
+            Delivery::Notification(notification) => {
+                outbox.offer(notification.seq, || Item::Kept(Arc::clone(notification)));
+            }
+            // Chat is between browsers.
+            Delivery::Ephemeral(ephemeral) if matches!(ephemeral.content, Content::Frame(_)) => return false,
+            Delivery::Ephemeral(ephemeral) => {
+                if outbox.offer_ephemeral(Item::Ephemeral(Arc::clone(ephemeral))).is_err() {
+                    self.too_slow.store(true, Ordering::Relaxed);
+                }
+            }
+        }
         !waited
     }
 
@@ -178,15 +227,23 @@ impl Following {
     async fn next(this: Option<Self>) -> Option<(Result<v1::Notification, Status>, Option<Self>)> {
         let this = this?;
         match this.receive().await {
-            Ok(notification) => Some((Ok(proto::notification_from(&notification)), Some(this))),
+            Ok(notification) => Some((Ok(notification), Some(this))),
             Err(status) => Some((Err(status), None)),
         }
     }
 
-    async fn receive(&self) -> Result<Arc<Notification>, Status> {
+    async fn receive(&self) -> Result<v1::Notification, Status> {
+        let epoch = self.journal.epoch();
         loop {
             match self.follower.next() {
-                Next::Notification(notification) => return Ok(notification),
+                Next::Item(item) => {
+                    if let Some(message) = item.message(&epoch) {
+                        return Ok(message);
+                    }
+                }
+                Next::TooSlow => {
+                    return Err(Status::data_loss("too slow: an ephemeral event did not fit into the queue"));
+                }
                 Next::CatchUp(cursor) => self.catch_up(cursor).await?,
                 Next::Nothing => tokio::select! {
                     () = self.follower.wake.notified() => {}
@@ -201,9 +258,10 @@ impl Following {
 
     async fn catch_up(&self, cursor: Seq) -> Result<(), Status> {
         let audiences = self.wanted.0.clone();
-        let filling = catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, Arc::clone)
-            .await
-            .map_err(|error| status(&error))?;
+        let filling =
+            catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, |kept| Item::Kept(Arc::clone(kept)))
+                .await
+                .map_err(|error| status(&error))?;
         if filling.bounds.oldest > cursor + 1 {
             let message = format!("what lies from {} to {} is gone", cursor + 1, filling.bounds.oldest - 1);
             return Err(Status::data_loss(message));

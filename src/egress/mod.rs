@@ -50,6 +50,11 @@ pub struct Options {
         value_parser = crate::domain::parse_positive_duration)]
     pub slow_timeout: Duration,
 
+    /// Over how many seconds the clients of a server that goes away are spread when they come back.
+    #[arg(long, env = "DRAIN_SECONDS", default_value = "5", value_name = "SECONDS",
+        value_parser = crate::domain::parse_duration)]
+    pub drain_seconds: Duration,
+
     /// Join and leave notices are sent in rooms of up to this many members.
     #[arg(long, env = "PRESENCE_LIMIT", default_value = "256", value_name = "N")]
     pub presence_limit: usize,

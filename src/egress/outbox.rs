@@ -172,18 +172,22 @@ impl<F: Frame> Outbox<F> {
         Some(frame)
     }
 
+    /// Keeps the first `kept` frames, and those after them that `fresh` says yes to.
+    pub(super) fn retain_after(&mut self, kept: usize, fresh: impl Fn(&F) -> bool) {
+        let mut place = 0;
+        self.queue.retain(|frame| {
+            place += 1;
+            place <= kept || fresh(frame)
+        });
+        self.queued_bytes = self.queue.iter().map(Frame::size).sum();
+    }
+
     /// Throws away everything but the first `keep` frames; nothing is queued any more.
     pub(super) fn shut(&mut self, keep: usize) {
         self.mode = Mode::Opening;
         let rest = self.queue.split_off(keep.min(self.queue.len()));
         self.queued_bytes -= rest.iter().map(Frame::size).sum::<usize>();
         self.noted = 0;
-    }
-}
-
-impl Frame for bytes::Bytes {
-    fn size(&self) -> usize {
-        self.len()
     }
 }
 

@@ -70,8 +70,9 @@ pub(super) fn draft(request: v1::PublishRequest, max_bytes: usize) -> Result<Dra
 }
 
 pub(super) fn answer(accepted: Accepted) -> v1::PublishResponse {
-    let Accepted { id, seq, receivers, duplicate } = accepted;
-    v1::PublishResponse { id, sequence: seq, receivers: receivers as u32, duplicate }
+    let Accepted { id, seq, receivers, duplicate, durability } = accepted;
+    let durability = proto::durability_to(durability).into();
+    v1::PublishResponse { id, sequence: seq, receivers: receivers as u32, duplicate, durability }
 }
 
 pub(super) fn refusal(error: &broker::Error) -> Status {

@@ -48,6 +48,8 @@ struct Notified {
     sequence: u64,
     receivers: usize,
     duplicate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    durability: Option<&'static str>,
 }
 
 async fn notify(
@@ -59,7 +61,7 @@ async fn notify(
     let body = read_body(&ingress, request.into_body()).await?;
     let draft = notify::read(&body, idempotency_key(&headers)?)?;
     let event = draft.name.to_string();
-    let Accepted { id, seq, receivers, duplicate } =
+    let Accepted { id, seq, receivers, duplicate, durability } =
         ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
     Ok(Json(Notified {
         success: true,
@@ -70,6 +72,7 @@ async fn notify(
         sequence: seq,
         receivers,
         duplicate,
+        durability: durability.map(notify::durability_name),
     }))
 }
 
@@ -91,6 +94,8 @@ async fn test_notification(_: gate::Reader, State(ingress): State<Ingress>) -> R
         timestamp: Some(timestamp.into()),
         idempotency_key: None,
         target: None,
+        durability: None,
+        ttl: None,
     };
     ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
     let connections = ingress.intake.connections();

@@ -9,8 +9,8 @@ use proptest::prelude::*;
 
 use crate::{
     domain::{
-        Audience, Audiences, ClientId, Delivery, Durability, Ephemeral, Event, IdempotencyKey, Payload, RoomId, Seq,
-        UserId,
+        Audience, Audiences, ClientId, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey, Payload,
+        RoomId, Seq, UserId,
     },
     journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Query, Read, Tail},
 };
@@ -181,18 +181,20 @@ pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>
 pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let journal = open(&options());
     let mut tails = [journal.tail(), journal.tail()];
-    let general = RoomId::general();
     for text in ["one", "two"] {
-        let except = ClientId::parse("me").expect("a name");
-        journal.relay(Ephemeral { room: general.clone(), except, frame: Bytes::from_static(text.as_bytes()) }).await;
+        let except = ClientId::parse("me").ok();
+        let content = Content::Frame(Bytes::from_static(text.as_bytes()));
+        journal.relay(Ephemeral { audiences: room("r").into(), except, content }).await;
     }
     for tail in &mut tails {
         let mut frames = Vec::new();
         while frames.len() < 2 {
             for delivery in tail.next().await.expect("the journal lives").iter() {
                 let Delivery::Ephemeral(frame) = delivery else { panic!("not a relayed frame") };
-                assert_eq!((&frame.room, frame.except.as_str()), (&general, "me"));
-                frames.push(frame.frame.clone());
+                assert_eq!(frame.audiences, room("r").into());
+                assert_eq!(frame.except.as_ref().map(ClientId::as_str), Some("me"));
+                let Content::Frame(text) = &frame.content else { panic!("not a frame") };
+                frames.push(text.clone());
             }
         }
         assert_eq!(frames, ["one", "two"]);

@@ -97,18 +97,30 @@ impl Channels {
                 }
                 offer_to(&self.everything, delivery, due);
             }
-            Delivery::Ephemeral(frame) => {
-                let room = Audience::Room(frame.room.clone());
-                self.members(&room).into_iter().for_each(|members| offer_to(members, delivery, due));
+            Delivery::Ephemeral(ephemeral) => self.offer_ephemeral(ephemeral.audiences.as_slice(), delivery, due),
+        }
+    }
+
+    /// What has no `seq` cannot be recognised when it is offered a second time, so nobody is offered it twice.
+    fn offer_ephemeral(&self, audiences: &[Audience], delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
+        let channels = audiences.iter().filter_map(|audience| self.members(audience));
+        match channels.chain([&self.everything]).filter(|members| !members.is_empty()).collect::<Vec<_>>()[..] {
+            [] => {}
+            [members] => offer_to(members, delivery, due),
+            ref several => {
+                let members: HashMap<_, _> = several.iter().flat_map(|members| members.iter()).collect();
+                members.into_values().for_each(|member| offer_one(member, delivery, due));
             }
         }
     }
 }
 
 fn offer_to(members: &Members, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
-    for member in members.values() {
-        if member.offer(delivery) {
-            due.push(Arc::clone(member));
-        }
+    members.values().for_each(|member| offer_one(member, delivery, due));
+}
+
+fn offer_one(member: &Arc<dyn Member>, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
+    if member.offer(delivery) {
+        due.push(Arc::clone(member));
     }
 }

@@ -2,7 +2,10 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{domain::Notification, wire::text};
+use crate::{
+    domain::{Notification, Passing},
+    wire::text,
+};
 
 const FIN: u8 = 0x80;
 const TEXT: u8 = 0x1;
@@ -20,6 +23,11 @@ pub fn text(json: &[u8]) -> Bytes {
 /// The frame of a notification, encoded when the first subscriber needs it and shared by all.
 pub fn notification(notification: &Notification) -> &Bytes {
     notification.encoded(|notification| text(&text::notification(notification)))
+}
+
+/// The frame of an event that is not kept; the same.
+pub fn passing(passing: &Passing) -> &Bytes {
+    passing.encoded(|passing| text(&text::passing(passing)))
 }
 
 /// A ping without content.

@@ -1,6 +1,6 @@
 //! The JSON bodies of `POST /notify` and `POST /routes/explain`, read with FastAPI's answers to what is wrong.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
 use serde::{
@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Audiences, Code, Draft, IdempotencyKey, Payload},
+    domain::{Audiences, Code, Draft, Durability, IdempotencyKey, Payload},
     wire::problem::Problem,
 };
 
@@ -24,6 +24,8 @@ pub fn read(body: &Bytes, key: Option<&str>) -> Result<Draft, Problem> {
         timestamp: optional(fields.timestamp, "timestamp", string)?.map(Into::into),
         idempotency_key: key.filter(|key| !key.is_empty()).map(|key| IdempotencyKey(key.into())),
         target: target(fields.target)?,
+        durability: optional(fields.durability, "durability", durability)?,
+        ttl: optional(fields.ttl, "ttl", ttl)?,
     };
     draft.check().map_err(|error| match error.field() {
         "idempotency_key" => Problem::field("header", "Idempotency-Key", "value_error", error.to_string()),
@@ -40,6 +42,8 @@ struct Fields<'a> {
     source: Option<&'a RawValue>,
     timestamp: Option<&'a RawValue>,
     target: Option<&'a RawValue>,
+    durability: Option<&'a RawValue>,
+    ttl: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -70,6 +74,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         "source" => &mut fields.source,
                         "timestamp" => &mut fields.timestamp,
                         "target" => &mut fields.target,
+                        "durability" => &mut fields.durability,
+                        "ttl" => &mut fields.ttl,
                         _ => {
                             entries.next_value::<IgnoredAny>()?;
                             continue;
@@ -111,6 +117,33 @@ fn string(raw: &RawValue) -> Result<Cow<'_, str>, Fault> {
     serde_json::from_str(raw.get())
         .map(|Text(text)| text)
         .map_err(|_| ("string_type", "Input should be a valid string"))
+}
+
+/// The names of the durabilities, in their order.
+const DURABILITIES: [(&str, Durability); 4] = [
+    ("ephemeral", Durability::Ephemeral),
+    ("memory", Durability::Memory),
+    ("process", Durability::Process),
+    ("fsync", Durability::Fsync),
+];
+
+/// The name of a durability in requests and answers.
+pub fn durability_name(durability: Durability) -> &'static str {
+    DURABILITIES.iter().find(|(_, known)| *known == durability).map_or("", |(name, _)| name)
+}
+
+fn durability(raw: &RawValue) -> Result<Durability, Fault> {
+    let name = string(raw)?;
+    let known = DURABILITIES.iter().find(|(known, _)| *known == name).map(|(_, durability)| *durability);
+    known.ok_or(("enum", "Input should be 'ephemeral', 'memory', 'process' or 'fsync'"))
+}
+
+/// Seconds, with a fraction if need be.
+fn ttl(raw: &RawValue) -> Result<Duration, Fault> {
+    let wrong = ("float_type", "Input should be a number of seconds");
+    let seconds: f64 = serde_json::from_str(raw.get()).map_err(|_| wrong)?;
+    // What does not fit becomes what the draft's own check refuses.
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
 fn payload(body: &Bytes, raw: &RawValue) -> Result<Payload, Fault> {

@@ -1,13 +1,14 @@
 //! The protobuf messages, and the way between them and the domain.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
-    Audiences, Code, Draft, EventError, IdempotencyKey, Notification, Payload, PayloadError, TargetError,
+    Audiences, Code, Draft, Durability, Epoch, Event, EventError, IdempotencyKey, Notification, Passing, Payload,
+    PayloadError, TargetError,
 };
 
 /// What `build.rs` makes of `notifications.proto`.
@@ -37,6 +38,9 @@ pub enum Error {
     /// The target is wrong.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The durability is not one.
+    #[error("durability: is none of the values of Durability")]
+    Durability,
     /// The timestamp is out of range.
     #[error("timestamp: must lie between the years 1 and 9999")]
     Timestamp,
@@ -55,6 +59,7 @@ impl Error {
             Self::Payload(_) => "payload_json",
             Self::NotFinite | Self::NoKind => "payload",
             Self::Target(_) => "target",
+            Self::Durability => "durability",
             Self::Timestamp => "timestamp",
         }
     }
@@ -77,6 +82,8 @@ impl TryFrom<v1::PublishRequest> for Draft {
                 .filter(|key| !key.is_empty())
                 .map(|key| IdempotencyKey(key.into())),
             target: request.target.as_ref().map(audiences_from).transpose()?,
+            durability: durability_from(request.durability)?,
+            ttl: request.ttl.map(|ttl| Duration::try_from(ttl).map_err(|_| EventError::Ttl)).transpose()?,
         };
         draft.check()?;
         Ok(draft)
@@ -96,6 +103,27 @@ pub fn explain_request(request: v1::ExplainRouteRequest) -> Result<(String, Payl
     Ok((event, draft.payload, draft.target))
 }
 
+fn durability_from(durability: i32) -> Result<Option<Durability>, Error> {
+    Ok(match v1::Durability::try_from(durability).map_err(|_| Error::Durability)? {
+        v1::Durability::Unspecified => None,
+        v1::Durability::Ephemeral => Some(Durability::Ephemeral),
+        v1::Durability::Memory => Some(Durability::Memory),
+        v1::Durability::Process => Some(Durability::Process),
+        v1::Durability::Fsync => Some(Durability::Fsync),
+    })
+}
+
+/// A durability as the message has it.
+pub fn durability_to(durability: Option<Durability>) -> v1::Durability {
+    match durability {
+        None => v1::Durability::Unspecified,
+        Some(Durability::Ephemeral) => v1::Durability::Ephemeral,
+        Some(Durability::Memory) => v1::Durability::Memory,
+        Some(Durability::Process) => v1::Durability::Process,
+        Some(Durability::Fsync) => v1::Durability::Fsync,
+    }
+}
+
 /// A target as the domain has it.
 pub fn audiences_from(target: &v1::Target) -> Result<Audiences, Error> {
     Ok(Audiences::from_target(target.everyone, &target.users, &target.rooms)?)
@@ -112,15 +140,25 @@ pub fn target_from(audiences: &Audiences) -> v1::Target {
 
 /// A notification as services see it.
 pub fn notification_from(notification: &Notification) -> v1::Notification {
+    let Notification { seq, epoch, event, audiences, .. } = notification;
+    v1::Notification { id: notification.id(), sequence: *seq, ..message(event, audiences, epoch) }
+}
+
+/// An event that is not kept, as services see it.
+pub fn notification_from_passing(passing: &Passing, audiences: &Audiences, epoch: &Epoch) -> v1::Notification {
+    v1::Notification { id: passing.id.to_string(), ..message(&passing.event, audiences, epoch) }
+}
+
+fn message(event: &Event, audiences: &Audiences, epoch: &Epoch) -> v1::Notification {
     v1::Notification {
-        id: notification.id(),
-        sequence: notification.seq,
-        epoch: notification.epoch.to_string(),
-        event: notification.event.name.to_string(),
-        payload_json: notification.event.payload.as_bytes().clone(),
-        timestamp: notification.event.timestamp.to_string(),
-        source: notification.event.source.to_string(),
-        audience: Some(target_from(&notification.audiences)),
+        id: String::new(),
+        sequence: 0,
+        epoch: epoch.to_string(),
+        event: event.name.to_string(),
+        payload_json: event.payload.as_bytes().clone(),
+        timestamp: event.timestamp.to_string(),
+        source: event.source.to_string(),
+        audience: Some(target_from(audiences)),
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::domain::{ClientId, Epoch, Notification, RoomId, Seq, UserId};
+use crate::domain::{ClientId, Epoch, Event, Notification, Passing, RoomId, Seq, UserId};
 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
@@ -21,7 +21,15 @@ fn json(message: &impl Serialize) -> Bytes {
 
 /// A notification, as WebSocket subscribers and the history see it. The payload is copied as it is.
 pub fn notification(notification: &Notification) -> Bytes {
-    let event = &notification.event;
+    event(&notification.event, &notification.id(), Some(notification.seq))
+}
+
+/// An event that is not kept, as WebSocket subscribers see it: a notification without a `seq`.
+pub fn passing(passing: &Passing) -> Bytes {
+    event(&passing.event, &passing.id, None)
+}
+
+fn event(event: &Event, id: &str, seq: Option<Seq>) -> Bytes {
     let payload = event.payload.as_bytes();
     let room = 160 + payload.len() + event.name.len() + event.source.len() + event.timestamp.len();
     let mut text = BytesMut::with_capacity(room);
@@ -34,9 +42,11 @@ pub fn notification(notification: &Notification) -> Bytes {
     text.put_slice(br#","source":"#);
     put_string(&mut text, &event.source);
     text.put_slice(br#","id":"#);
-    put_string(&mut text, &notification.id());
-    text.put_slice(br#","seq":"#);
-    text.put_slice(notification.seq.to_string().as_bytes());
+    put_string(&mut text, id);
+    if let Some(seq) = seq {
+        text.put_slice(br#","seq":"#);
+        text.put_slice(seq.to_string().as_bytes());
+    }
     text.put_u8(b'}');
     text.freeze()
 }
@@ -203,6 +213,18 @@ pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId) -> Bytes {
         room: room.as_str(),
         timestamp: now(),
     })
+}
+
+/// What a client is told before the server goes away: to come back after `after_ms` milliseconds, to the place it holds.
+pub fn reconnect(after_ms: u64, seq: Seq, epoch: &Epoch) -> Bytes {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        after_ms: u64,
+        seq: Seq,
+        epoch: &'a str,
+    }
+    json(&Message { r#type: "reconnect", after_ms, seq, epoch: epoch.as_str() })
 }
 
 /// The notice that what lies from `from` to `to`, both included, is gone from the journal.

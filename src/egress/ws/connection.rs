@@ -15,10 +15,11 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, sync::Notify, time::Instant};
 
 use crate::{
-    domain::{ClientId, Delivery, RoomId, Seq, UserId},
+    domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
     egress::{
         ClientInfo,
-        outbox::{Filling, Outbox},
+        outbox::{Filling, Frame, Outbox},
+        ws::Outgoing,
     },
     rooms::Member,
     wire::{frame, status::Close, text},
@@ -47,7 +48,7 @@ pub(in crate::egress) struct Connection {
 
 #[derive(Debug)]
 struct Out {
-    outbox: Outbox<Bytes>,
+    outbox: Outbox<Outgoing>,
     /// How much of the first frame is written already.
     written: usize,
     /// A flush was asked for and did not come yet.
@@ -157,9 +158,9 @@ impl Connection {
             return;
         }
         if resumed {
-            out.outbox.open_behind(cursor, Some(first));
+            out.outbox.open_behind(cursor, Some(first.into()));
         } else {
-            out.outbox.open(cursor, Some(first));
+            out.outbox.open(cursor, Some(first.into()));
         }
         self.write(&mut out);
     }
@@ -168,16 +169,16 @@ impl Connection {
     pub(super) fn reply(&self, frame: Bytes) {
         let mut out = self.out.lock();
         if out.state == State::Open {
-            out.outbox.push(frame);
+            out.outbox.push(frame.into());
             self.write(&mut out);
         }
     }
 
     /// Queues what the journal holds after the cursor.
-    pub(super) fn fill(&self, filling: Filling<Bytes>) {
+    pub(super) fn fill(&self, filling: Filling<Outgoing>) {
         let mut out = self.out.lock();
         if out.state == State::Open {
-            out.outbox.fill(filling, |from, to| frame::text(&text::gap(from, to)));
+            out.outbox.fill(filling, |from, to| frame::text(&text::gap(from, to)).into());
             self.write(&mut out);
         }
     }
@@ -198,8 +199,19 @@ impl Connection {
         self.out.lock().outbox.is_empty()
     }
 
-    /// Ends the connection: what is half written is finished, the close frame goes out, and nothing after it. A client
-    /// that is asked to come back gets what waits for it first.
+    /// Ends the connection as the server goes away: what waits is written first, then a message that says when to come
+    /// back, and to which place.
+    pub(in crate::egress) fn send_away(&self, after: Duration, epoch: &Epoch) {
+        let mut out = self.out.lock();
+        if out.state == State::Open {
+            let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+            let cursor = out.outbox.cursor();
+            out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
+            self.close_in(&mut out, Close::GoingAway);
+        }
+    }
+
+    /// Ends the connection: what is half written is finished, the close frame goes out, and nothing after it.
     pub(in crate::egress) fn close(&self, close: Close) {
         self.close_in(&mut self.out.lock(), close);
     }
@@ -212,7 +224,7 @@ impl Connection {
         let half_written = usize::from(out.written > 0);
         out.outbox.shut(if close == Close::GoingAway { usize::MAX } else { half_written });
         if let Some((code, reason)) = close.frame() {
-            out.outbox.push(frame::close(code, reason));
+            out.outbox.push(frame::close(code, reason).into());
         }
         self.write(out);
         self.wake.notify_one();
@@ -231,7 +243,7 @@ impl Connection {
             self.close_in(&mut out, Close::TooSlow);
         } else if ping && !out.blocked && out.state == State::Open {
             if self.heard.swap(false, Ordering::Relaxed) {
-                out.outbox.push(frame::ping());
+                out.outbox.push(frame::ping().into());
                 self.write(&mut out);
             } else {
                 self.close_in(&mut out, Close::Unresponsive);
@@ -241,6 +253,9 @@ impl Connection {
 
     /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
     fn write(&self, out: &mut Out) {
+        if out.blocked {
+            out.drop_expired();
+        }
         while !out.outbox.is_empty() {
             match self.write_some(out) {
                 Ok(0) => return self.fail(out),
@@ -264,7 +279,7 @@ impl Connection {
         let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
         let mut count = 0;
         for (slice, frame) in slices.iter_mut().zip(out.outbox.waiting()) {
-            *slice = IoSlice::new(if count == 0 { &frame[out.written..] } else { frame });
+            *slice = IoSlice::new(if count == 0 { &frame.bytes[out.written..] } else { &frame.bytes });
             count += 1;
         }
         match count {
@@ -285,12 +300,19 @@ impl Out {
     fn advance(&mut self, bytes: usize) {
         self.stalled_since = None;
         self.written += bytes;
-        while let Some(length) = self.outbox.first().map(Bytes::len)
+        while let Some(length) = self.outbox.first().map(Frame::size)
             && self.written >= length
         {
             self.written -= length;
             self.outbox.pop();
         }
+    }
+
+    /// Drops what waited until it was of no use, but for a frame that is half written.
+    fn drop_expired(&mut self) {
+        let now = Utc::now();
+        let half_written = usize::from(self.written > 0);
+        self.outbox.retain_after(half_written, |frame| !frame.is_expired(now));
     }
 
     /// Whether a flush is needed that nobody was asked for yet.
@@ -306,12 +328,10 @@ impl Member for Connection {
     fn offer(&self, delivery: &Delivery) -> bool {
         let mut out = self.out.lock();
         match delivery {
-            Delivery::Notification(notification) => {
-                out.outbox.offer(notification.seq, || frame::notification(notification).clone());
-            }
-            Delivery::Ephemeral(ephemeral) if ephemeral.except == self.client_id => return false,
+            Delivery::Notification(notification) => out.outbox.offer(notification.seq, || notification.into()),
+            Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(&self.client_id) => return false,
             Delivery::Ephemeral(ephemeral) => {
-                if out.outbox.offer_ephemeral(ephemeral.frame.clone()).is_err() {
+                if out.outbox.offer_ephemeral(ephemeral.as_ref().into()).is_err() {
                     self.close_in(&mut out, Close::TooSlow);
                 }
             }

@@ -8,6 +8,7 @@ mod connection;
 mod handshake;
 mod keep_alive;
 mod open;
+mod outgoing;
 mod protocol;
 mod pump;
 
@@ -18,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub(super) use connection::Connection;
 pub use handshake::router;
 pub use keep_alive::keep_alive;
+use outgoing::Outgoing;
 
 use crate::{
     egress::{Clients, Options},
@@ -58,10 +60,13 @@ impl Sockets {
         Self(Arc::new(Inner { options: options.clone(), clients, rooms, journal, relay, draining, tasks }))
     }
 
-    /// Tells every client that the server is going away, and closes the connections behind what was sent.
+    /// Closes every connection behind what was sent, and asks each client to come back at another moment: ten thousand of
+    /// them at once would be the next server's first trouble.
     pub fn close_all(&self) {
+        let epoch = self.0.journal.epoch();
         for connection in self.0.clients.connections() {
-            connection.close(crate::wire::status::Close::GoingAway);
+            let after = self.0.options.drain_seconds.mul_f64(rand::random());
+            connection.send_away(after, &epoch);
         }
     }
 }

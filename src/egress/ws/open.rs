@@ -7,7 +7,7 @@ use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tracing::Instrument;
 
 use crate::{
-    domain::{Audience, ClientId, Ephemeral, RoomId},
+    domain::{Audience, Content, Ephemeral, RoomId},
     egress::{
         catch_up,
         session::Session,
@@ -126,8 +126,10 @@ impl Live {
 
     /// Hands a text to the others in a room.
     pub(super) async fn relay(&self, room: &RoomId, text: &[u8]) {
-        let except: ClientId = self.connection.client_id().clone();
-        self.sockets.0.relay.relay(Ephemeral { room: room.clone(), except, frame: frame::text(text) }).await;
+        let audiences = Audience::Room(room.clone()).into();
+        let except = Some(self.connection.client_id().clone());
+        let content = Content::Frame(frame::text(text));
+        self.sockets.0.relay.relay(Ephemeral { audiences, except, content }).await;
     }
 
     /// Tells the others in a room of `members`, this client counted in, that it came or left. In a large room that would

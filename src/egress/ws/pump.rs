@@ -98,8 +98,7 @@ async fn carry_out(live: &mut Live, effect: Effect) {
 async fn catch_up(live: &Live, cursor: u64) {
     let sockets = &live.sockets.0;
     let max_bytes = sockets.options.send_queue_bytes.get();
-    let prepared = |notification: &Arc<_>| frame::notification(notification).clone();
-    match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, prepared).await {
+    match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, |kept| kept.into()).await {
         Ok(filling) => live.connection.fill(filling),
         Err(error) => {
             tracing::error!(%error, "the journal could not be read for a session that is behind");

@@ -1,0 +1,54 @@
+//! What waits in a WebSocket's outbox.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    domain::{Content, Ephemeral, Notification},
+    egress::outbox::Frame,
+    wire::frame,
+};
+
+/// A frame on its way.
+#[derive(Debug)]
+pub(in crate::egress) struct Outgoing {
+    pub(super) bytes: Bytes,
+    /// When it stops being of use.
+    expires_at: Option<DateTime<Utc>>,
+}
+
+impl Outgoing {
+    /// Whether it is of no use any more at `now`.
+    pub(super) fn is_expired(&self, now: DateTime<Utc>) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+}
+
+impl Frame for Outgoing {
+    fn size(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl From<Bytes> for Outgoing {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, expires_at: None }
+    }
+}
+
+impl From<&Arc<Notification>> for Outgoing {
+    fn from(notification: &Arc<Notification>) -> Self {
+        Self { bytes: frame::notification(notification).clone(), expires_at: notification.expires_at }
+    }
+}
+
+impl From<&Ephemeral> for Outgoing {
+    fn from(ephemeral: &Ephemeral) -> Self {
+        match &ephemeral.content {
+            Content::Frame(frame) => frame.clone().into(),
+            Content::Event(passing) => Self { bytes: frame::passing(passing).clone(), expires_at: passing.expires_at },
+        }
+    }
+}
