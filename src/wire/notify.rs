@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Audiences, Code, Draft, Durability, IdempotencyKey, Payload},
+    domain::{Audiences, Code, Draft, Durability, EventError, IdempotencyKey, Payload},
     wire::problem::Problem,
 };
 
@@ -28,6 +28,7 @@ pub fn read(body: &Bytes, key: Option<&str>) -> Result<Draft, Problem> {
         ttl: optional(fields.ttl, "ttl", ttl)?,
     };
     draft.check().map_err(|error| match error.field() {
+        _ if error == EventError::EphemeralKey => Problem::new(Code::Conflict, error.to_string()),
         "idempotency_key" => Problem::field("header", "Idempotency-Key", "value_error", error.to_string()),
         field => Problem::field("body", field, "value_error", error.to_string()),
     })?;
