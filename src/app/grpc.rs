@@ -25,7 +25,7 @@ use crate::{
                 notification_service_server::{NotificationService, NotificationServiceServer},
             },
         },
-        status::grpc_status,
+        status::{grpc_status, unreadable},
     },
 };
 
@@ -75,7 +75,7 @@ pub(super) fn serve(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .http2_max_header_list_size(config.listen.max_header_bytes as u32)
-        .layer(MapResponseLayer::new(too_large_is_exhausted))
+        .layer(MapResponseLayer::new(with_our_codes))
         .layer(GateLayer(gate))
         .add_service(health)
         .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
@@ -88,20 +88,13 @@ pub(super) fn serve(
     }
 }
 
-/// tonic answers a message over its limit with OUT_OF_RANGE; the contract, and every other gRPC server, with
-/// RESOURCE_EXHAUSTED.
-fn too_large_is_exhausted<B>(mut response: http::Response<B>) -> http::Response<B> {
-    let status = Status::from_header_map(response.headers());
-    if let Some(status) = status.as_ref().filter(|status| is_too_large(status)) {
-        let fixed = grpc_status(Code::TooLarge, status.message(), None);
+/// Gives a call that tonic itself refused, before any handler, the code of the contract.
+fn with_our_codes<B>(mut response: http::Response<B>) -> http::Response<B> {
+    if let Some(fixed) = Status::from_header_map(response.headers()).as_ref().and_then(unreadable) {
         // Headers that were just read from a status can be written back.
         let _ = fixed.add_header(response.headers_mut());
     }
     response
-}
-
-fn is_too_large(status: &Status) -> bool {
-    status.code() == tonic::Code::OutOfRange && status.message().contains("message length too large")
 }
 
 /// Every call needs the publisher's token.

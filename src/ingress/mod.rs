@@ -3,6 +3,7 @@
 //! Both shims are thin. What is decided here is decided once, in [`Intake`]: while the server goes away, nothing new
 //! comes in.
 
+mod body;
 mod grpc;
 mod rest;
 mod stream;

@@ -6,15 +6,14 @@ use axum::{Json, Router, body::Body, extract::State, routing::post};
 use bytes::Bytes;
 use chrono::Utc;
 use http::{HeaderMap, Request, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use tokio::time::timeout;
 
 use crate::{
     broker::{Accepted, Error, Explanation},
-    domain::{Audiences, Code, Draft, Payload, RoomId, UserId},
+    domain::{Audiences, Draft, Payload, RoomId, UserId},
     gate::{self, Publisher},
-    ingress::{Intake, Options},
+    ingress::{Intake, Options, body},
     wire::{notify, problem::Problem, text},
 };
 
@@ -142,17 +141,8 @@ async fn explain(
 }
 
 async fn read_body(ingress: &Ingress, body: Body) -> Result<Bytes, Problem> {
-    let max_bytes = ingress.max_body_bytes;
-    let Ok(body) = timeout(ingress.body_timeout, Limited::new(body, max_bytes).collect()).await else {
-        return Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long"));
-    };
-    match body {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Problem::new(Code::TooLarge, format!("the body must have at most {max_bytes} bytes")))
-        }
-        Err(_) => Err(Problem::new(Code::Malformed, "the body broke off")),
-    }
+    let read = timeout(ingress.body_timeout, body::read(body, ingress.max_body_bytes)).await;
+    read.unwrap_or_else(|_| Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long")))
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {

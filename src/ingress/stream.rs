@@ -14,7 +14,10 @@ use tonic_types::StatusExt;
 use crate::{
     broker::{Error, Pending, Published},
     ingress::{Intake, grpc},
-    wire::proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
+    wire::{
+        proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
+        status::unreadable,
+    },
 };
 
 /// How many requests that are there already are submitted together.
@@ -66,7 +69,7 @@ async fn read(
             match read {
                 Ok(message) => slots.push(grpc::draft(message, max_message_bytes).map(|draft| drafts.push(draft))),
                 Err(status) => {
-                    end = Some(status);
+                    end = Some(unreadable(&status).unwrap_or(status));
                     break;
                 }
             }

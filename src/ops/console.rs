@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    extract::Path,
+    extract::{Path, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -30,8 +30,9 @@ async fn page() -> Response {
     file("console.html")
 }
 
-async fn asset(Path(name): Path<String>) -> Response {
-    file(&name)
+async fn asset(name: Result<Path<String>, PathRejection>) -> Response {
+    // A name that is not text is none of ours.
+    file(name.as_deref().map_or("", String::as_str))
 }
 
 /// The registry of types knows `.ts` as a video format, and leaves out that texts are UTF-8.

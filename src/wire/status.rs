@@ -56,6 +56,23 @@ pub fn grpc_status(code: Code, message: impl Into<String>, field: Option<&str>) 
     tonic::Status::with_error_details(grpc_code(code), message, details)
 }
 
+/// The status of the contract for a message that tonic could not read. tonic says OUT_OF_RANGE for one that is too large, and
+/// INTERNAL for one that is no protobuf or nests too deep; neither would tell the client that the message is at fault.
+pub fn unreadable(status: &tonic::Status) -> Option<tonic::Status> {
+    let message = status.message();
+    match status.code() {
+        tonic::Code::OutOfRange if message.contains("message length too large") => {
+            Some(grpc_status(Code::TooLarge, message, None))
+        }
+        tonic::Code::Internal if message.starts_with("failed to decode Protobuf message") => {
+            // The rest is the path to the fault, which is as deep as the message.
+            let fault = message.rsplit(": ").next().unwrap_or_default();
+            Some(grpc_status(Code::Invalid, format!("the message cannot be decoded: {fault}"), None))
+        }
+        _ => None,
+    }
+}
+
 /// Why a WebSocket ends. 1001 asks the client to reconnect; 4000 to 4099 not to; 4100 to 4199 to do so later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Close {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use axum::{
     Router,
     body::Body,
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -98,7 +98,7 @@ fn position(since: &str, epoch: &str) -> Result<Option<Position>, Problem> {
 
 async fn handshake(
     State(sockets): State<Sockets>,
-    Path(client_id): Path<String>,
+    client_id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let response = create_response_with_body(&request, Body::empty).map_err(|error| bad_handshake(&error));
@@ -106,6 +106,8 @@ async fn handshake(
         Ok(response) => response,
         Err(refusal) => return Ok(refusal),
     };
+    let client_id =
+        client_id.map_err(|rejection| Problem::field("path", "client_id", "value_error", rejection.body_text()))?;
     let hello = Hello::read(&client_id, request.uri(), sockets.0.options.max_rooms_per_connection.get())?;
     if sockets.0.draining.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
