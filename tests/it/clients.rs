@@ -1,0 +1,43 @@
+//! Clients in other languages, and a stranger that knows only the description of the interface.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use tokio::{process::Command, time::timeout};
+
+use crate::support::Server;
+
+/// How long a suite may take, the installation of what it needs counted in.
+const PATIENCE: Duration = Duration::from_secs(45 * 60);
+
+/// Runs a command of the project against `server` and asserts that it succeeds.
+pub(crate) async fn assert_succeeds(server: &Server, folder: &str, program: &str, arguments: &[&str]) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let running = Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .env("BASE_URL", format!("http://{}", server.http()))
+        .env("GRPC_ADDR", server.grpc().to_string())
+        .env("TOKEN", crate::support::TOKEN)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = timeout(PATIENCE, running).await.expect("the suite ends").expect("the program is there");
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{program} {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
+}
+
+// issue 2, 10: the snippets of the README are correct
+#[tokio::test]
+#[ignore = "needs python3, node, php and a JDK; scripts/test runs it"]
+async fn the_snippets_of_the_readme_work() {
+    let server = Server::start(&[]).await;
+    assert_succeeds(&server, ".", "tests/clients/run", &[]).await;
+}
+
+// issue 2, 2: an OpenAPI document that schemathesis passes against the running server
+#[tokio::test]
+#[ignore = "needs python3 and schemathesis from PyPI; scripts/test runs it"]
+async fn the_interface_is_as_its_description_says() {
+    let server = Server::start(&[]).await;
+    assert_succeeds(&server, ".", "tests/clients/schemathesis", &[]).await;
+}

@@ -1,0 +1,15 @@
+//! The promises of the service, each kept by the real thing: the `App` in this process, or the binary itself, on free
+//! ports, with real clients.
+
+#![allow(clippy::disallowed_methods, reason = "a test awaits what it spawns")]
+
+mod support;
+
+mod clients;
+mod console;
+mod contract_grpc;
+mod contract_http;
+mod contract_routing;
+mod contract_ws;
+mod delivery;
+mod life;

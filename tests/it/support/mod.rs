@@ -1,0 +1,250 @@
+//! A running service and the verbs that the promises are told in.
+//!
+//! Nothing here sleeps. What must come is awaited, for [`PATIENCE`] at the most; what must not come is proved absent by
+//! something that was sent after it and arrives first.
+
+mod process;
+mod raw;
+mod socket;
+
+use std::{net::SocketAddr, time::Duration};
+
+use exposia_notifications::{
+    app::App, config::Config, journal::Engine, wire::proto::v1::notification_service_client::NotificationServiceClient,
+};
+use reqwest::{Method, RequestBuilder, header::HeaderMap};
+use serde_json::{Value, json};
+use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tonic::{
+    Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+pub(crate) use process::{Server, run_in, run_to_end, scratch};
+pub(crate) use raw::{Frame, RawSocket, exchange, send_then_read};
+pub(crate) use socket::{Client, open, refusal};
+
+/// How long anything may take before the test fails. Nothing waits for it in a test that passes.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The token of a server with default settings.
+pub(crate) const TOKEN: &str = "dev";
+
+/// The outcome of `future`, which must come.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    let Ok(outcome) = timeout(PATIENCE, future).await else { panic!("did not happen within {PATIENCE:?}: {what}") };
+    outcome
+}
+
+/// Asks `probe` until it answers.
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut between = tokio::time::interval(Duration::from_millis(5));
+    let asking = async {
+        loop {
+            between.tick().await;
+            if let Some(found) = probe().await {
+                return found;
+            }
+        }
+    };
+    within(what, asking).await
+}
+
+/// The service, running in this process on free ports.
+#[derive(Debug)]
+pub(crate) struct TestApp {
+    http: SocketAddr,
+    grpc: SocketAddr,
+    shutdown: oneshot::Sender<()>,
+    running: JoinHandle<anyhow::Result<()>>,
+    http_client: reqwest::Client,
+}
+
+/// A gRPC client that sends the token.
+pub(crate) type GrpcClient = NotificationServiceClient<InterceptedService<Channel, WithToken>>;
+type WithToken = fn(Request<()>) -> Result<Request<()>, Status>;
+
+impl TestApp {
+    /// Starts it with the default settings.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// Starts it with the settings that `change` makes of the default ones.
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::defaults();
+        config.listen.host = "127.0.0.1".to_owned();
+        config.listen.port = 0;
+        config.listen.grpc_port = 0;
+        config.journal.engine = Engine::Memory;
+        change(&mut config);
+        let app = App::build(config).await.expect("the settings are good and the ports are free");
+        let (http, grpc) = (app.http_address(), app.grpc_address());
+        let (shutdown, asked) = oneshot::channel();
+        let running = tokio::spawn(Box::pin(app.run(async { drop(asked.await) })));
+        let app = Self { http, grpc, shutdown, running, http_client: reqwest::Client::new() };
+        eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
+        app
+    }
+
+    /// Where HTTP and WebSocket are.
+    pub(crate) fn http(&self) -> SocketAddr {
+        self.http
+    }
+
+    /// Asks the service to end, and waits until it has.
+    pub(crate) async fn shutdown(self) {
+        let running = self.begin_shutdown();
+        within("the end of the service", running).await.expect("no panic").expect("no failure");
+    }
+
+    /// Asks the service to end.
+    pub(crate) fn begin_shutdown(self) -> JoinHandle<anyhow::Result<()>> {
+        self.shutdown.send(()).expect("the service runs");
+        self.running
+    }
+
+    /// A request without credentials.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http_client.request(method, format!("http://{}{path}", self.http))
+    }
+
+    /// Reads a page without credentials.
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        Answer::to(self.request(Method::GET, path)).await
+    }
+
+    /// Sends `body` to `path` with the token.
+    pub(crate) async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> Answer {
+        Answer::to(self.request(Method::POST, path).bearer_auth(TOKEN).body(body)).await
+    }
+
+    /// Sends `body` to `POST /notify`, whatever it is.
+    pub(crate) async fn notify(&self, body: impl Into<reqwest::Body>) -> Answer {
+        self.post("/notify", body).await
+    }
+
+    /// Publishes what the rules route, and gives the answer.
+    pub(crate) async fn publish(&self, event: &str, payload: Value) -> Value {
+        self.accepted(&json!({ "event": event, "payload": payload })).await
+    }
+
+    /// Publishes to a target, and gives the answer.
+    pub(crate) async fn publish_to(&self, target: Value, event: &str, payload: Value) -> Value {
+        self.accepted(&json!({ "event": event, "payload": payload, "target": target })).await
+    }
+
+    async fn accepted(&self, body: &Value) -> Value {
+        let answer = self.notify(body.to_string()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answer.json()
+    }
+
+    /// Publishes something for everyone and gives its `seq`: whatever was delivered before it has come when this comes.
+    pub(crate) async fn mark(&self) -> u64 {
+        let answer = self.publish_to(json!({ "everyone": true }), "marker", json!({})).await;
+        answer["sequence"].as_u64().expect("a sequence")
+    }
+
+    /// Connects by WebSocket to `/ws/{address}`; the client has its first message, and the others have been told.
+    pub(crate) async fn connect(&self, address: &str) -> Client {
+        Client::connect(self.http, address).await
+    }
+
+    /// A gRPC client.
+    pub(crate) async fn grpc(&self) -> GrpcClient {
+        let channel = self.channel().await;
+        NotificationServiceClient::with_interceptor(channel, with_token as WithToken)
+            .max_decoding_message_size(usize::MAX)
+            .max_encoding_message_size(usize::MAX)
+    }
+
+    /// A gRPC connection without credentials.
+    pub(crate) async fn channel(&self) -> Channel {
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("an address");
+        within("a gRPC connection", endpoint.connect()).await.expect("the listener is up")
+    }
+
+    /// The statistics.
+    pub(crate) async fn stats(&self) -> Value {
+        self.get("/stats").await.json()
+    }
+
+    /// Waits until `count` clients are connected.
+    pub(crate) async fn until_connected(&self, count: usize) {
+        let probe = async || (self.stats().await["total_connections"] == count).then_some(());
+        eventually("that many are connected", probe).await;
+    }
+}
+
+#[allow(clippy::unnecessary_wraps, reason = "the shape of an interceptor")]
+fn with_token(mut request: Request<()>) -> Result<Request<()>, Status> {
+    let credentials = format!("Bearer {TOKEN}").parse().expect("a header value");
+    request.metadata_mut().insert("authorization", credentials);
+    Ok(request)
+}
+
+/// An answer over HTTP.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    /// Sends a request and reads the answer.
+    pub(crate) async fn to(request: RequestBuilder) -> Self {
+        let exchange = async {
+            let response = request.send().await.expect("an answer");
+            let (status, headers) = (response.status().as_u16(), response.headers().clone());
+            Self { status, headers, body: response.bytes().await.expect("a body").into() }
+        };
+        within("an answer over HTTP", exchange).await
+    }
+
+    /// The body as text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("text")
+    }
+
+    /// The body as JSON.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    /// A header; empty when it is not there.
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+    }
+
+    /// Asserts that this is an error with `status` and a JSON body `{detail}`, and gives the detail.
+    #[track_caller]
+    pub(crate) fn refused(&self, status: u16) -> Value {
+        assert_eq!(self.status, status, "{}", self.text());
+        let body = self.json();
+        let fields: Vec<_> = body.as_object().expect("an object").keys().collect();
+        assert_eq!(fields, ["detail"]);
+        assert!(self.header("content-type").starts_with("application/json"));
+        body["detail"].clone()
+    }
+}
+
+/// Asserts that `value` is a time in RFC 3339, in UTC with `Z`, and not long ago.
+#[track_caller]
+pub(crate) fn assert_recent(value: &Value) {
+    let text = value.as_str().unwrap_or_else(|| panic!("not a text: {value}"));
+    assert!(text.ends_with('Z') && text.as_bytes()[10] == b'T', "not RFC 3339 in UTC: {text}");
+    let time: chrono::DateTime<chrono::Utc> = text.parse().unwrap_or_else(|error| panic!("{error}: {text}"));
+    let age = chrono::Utc::now().signed_duration_since(time);
+    assert!(age.num_seconds().abs() < 120, "not of now: {text}");
+}
+
+/// `value` without its `timestamp`, which was checked to be one of now.
+#[track_caller]
+pub(crate) fn timeless(mut value: Value) -> Value {
+    let timestamp = value.as_object_mut().and_then(|fields| fields.remove("timestamp"));
+    assert_recent(&timestamp.unwrap_or_else(|| panic!("no timestamp: {value}")));
+    value
+}

@@ -1,0 +1,113 @@
+//! Bytes over a bare socket, for what well-behaved clients do not do.
+
+use std::net::SocketAddr;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use super::within;
+
+/// Sends `request` as it is, as far as the server takes it, and reads until the server closes.
+pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let (mut reader, mut writer) = stream.split();
+        let mut answer = Vec::new();
+        let (_, read) = tokio::join!(writer.write_all(request), reader.read_to_end(&mut answer));
+        assert!(read.is_ok() || !answer.is_empty(), "no answer: {read:?}");
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    within("an answer", exchange).await
+}
+
+/// Sends all of `request` before it reads anything, as simple clients do.
+pub(crate) async fn send_then_read(address: SocketAddr, request: &[u8]) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        stream.write_all(request).await.expect("the server listens to the end");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        answer
+    };
+    within("an answer", exchange).await
+}
+
+/// A WebSocket that answers nothing by itself and reads only when it is told to.
+#[derive(Debug)]
+pub(crate) struct RawSocket(TcpStream);
+
+/// A frame of the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Frame {
+    Text(String),
+    Ping,
+    Pong,
+    Close(u16),
+}
+
+impl RawSocket {
+    /// Shakes hands on `/ws/{address}`.
+    pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
+        let handshake = async {
+            let mut stream = TcpStream::connect(http).await.expect("a connection");
+            let request = format!(
+                "GET /ws/{address} HTTP/1.1\r\nHost: {http}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            );
+            stream.write_all(request.as_bytes()).await.expect("a request");
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.expect("a head"));
+            }
+            assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
+            Self(stream)
+        };
+        within("a handshake", handshake).await
+    }
+
+    /// Sends bytes as they are.
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        within("writing", self.0.write_all(bytes)).await.expect("the connection is open");
+    }
+
+    /// Sends a frame with `first` as its first byte, masked with zeros, which leaves the content as it is.
+    pub(crate) async fn write_frame(&mut self, first: u8, content: &[u8]) {
+        assert!(content.len() < 126, "a short frame");
+        let head = [first, 0x80 | content.len() as u8, 0, 0, 0, 0];
+        self.write(&[&head, content].concat()).await;
+    }
+
+    /// The next frame.
+    pub(crate) async fn next(&mut self) -> Frame {
+        within("a frame", self.read()).await.expect("the connection is open")
+    }
+
+    /// The code that the server closes with; what comes before is passed over.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            if let Frame::Close(code) = self.next().await {
+                return code;
+            }
+        }
+    }
+
+    async fn read(&mut self) -> std::io::Result<Frame> {
+        let first = self.0.read_u8().await?;
+        let length = match self.0.read_u8().await? {
+            126 => usize::from(self.0.read_u16().await?),
+            127 => usize::try_from(self.0.read_u64().await?).expect("a length"),
+            length => usize::from(length),
+        };
+        let mut content = vec![0; length];
+        self.0.read_exact(&mut content).await?;
+        Ok(match first {
+            0x81 => Frame::Text(String::from_utf8(content).expect("UTF-8")),
+            0x88 => Frame::Close(u16::from_be_bytes([content[0], content[1]])),
+            0x89 => Frame::Ping,
+            0x8a => Frame::Pong,
+            other => panic!("a frame that begins with {other:#x}"),
+        })
+    }
+}

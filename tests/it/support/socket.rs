@@ -1,0 +1,174 @@
+//! WebSocket clients, as browsers are.
+
+use std::{collections::VecDeque, net::SocketAddr};
+
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message, http::Response},
+};
+
+use super::within;
+
+/// A connected client.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Messages that came while something else was awaited.
+    early: VecDeque<String>,
+    /// What the server said first.
+    pub(crate) established: Value,
+    pings: usize,
+}
+
+/// Shakes hands on `/ws/{address}`.
+pub(crate) async fn open(
+    http: SocketAddr,
+    address: &str,
+) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Box<Error>> {
+    let connecting = connect_async(format!("ws://{http}/ws/{address}"));
+    within("a WebSocket handshake", connecting).await.map(|(socket, _)| socket).map_err(Box::new)
+}
+
+/// The answer to a handshake that must fail.
+pub(crate) async fn refusal(http: SocketAddr, address: &str) -> Response<Option<Vec<u8>>> {
+    match open(http, address).await.map_err(|error| *error) {
+        Err(Error::Http(response)) => *response,
+        outcome => panic!("{address}: {outcome:?}"),
+    }
+}
+
+impl Client {
+    /// Connects to `/ws/{address}`; the client has its first message, and the others have been told.
+    pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
+        let socket = open(http, address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        let mut client = Self { socket, early: VecDeque::new(), established: Value::Null, pings: 0 };
+        client.established = client.next().await;
+        assert_eq!(client.established["type"], "connection_established");
+        client.settle().await;
+        client
+    }
+
+    /// Sends a message.
+    pub(crate) async fn send(&mut self, message: Value) {
+        self.send_text(&message.to_string()).await;
+    }
+
+    /// Sends a text, whatever it is.
+    pub(crate) async fn send_text(&mut self, text: &str) {
+        self.send_message(Message::text(text)).await;
+    }
+
+    /// Sends a message of any kind.
+    pub(crate) async fn send_message(&mut self, message: Message) {
+        within("sending", self.socket.send(message)).await.expect("the connection is open");
+    }
+
+    /// Sends a message and gives its answer, which must be the next thing that comes.
+    pub(crate) async fn ask(&mut self, message: Value) -> Value {
+        self.send(message).await;
+        self.next().await
+    }
+
+    /// Waits until all that was sent before is done and told to whom it concerns. What comes meanwhile stays to be read.
+    pub(crate) async fn settle(&mut self) {
+        self.send(json!({ "type": "ping" })).await;
+        loop {
+            let text = self.receive().await;
+            if text.starts_with(r#"{"type":"pong""#) {
+                return;
+            }
+            self.early.push_back(text);
+        }
+    }
+
+    /// The next message.
+    pub(crate) async fn next(&mut self) -> Value {
+        let text = self.next_text().await;
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+    }
+
+    /// The next message, as it was written.
+    pub(crate) async fn next_text(&mut self) -> String {
+        match self.early.pop_front() {
+            Some(text) => text,
+            None => self.receive().await,
+        }
+    }
+
+    /// The next message of a type; others are passed over.
+    pub(crate) async fn next_of_type(&mut self, kind: &str) -> Value {
+        loop {
+            let message = self.next().await;
+            if message["type"] == kind {
+                return message;
+            }
+        }
+    }
+
+    /// The next `count` messages, which must be notifications, as their places.
+    pub(crate) async fn next_seqs(&mut self, count: usize) -> Vec<u64> {
+        let mut seqs = Vec::with_capacity(count);
+        while seqs.len() < count {
+            let message = self.next().await;
+            assert_eq!(message["type"], "system_notification", "{message}");
+            seqs.push(message["seq"].as_u64().expect("a place"));
+        }
+        seqs
+    }
+
+    /// Asserts that the next thing to come is the notification with the place `marker`, and thereby nothing else.
+    pub(crate) async fn expect_nothing_before(&mut self, marker: u64) {
+        let next = self.next().await;
+        assert_eq!(next["seq"], marker, "came before the marker: {next}");
+    }
+
+    /// Passes over messages until the server closes, and gives the close code.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            match self.frame().await {
+                Message::Close(Some(frame)) => return frame.code.into(),
+                Message::Close(None) => panic!("closed without a code"),
+                _ => {}
+            }
+        }
+    }
+
+    /// Reads until the server has pinged `count` times.
+    pub(crate) async fn await_pings(&mut self, count: usize) {
+        let enough = self.pings + count;
+        while self.pings < enough {
+            if let Message::Text(text) = self.frame().await {
+                self.early.push_back(text.as_str().to_owned());
+            }
+        }
+    }
+
+    /// Closes the connection and waits until the server has, too.
+    pub(crate) async fn close(mut self) {
+        let closing = async {
+            self.socket.close(None).await.expect("the connection is open");
+            while self.socket.next().await.is_some_and(|message| message.is_ok()) {}
+        };
+        within("the end of the connection", closing).await;
+    }
+
+    async fn receive(&mut self) -> String {
+        loop {
+            match self.frame().await {
+                Message::Text(text) => return text.as_str().to_owned(),
+                Message::Close(frame) => panic!("closed: {frame:?}"),
+                _ => {}
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Message {
+        let frame = within("a message", self.socket.next()).await.expect("the connection is open");
+        let frame = frame.expect("a frame");
+        self.pings += usize::from(frame.is_ping());
+        frame
+    }
+}
