@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 pub use error::Error;
 pub use memory::Memory;
 pub use options::{Engine, Options, Promise};
-pub use sqlite::Sqlite;
+pub use sqlite::{Sqlite, Tool, ToolError};
 pub use tail::{Batch, Tail};
 
 use crate::domain::{

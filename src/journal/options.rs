@@ -16,7 +16,7 @@ pub struct Options {
     pub engine: Engine,
 
     /// The directory of the journal `sqlite`; it is made if it is not there.
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    #[arg(long, global = true, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
     pub data_dir: PathBuf,
 
     /// What an acknowledged notification survives in the journal `sqlite`: `fsync` (a power cut) or `process` (the end of

@@ -5,6 +5,7 @@
 //! which never wait for the writer nor make it wait. What retention lets go leaves in small steps that ride in the commits
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
+mod archive;
 mod keys;
 mod queue;
 mod reader;
@@ -12,6 +13,7 @@ mod record;
 mod retention;
 mod schema;
 mod shared;
+mod tools;
 mod writer;
 
 use std::{
@@ -22,6 +24,8 @@ use std::{
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use rusqlite::ErrorCode;
+
+pub use tools::{Tool, ToolError};
 
 use crate::{
     domain::{Audience, Delivery, Ephemeral, Epoch, Seq},
@@ -61,6 +65,8 @@ impl Sqlite {
     /// is appended later is refused.
     pub fn close(&self) {
         self.queue.close();
+        // The last connection to the file is the writer's: it leaves no write-ahead log behind.
+        self.readers.close();
         if let Some(writer) = self.writer.lock().take() {
             // A writer that panicked has said so, and has nothing left to do.
             let _ = writer.join();

@@ -33,6 +33,12 @@ impl Readers {
         Ok(Self { epoch: epoch.clone(), idle: Arc::new(Mutex::new(idle)), turns })
     }
 
+    /// Lets nobody read any more.
+    pub(super) fn close(&self) {
+        self.turns.close();
+        self.idle.lock().clear();
+    }
+
     pub(super) async fn read(&self, query: Query, now: DateTime<Utc>) -> Result<Page, Error> {
         let epoch = self.epoch.clone();
         self.with(move |snapshot| page(snapshot, &epoch, &query, now)).await
