@@ -1,0 +1,3 @@
+//! The promises of the service, each kept by the real thing.
+
+mod journal;
