@@ -28,6 +28,9 @@ pub struct Cli {
 pub enum Command {
     /// Ask the service on this machine and PORT whether it is healthy; exit code 0 if it is, 1 if not.
     Health,
+    /// Look after the journal in DATA_DIR.
+    #[command(subcommand)]
+    Journal(journal::Tool),
 }
 
 /// The settings of all modules.

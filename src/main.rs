@@ -1,6 +1,6 @@
 //! Arguments, logs, settings, service, exit code.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use anyhow::{Context, bail};
 use exposia_notifications::{
@@ -40,6 +40,7 @@ async fn run() -> anyhow::Result<()> {
     let Cli { command, config } = Cli::load()?;
     match command {
         Some(Command::Health) => Ok(ops::probe(&config.listen.local_address()).await?),
+        Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut io::stdout().lock())?),
         None => serve(config).await,
     }
 }

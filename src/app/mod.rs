@@ -9,7 +9,11 @@ mod http;
 use std::{net::SocketAddr, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, task::JoinHandle, time::timeout};
+use tokio::{
+    net::TcpListener,
+    task::{JoinHandle, spawn_blocking},
+    time::timeout,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,7 +22,7 @@ use crate::{
     egress::{self, Clients, History, Sockets},
     gate::Gate,
     ingress::{self, Intake},
-    journal::{Engine, Follow, Journal, Memory},
+    journal::{Engine, Follow, Journal, Memory, Sqlite},
     listen,
     ops::{Health, Phase, Stats},
     rooms,
@@ -31,12 +35,24 @@ pub struct App {
     rules: Rules,
     http: TcpListener,
     grpc: TcpListener,
+    journal: Opened,
+}
+
+/// The journal that the settings name.
+#[derive(Debug)]
+enum Opened {
+    Sqlite(Arc<Sqlite>),
+    Memory(Arc<Memory>),
 }
 
 impl App {
-    /// Checks the settings and binds the listeners.
+    /// Checks the settings, opens the journal and binds the listeners.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let rules = config.check()?;
+        let journal = match config.journal.engine {
+            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
+            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
+        };
         let bind = async |port, name: &str| {
             let host = &config.listen.host;
             let bound = listen::bind(host, port).await;
@@ -44,7 +60,7 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc })
+        Ok(Self { config, rules, http, grpc, journal })
     }
 
     /// The address of HTTP and WebSocket.
@@ -59,15 +75,22 @@ impl App {
 
     /// Serves until `shutdown` is complete, then ends within the grace time of the settings.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let journal = match self.config.journal.engine {
-            Engine::Memory => Arc::new(Memory::new(&self.config.journal)),
-        };
-        self.run_on(journal, shutdown).await;
+        match &self.journal {
+            Opened::Memory(journal) => {
+                let journal = Arc::clone(journal);
+                self.run_on(journal, shutdown).await;
+            }
+            Opened::Sqlite(journal) => {
+                let journal = Arc::clone(journal);
+                self.run_on(Arc::clone(&journal), shutdown).await;
+                spawn_blocking(move || journal.close()).await.context("the journal was not closed")?;
+            }
+        }
         Ok(())
     }
 
     async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
-        let Self { config, rules, http, grpc } = self;
+        let Self { config, rules, http, grpc, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
@@ -76,7 +99,7 @@ impl App {
 
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone());
+        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
         let history = History::new(Arc::clone(&journal) as _);
         let stats = Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone());
         let sockets = Sockets::new(

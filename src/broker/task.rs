@@ -1,9 +1,16 @@
 //! The loop that turns what publishers submit into notifications.
+//!
+//! It does not wait for the journal: while one batch is being committed, the next ones are routed and wait there, where
+//! they are committed together. Batches are appended, and acknowledged, in the order in which they were taken.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use tokio::{sync::mpsc, task::yield_now};
+use futures_util::{StreamExt, stream::FuturesOrdered};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc, oneshot},
+    task::{unconstrained, yield_now},
+};
 
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
@@ -12,12 +19,22 @@ use crate::{
     rooms::Writer,
 };
 
-/// How many submissions are appended together at the most. What waits beyond that makes the next batch.
-const MAX_BATCH: usize = 256;
+/// How many drafts are appended together, but for the last submission of a batch, which may go beyond. What waits makes
+/// the next batch.
+const MAX_BATCH: usize = 512;
+
+/// How many batches may be on their way into the journal.
+const MAX_IN_FLIGHT: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Task {
     queue: mpsc::Receiver<Submission>,
+    publisher: Publisher,
+}
+
+/// What the way from a submission to its answer takes.
+#[derive(Debug)]
+struct Publisher {
     rules: Arc<Rules>,
     journal: Arc<dyn Append>,
     relay: Arc<dyn Relay>,
@@ -32,32 +49,54 @@ impl Task {
         rooms: Writer,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
-        Self { queue, rules, journal, relay, rooms }
+        Self { queue, publisher: Publisher { rules, journal, relay, rooms } }
     }
 
-    pub(super) async fn run(mut self) {
-        let mut batch = Vec::new();
-        while self.queue.recv_many(&mut batch, MAX_BATCH).await > 0 {
-            // Publishers that are ready to submit do so now and share this append. With none, this costs nothing.
-            yield_now().await;
-            while batch.len() < MAX_BATCH
-                && let Ok(submission) = self.queue.try_recv()
-            {
-                batch.push(submission);
+    pub(super) async fn run(self) {
+        let Self { mut queue, publisher } = self;
+        let mut in_flight = FuturesOrdered::new();
+        loop {
+            // A batch that was just routed is polled, and so has its place in the journal, before the next is taken.
+            tokio::select! {
+                biased;
+                Some(()) = in_flight.next() => {}
+                first = queue.recv(), if in_flight.len() < MAX_IN_FLIGHT => {
+                    let Some(first) = first else { break };
+                    let batch = publisher.route(gather(first, &mut queue).await).await;
+                    // The runtime must not put off that first poll: the next batch could overtake this one.
+                    in_flight.push_back(unconstrained(publisher.append(batch)));
+                }
             }
-            self.publish(&mut batch).await;
         }
+        while let Some(()) = in_flight.next().await {}
     }
+}
 
-    /// Routes, appends, acknowledges.
-    async fn publish(&self, batch: &mut Vec<Submission>) {
+/// The submissions that wait behind `first`, and it, as far as they fit into one batch.
+async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Vec<Submission> {
+    // Publishers that are ready to submit do so now and share this append. With none, this costs nothing.
+    yield_now().await;
+    let mut drafts = first.drafts.len();
+    let mut batch = vec![first];
+    while drafts < MAX_BATCH
+        && let Ok(submission) = queue.try_recv()
+    {
+        drafts += submission.drafts.len();
+        batch.push(submission);
+    }
+    batch
+}
+
+impl Publisher {
+    /// Routes, and relays what is not to be kept.
+    async fn route(&self, submissions: Vec<Submission>) -> Batch {
         let now = Utc::now();
-        let mut entries = Vec::with_capacity(batch.len());
-        let mut waiting = Vec::with_capacity(batch.len());
-        for submission in batch.drain(..) {
+        let mut entries = Vec::with_capacity(submissions.len());
+        let mut waiting = Vec::with_capacity(submissions.len());
+        for submission in submissions {
             let mut routed = Vec::with_capacity(submission.drafts.len());
             for draft in submission.drafts {
-                routed.push(match self.route(draft, now) {
+                routed.push(match self.entry(draft, now) {
                     Ok(entry) if entry.durability == Durability::Ephemeral => Routed::Done(self.relay(entry).await),
                     Ok(entry) => {
                         let receivers = self.rooms.receivers(&entry.audiences);
@@ -67,16 +106,21 @@ impl Task {
                     Err(error) => Routed::Done(Err(error)),
                 });
             }
-            waiting.push((routed, submission.reply, submission.room));
+            waiting.push(Waiting { routed, reply: submission.reply, _room: submission.room });
         }
-        let mut outcomes = match self.journal.append(entries).await {
+        Batch { entries, waiting }
+    }
+
+    /// Appends, acknowledges.
+    async fn append(&self, batch: Batch) {
+        let mut outcomes = match self.journal.append(batch.entries).await {
             Ok(outcomes) => Ok(outcomes.into_iter()),
             Err(error) => {
                 tracing::error!(%error, "the journal refused a batch");
                 Err(Arc::new(error))
             }
         };
-        for (routed, reply, _room) in waiting {
+        for Waiting { routed, reply, _room } in batch.waiting {
             let mut published = Vec::with_capacity(routed.len());
             for routed in routed {
                 published.push(match (routed, &mut outcomes) {
@@ -92,7 +136,7 @@ impl Task {
         }
     }
 
-    fn route(&self, draft: Draft, now: DateTime<Utc>) -> Result<Entry, Error> {
+    fn entry(&self, draft: Draft, now: DateTime<Utc>) -> Result<Entry, Error> {
         draft.check()?;
         let audiences = match &draft.target {
             Some(target) => target.clone(),
@@ -136,4 +180,18 @@ enum Routed {
     Appending { receivers: usize },
     /// Its outcome is known.
     Done(Published),
+}
+
+/// Submissions between routing and appending.
+struct Batch {
+    entries: Vec<Entry>,
+    waiting: Vec<Waiting>,
+}
+
+/// A submission whose publisher waits.
+struct Waiting {
+    routed: Vec<Routed>,
+    reply: oneshot::Sender<Vec<Published>>,
+    /// Held until the publisher has its answer.
+    _room: OwnedSemaphorePermit,
 }

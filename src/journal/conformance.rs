@@ -1,7 +1,7 @@
 //! What every engine must do. `suite!(open)` makes the tests of one engine out of the promises in this file; `open`
 //! takes the [`Options`] and gives an empty journal.
 
-use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use chrono::{TimeDelta, Utc};
@@ -12,7 +12,7 @@ use crate::{
         Audience, Audiences, ClientId, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey, Payload,
         RoomId, Seq, UserId,
     },
-    journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Query, Read, Tail},
+    journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Promise, Query, Read, Tail},
 };
 
 macro_rules! suite {
@@ -33,6 +33,8 @@ macro_rules! suite {
             the_oldest_keys_go_when_there_are_too_many,
             retention_drops_the_oldest_by_count_and_says_so,
             retention_drops_the_oldest_by_bytes,
+            retention_drops_the_oldest_by_age,
+            places_go_on_when_all_is_dropped,
             overlapping_appends_are_serialised,
             tails_that_are_ended_give_what_was_committed_first,
             what_expired_is_not_read,
@@ -57,8 +59,12 @@ pub(super) use suite;
 pub(super) fn options() -> Options {
     Options {
         engine: Engine::Memory,
+        data_dir: PathBuf::new(),
+        durability: Promise::Fsync,
+        max_age: Duration::from_secs(1_000_000),
         max_entries: NonZeroUsize::new(1_000).expect("not zero"),
         max_bytes: NonZeroUsize::new(1 << 30).expect("not zero"),
+        memory_bytes: NonZeroUsize::new(1 << 30).expect("not zero"),
         idempotency_window: Duration::from_secs(3_600),
         idempotency_max_keys: NonZeroUsize::new(1_000).expect("not zero"),
     }
@@ -301,6 +307,28 @@ pub(super) async fn retention_drops_the_oldest_by_bytes<J: Journal>(open: impl F
     assert_eq!(bounds.newest, 20);
     assert!((15..=20).contains(&bounds.oldest), "{bounds:?}");
     assert_eq!(read(&*journal, everything()).await, (bounds.oldest..=20).collect::<Vec<_>>());
+}
+
+pub(super) async fn retention_drops_the_oldest_by_age<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&Options { max_age: Duration::from_secs(60), ..options() });
+    append_many(&*journal, 3).await;
+    tokio::time::advance(Duration::from_secs(30)).await;
+    append_many(&*journal, 2).await;
+    assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 5 });
+    tokio::time::advance(Duration::from_secs(30)).await;
+    append_many(&*journal, 1).await;
+    assert_eq!(journal.bounds(), Bounds { oldest: 4, newest: 6 });
+    assert_eq!(read(&*journal, everything()).await, [4, 5, 6]);
+    assert_eq!(journal.count(vec![Audience::Everyone], 0, 6).await.expect("counts"), 3);
+}
+
+pub(super) async fn places_go_on_when_all_is_dropped<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&Options { max_age: Duration::from_secs(60), ..options() });
+    append_many(&*journal, 5).await;
+    tokio::time::advance(Duration::from_secs(61)).await;
+    append_many(&*journal, 1).await;
+    assert_eq!(journal.bounds(), Bounds { oldest: 6, newest: 6 });
+    assert_eq!(read(&*journal, Query { audiences: Some(vec![Audience::Everyone]), ..everything() }).await, [6]);
 }
 
 pub(super) async fn overlapping_appends_are_serialised<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {

@@ -1,12 +1,8 @@
 //! The journal in the memory of the process: fast, and gone with it.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::{
@@ -15,6 +11,7 @@ use crate::{
         Append, Batch, Bounds, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
         clock::Clock,
         idempotency::{Keys, Seen},
+        log::{Limits, Log},
         tail::Tails,
     },
 };
@@ -24,7 +21,7 @@ use crate::{
 pub struct Memory {
     epoch: Epoch,
     clock: Clock,
-    log: Mutex<Log>,
+    kept: Mutex<Kept>,
     tails: Tails,
     /// Held over "commit, then hand to the tails", so that the tails see the order of the places.
     one_at_a_time: tokio::sync::Mutex<()>,
@@ -33,10 +30,16 @@ pub struct Memory {
 impl Memory {
     /// An empty journal.
     pub fn new(options: &Options) -> Self {
+        let limits = Limits {
+            entries: options.max_entries.get(),
+            bytes: options.max_bytes.min(options.memory_bytes).get(),
+            age: options.max_age(),
+        };
+        let keys = Keys::new(options.idempotency_window, options.idempotency_max_keys.get());
         Self {
             epoch: Epoch::from_random(rand::random()),
             clock: Clock::start(),
-            log: Mutex::new(Log::new(options)),
+            kept: Mutex::new(Kept { log: Log::new(limits, 0), keys }),
             tails: Tails::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
@@ -44,27 +47,27 @@ impl Memory {
 
     fn commit(&self, entries: Vec<Entry>) -> (Vec<Outcome>, Batch) {
         let now = self.clock.now();
-        let mut log = self.log.lock();
-        log.keys.expire(now);
+        let mut kept = self.kept.lock();
+        kept.keys.expire(now);
         let mut committed = Vec::with_capacity(entries.len());
         let outcomes = entries
             .into_iter()
             .map(|entry| {
-                let outcome = log.outcome(&entry);
+                let outcome = kept.outcome(&entry);
                 if let Outcome::Appended(seq, _) = outcome {
                     if let Some((key, fingerprint)) = entry.key {
-                        log.keys.remember(now, key, fingerprint, seq);
+                        kept.keys.remember(now, key, fingerprint, seq);
                     }
                     let notification =
                         Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
-                    log.push(Arc::clone(&notification));
+                    kept.log.push(now, Arc::clone(&notification));
                     committed.push(Delivery::Notification(notification));
                 }
                 outcome
             })
             .collect();
-        log.trim();
+        kept.log.trim(now);
         (outcomes, committed.into())
     }
 }
@@ -107,141 +110,33 @@ impl Follow for Memory {
 #[async_trait]
 impl Read for Memory {
     fn bounds(&self) -> Bounds {
-        self.log.lock().bounds()
+        self.kept.lock().log.bounds()
     }
 
     async fn read(&self, query: Query) -> Result<Page, Error> {
-        Ok(self.log.lock().read(&query, self.clock.now()))
+        Ok(self.kept.lock().log.read(&query, self.clock.now()))
     }
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
-        let log = self.log.lock();
-        let query = Query {
-            audiences: Some(audiences),
-            after,
-            before: Some(until.saturating_add(1)),
-            limit: usize::MAX,
-            max_bytes: usize::MAX,
-            newest_first: false,
-        };
-        Ok(log.matching(&query, usize::MAX, self.clock.now()).len() as u64)
+        Ok(self.kept.lock().log.count(audiences, after, until, self.clock.now()))
     }
 }
 
-/// The notifications that are kept, oldest first, with an index by audience.
+/// What is kept, and the keys that were used.
 #[derive(Debug)]
-struct Log {
-    max_entries: usize,
-    max_bytes: usize,
-    newest: Seq,
-    entries: VecDeque<Arc<Notification>>,
-    bytes: usize,
-    places: HashMap<Audience, VecDeque<Seq>>,
+struct Kept {
+    log: Log,
     keys: Keys,
 }
 
-impl Log {
-    fn new(options: &Options) -> Self {
-        Self {
-            max_entries: options.max_entries.get(),
-            max_bytes: options.max_bytes.get(),
-            newest: 0,
-            entries: VecDeque::new(),
-            bytes: 0,
-            places: HashMap::new(),
-            keys: Keys::new(options.idempotency_window, options.idempotency_max_keys.get()),
-        }
-    }
-
+impl Kept {
     fn outcome(&self, entry: &Entry) -> Outcome {
         let seen = entry.key.as_ref().map_or(Seen::Never, |(key, fingerprint)| self.keys.seen(key, fingerprint));
         match seen {
-            Seen::Never => Outcome::Appended(self.newest + 1, Durability::Memory),
+            Seen::Never => Outcome::Appended(self.log.bounds().newest + 1, Durability::Memory),
             Seen::Same(seq) => Outcome::Duplicate(seq),
             Seen::Other => Outcome::Conflict,
         }
-    }
-
-    fn push(&mut self, notification: Arc<Notification>) {
-        self.newest = notification.seq;
-        self.bytes += notification.size();
-        for audience in notification.audiences.as_slice() {
-            match self.places.get_mut(audience) {
-                Some(places) => places.push_back(notification.seq),
-                None => {
-                    self.places.insert(audience.clone(), VecDeque::from([notification.seq]));
-                }
-            }
-        }
-        self.entries.push_back(notification);
-    }
-
-    /// Lets the oldest go until the rest is within its limits.
-    fn trim(&mut self) {
-        while self.entries.len() > self.max_entries || (self.bytes > self.max_bytes && self.entries.len() > 1) {
-            let Some(oldest) = self.entries.pop_front() else { return };
-            self.bytes -= oldest.size();
-            for audience in oldest.audiences.as_slice() {
-                if let Some(places) = self.places.get_mut(audience) {
-                    places.pop_front();
-                    if places.is_empty() {
-                        self.places.remove(audience);
-                    }
-                }
-            }
-        }
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds { oldest: self.newest + 1 - self.entries.len() as Seq, newest: self.newest }
-    }
-
-    fn read(&self, query: &Query, now: DateTime<Utc>) -> Page {
-        let bounds = self.bounds();
-        let places = self.matching(query, query.limit.saturating_add(1), now);
-        let mut notifications = Vec::with_capacity(places.len().min(query.limit));
-        let mut bytes = 0;
-        for place in &places {
-            let notification = &self.entries[(place - bounds.oldest) as usize];
-            bytes += notification.size();
-            let full = notifications.len() == query.limit || (bytes > query.max_bytes && !notifications.is_empty());
-            if full {
-                break;
-            }
-            notifications.push(Arc::clone(notification));
-        }
-        Page { more: notifications.len() < places.len(), notifications, bounds }
-    }
-
-    /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
-    fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
-        let bounds = self.bounds();
-        let from = bounds.oldest.max(query.after.saturating_add(1));
-        let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
-        // Places are consecutive, so the offset from the oldest one is the index.
-        let alive = |place: &Seq| !self.entries[(place - bounds.oldest) as usize].is_expired(now);
-        let Some(audiences) = &query.audiences else {
-            let all = (from..to.max(from)).filter(alive);
-            return if query.newest_first { all.rev().take(limit).collect() } else { all.take(limit).collect() };
-        };
-        let mut found = Vec::new();
-        for places in audiences.iter().filter_map(|audience| self.places.get(audience)) {
-            let first = places.partition_point(|place| *place < from);
-            let end = places.partition_point(|place| *place < to).max(first);
-            let within = places.range(first..end).copied().filter(alive);
-            if query.newest_first {
-                found.extend(within.rev().take(limit));
-            } else {
-                found.extend(within.take(limit));
-            }
-        }
-        found.sort_unstable();
-        found.dedup();
-        if query.newest_first {
-            found.reverse();
-        }
-        found.truncate(limit);
-        found
     }
 }
 

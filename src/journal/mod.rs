@@ -6,55 +6,28 @@
 mod clock;
 #[cfg(test)]
 mod conformance;
+mod error;
 mod idempotency;
+mod log;
 mod memory;
+mod options;
+mod sqlite;
 mod tail;
 
-use std::{fmt::Debug, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
+pub use error::Error;
 pub use memory::Memory;
+pub use options::{Engine, Options, Promise};
+pub use sqlite::{Sqlite, Tool, ToolError};
 pub use tail::{Batch, Tail};
 
 use crate::domain::{
-    Audience, Audiences, Code, Durability, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
+    Audience, Audiences, Durability, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
 };
-
-/// The settings of the journal.
-#[derive(Debug, Clone, clap::Args)]
-#[group(id = "journal")]
-#[command(next_help_heading = "Journal")]
-pub struct Options {
-    /// Which journal keeps the notifications: `memory` (lost when the process ends).
-    #[arg(long = "journal", env = "JOURNAL", default_value = "memory", value_name = "ENGINE")]
-    pub engine: Engine,
-
-    /// How many notifications the journal keeps; older ones go first.
-    #[arg(long = "journal-max-entries", env = "JOURNAL_MAX_ENTRIES", default_value = "100000", value_name = "N")]
-    pub max_entries: NonZeroUsize,
-
-    /// How many bytes of notifications the journal keeps; older ones go first.
-    #[arg(long = "journal-max-bytes", env = "JOURNAL_MAX_BYTES", default_value = "67108864", value_name = "BYTES")]
-    pub max_bytes: NonZeroUsize,
-
-    /// How long an idempotency key is remembered.
-    #[arg(long, env = "IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
-        value_parser = crate::domain::parse_duration)]
-    pub idempotency_window: Duration,
-
-    /// How many idempotency keys are remembered; older ones go first.
-    #[arg(long, env = "IDEMPOTENCY_MAX_KEYS", default_value = "100000", value_name = "N")]
-    pub idempotency_max_keys: NonZeroUsize,
-}
-
-/// The stores that can hold the journal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Engine {
-    /// The memory of the process.
-    Memory,
-}
 
 /// A routed event on its way into the journal.
 #[derive(Debug, Clone)]
@@ -82,23 +55,6 @@ pub enum Outcome {
     Conflict,
 }
 
-/// Why the journal cannot serve.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The store does not answer or refuses; a later try may succeed.
-    #[error("the journal is unavailable: {0}")]
-    Unavailable(String),
-}
-
-impl Error {
-    /// The error as callers see it.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Unavailable(_) => Code::Unavailable,
-        }
-    }
-}
-
 /// Which incarnation of a journal this is.
 pub trait Incarnation: Debug + Send + Sync {
     /// The epoch that the places belong to; it does not change while the journal is open.
@@ -113,7 +69,8 @@ pub trait Append: Incarnation {
     /// When this returns, the appended entries are as durable as the engine makes them, have consecutive places, can
     /// be read, and are on their way to every [`Tail`], in order. A key that comes twice, in this batch or an earlier
     /// one, is a duplicate or a conflict. On an error nothing of the batch was kept. Waits while a tail is full: that
-    /// is how a slow fan-out slows publishers down. Calls that overlap are serialised.
+    /// is how a slow fan-out slows publishers down. Calls that overlap are serialised, in the order in which they were
+    /// first polled.
     async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Error>;
 }
 
@@ -145,6 +102,20 @@ pub trait Read: Incarnation {
 
     /// How many notifications for `audiences` lie after `after` and not after `until`, expired ones left out.
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error>;
+
+    /// Whether the journal can do its work; when it cannot, it becomes well by itself once the cause is gone.
+    fn condition(&self) -> Condition {
+        Condition::Well
+    }
+}
+
+/// How a journal is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// It takes what is appended.
+    Well,
+    /// Appends fail, for this reason; what is kept can still be read.
+    Degraded(Arc<str>),
 }
 
 /// All of a journal. Only the composition root sees it whole.

@@ -30,6 +30,18 @@ impl Tails {
         self.0.lock().clear();
     }
 
+    /// [`send`](Self::send) for a thread that is none of the runtime's.
+    pub(super) fn send_blocking(&self, batch: &Batch) {
+        let senders = self.0.lock().clone();
+        let mut gone = false;
+        for sender in senders {
+            gone |= sender.blocking_send(Arc::clone(batch)).is_err();
+        }
+        if gone {
+            self.0.lock().retain(|sender| !sender.is_closed());
+        }
+    }
+
     /// Hands `batch` to every follower and waits for those that are full. Those that are gone are forgotten.
     pub(super) async fn send(&self, batch: Batch) {
         let senders = self.0.lock().clone();

@@ -1,4 +1,9 @@
 //! Whether the service can take events, over HTTP and over `grpc.health.v1`.
+//!
+//! A journal that cannot be written to makes the service degraded, not unhealthy: publishes fail, but subscribers stay
+//! connected and are served, and a restart would not help. So HTTP still answers 200, and gRPC still says `SERVING`.
+
+use std::sync::Arc;
 
 use axum::{
     Json, Router,
@@ -12,7 +17,11 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
-use crate::{egress::Clients, wire::text};
+use crate::{
+    egress::Clients,
+    journal::{Condition, Read},
+    wire::text,
+};
 
 /// Where the service is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +40,15 @@ pub struct Health {
     phase: watch::Sender<Phase>,
     grpc: HealthReporter,
     clients: Clients,
+    journal: Arc<dyn Read>,
 }
 
 #[derive(Serialize)]
 struct Body {
     status: &'static str,
+    /// What is wrong, where something is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
     service: &'static str,
     timestamp: String,
     connections: usize,
@@ -43,8 +56,8 @@ struct Body {
 
 impl Health {
     /// A service that is starting. `grpc` tells those who ask over gRPC.
-    pub fn new(grpc: HealthReporter, clients: Clients) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients }
+    pub fn new(grpc: HealthReporter, clients: Clients, journal: Arc<dyn Read>) -> Self {
+        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal }
     }
 
     /// Tells everyone of the next phase.
@@ -62,13 +75,16 @@ impl Health {
 }
 
 async fn show(State(health): State<Health>) -> Response {
-    let (code, status) = match *health.phase.borrow() {
-        Phase::Serving => (StatusCode::OK, "healthy"),
-        Phase::Starting => (StatusCode::SERVICE_UNAVAILABLE, "starting"),
-        Phase::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    let phase = *health.phase.borrow();
+    let (code, status, detail) = match (phase, health.journal.condition()) {
+        (Phase::Serving, Condition::Well) => (StatusCode::OK, "healthy", None),
+        (Phase::Serving, Condition::Degraded(reason)) => (StatusCode::OK, "degraded", Some(reason.to_string())),
+        (Phase::Starting, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),
+        (Phase::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining", None),
     };
     let body = Body {
         status,
+        detail,
         service: "websocket-notifications",
         timestamp: text::timestamp(Utc::now()),
         connections: health.clients.len(),

@@ -12,4 +12,5 @@ mod contract_http;
 mod contract_routing;
 mod contract_ws;
 mod delivery;
+mod journal;
 mod life;

@@ -1,0 +1,195 @@
+//! How many events a second become durable.
+
+use std::{
+    fs,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use exposia_notifications::wire::proto::v1::{
+    PublishRequest, Target, notification_service_client::NotificationServiceClient, publish_request::Body,
+    publish_result::Outcome,
+};
+use tokio::task::JoinSet;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
+use tonic::{
+    Request, Status,
+    metadata::MetadataValue,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
+
+use crate::{ROUNDS, Result, redis, redis::Redis, report, server::Server};
+
+/// How many publish at the same time.
+const PUBLISHERS: usize = 64;
+
+/// For how long, after some time to get going.
+const WARM_UP: Duration = Duration::from_secs(1);
+const MEASURED: Duration = Duration::from_secs(5);
+
+/// How many users the events are for, in turn.
+const USERS: u64 = 10_000;
+
+/// 200 bytes of JSON.
+pub(crate) const PAYLOAD: &str = concat!(
+    r#"{"pad":"#,
+    r#""0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"#,
+    r#"012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789"}"#,
+);
+
+pub(crate) type Client =
+    NotificationServiceClient<InterceptedService<Channel, fn(Request<()>) -> std::result::Result<Request<()>, Status>>>;
+
+/// A load that goes on until its time is over.
+#[derive(Clone)]
+pub(crate) struct Load {
+    pub(crate) done: Arc<AtomicU64>,
+    ends: Instant,
+}
+
+impl Load {
+    pub(crate) fn goes_on(&self) -> bool {
+        Instant::now() < self.ends
+    }
+}
+
+/// Lets `count` publishers go at once, and gives how much was done a second.
+async fn rate<F: Future<Output = Result<()>> + Send + 'static>(
+    count: usize,
+    publisher: impl Fn(usize, Load) -> F,
+) -> Result<f64> {
+    let load = Load { done: Arc::default(), ends: Instant::now() + WARM_UP + MEASURED };
+    let mut publishers = JoinSet::new();
+    for number in 0..count {
+        publishers.spawn(publisher(number, load.clone()));
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (before, since) = (load.done.load(Ordering::Relaxed), Instant::now());
+    tokio::time::sleep(MEASURED - Duration::from_millis(100)).await;
+    let done = load.done.load(Ordering::Relaxed) - before;
+    let rate = done as f64 / since.elapsed().as_secs_f64();
+    while let Some(ended) = publishers.join_next().await {
+        ended??;
+    }
+    Ok(rate)
+}
+
+/// 64 unary publishers against 64 unpipelined `XADD` clients.
+pub(crate) async fn append(dir: &Path) -> Result<()> {
+    let (mut ours, mut shared, mut process, mut memory, mut theirs) = (vec![], vec![], vec![], vec![], vec![]);
+    for _ in 0..ROUNDS {
+        ours.push(unary(dir, &[], PUBLISHERS).await?);
+        let dir_of_redis = empty(dir, "redis")?;
+        let redis = Redis::start(&dir_of_redis).await?;
+        theirs.push(rate(PUBLISHERS, |_, load| redis::publish(load)).await?);
+        redis.stop().await?;
+        shared.push(unary(dir, &[], 4).await?);
+        process.push(unary(dir, &[("DURABILITY", "process")], PUBLISHERS).await?);
+        memory.push(unary(dir, &[("JOURNAL", "memory")], PUBLISHERS).await?);
+    }
+    report::head("Durable appends, 64 publishers that wait for each answer, 200-byte payloads");
+    let ours = report::line("sqlite, unary gRPC, 64 connections", "/s", &ours);
+    report::line("the same over 4 connections", "/s", &shared);
+    let theirs = report::line("redis-server, appendfsync always, 64 connections", "/s", &theirs);
+    report::line("sqlite, DURABILITY=process, 64 connections", "/s", &process);
+    report::line("memory, 64 connections", "/s", &memory);
+    report::note(format_args!("\nsqlite makes {:.2} times as many events durable as redis.", ours / theirs));
+    Ok(())
+}
+
+async fn unary(dir: &Path, settings: &[(&str, &str)], connections: usize) -> Result<f64> {
+    let server = Server::start(&empty(dir, "data")?, settings).await?;
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        clients.push(connect(&server).await?);
+    }
+    let rate = rate(PUBLISHERS, |number, load| publish(clients[number % connections].clone(), number, load)).await?;
+    server.stop().await?;
+    Ok(rate)
+}
+
+async fn publish(mut client: Client, number: usize, load: Load) -> Result<()> {
+    let mut user = number as u64;
+    while load.goes_on() {
+        client.publish(request(user)).await?;
+        load.done.fetch_add(1, Ordering::Relaxed);
+        user += PUBLISHERS as u64;
+    }
+    Ok(())
+}
+
+/// One stream, as fast as it goes.
+pub(crate) async fn stream(dir: &Path) -> Result<()> {
+    let (mut durable, mut memory) = (vec![], vec![]);
+    for _ in 0..ROUNDS {
+        durable.push(streamed(dir, &[]).await?);
+        memory.push(streamed(dir, &[("JOURNAL", "memory")]).await?);
+    }
+    report::head("PublishStream, one stream, 200-byte payloads");
+    let durable = report::line("sqlite", "/s", &durable);
+    let memory = report::line("memory", "/s", &memory);
+    report::note(format_args!("\nsqlite reaches {:.0} % of memory.", 100.0 * durable / memory));
+    Ok(())
+}
+
+async fn streamed(dir: &Path, settings: &[(&str, &str)]) -> Result<f64> {
+    let server = Server::start(&empty(dir, "data")?, settings).await?;
+    let client = connect(&server).await?;
+    let rate = rate(1, |_, load| publish_stream(client.clone(), load)).await?;
+    server.stop().await?;
+    Ok(rate)
+}
+
+async fn publish_stream(mut client: Client, load: Load) -> Result<()> {
+    let (sender, requests) = tokio::sync::mpsc::channel(1_024);
+    let sending = load.clone();
+    tokio::spawn(async move {
+        let mut user = 0;
+        while sending.goes_on() && sender.send(request(user)).await.is_ok() {
+            user += 1;
+        }
+    });
+    let mut results = client.publish_stream(ReceiverStream::new(requests)).await?.into_inner();
+    while let Some(result) = results.next().await.transpose()? {
+        match result.outcome {
+            Some(Outcome::Accepted(_)) => load.done.fetch_add(1, Ordering::Relaxed),
+            other => return Err(format!("not accepted: {other:?}").into()),
+        };
+    }
+    Ok(())
+}
+
+pub(crate) fn request(user: u64) -> PublishRequest {
+    PublishRequest {
+        event: "bench.event".to_owned(),
+        source: "bench".to_owned(),
+        target: Some(Target { users: vec![(user % USERS).to_string()], ..Target::default() }),
+        body: Some(Body::PayloadJson(PAYLOAD.as_bytes().into())),
+        ..PublishRequest::default()
+    }
+}
+
+pub(crate) async fn connect(server: &Server) -> Result<Client> {
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc))?.tcp_nodelay(true);
+    Ok(NotificationServiceClient::with_interceptor(endpoint.connect().await?, with_token))
+}
+
+fn with_token(mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
+    request.metadata_mut().insert("authorization", MetadataValue::from_static("Bearer dev"));
+    Ok(request)
+}
+
+/// A directory with nothing in it.
+pub(crate) fn empty(dir: &Path, name: &str) -> Result<std::path::PathBuf> {
+    let dir = dir.join(name);
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}

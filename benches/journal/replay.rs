@@ -1,0 +1,204 @@
+//! What a journal of five million costs: to open, to resume from, to hold.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use exposia_notifications::{
+    config::Config,
+    domain::{Audience, Durability, Event, Payload, UserId},
+    journal::{Append, Entry, Incarnation, Promise, Read, Sqlite},
+};
+use futures_util::StreamExt;
+use tokio::{net::TcpStream, sync::Barrier, task::JoinSet};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+
+use crate::{
+    ROUNDS, Result,
+    publish::{PAYLOAD, connect, request},
+    report::{self, millis, percentile},
+    server::Server,
+};
+
+const ENTRIES: u64 = 5_000_000;
+
+/// How many each user has of them, all over the journal.
+const MISSED: usize = 100;
+const USERS: u64 = ENTRIES / MISSED as u64;
+
+/// How many resume at the same time, and how many listen live meanwhile.
+const RESUMING: u64 = 1_000;
+const LISTENING: u64 = 50;
+
+/// The limits are out of the way.
+const SETTINGS: [(&str, &str); 3] =
+    [("JOURNAL_MAX_ENTRIES", "100000000"), ("JOURNAL_MAX_BYTES", "100000000000"), ("JOURNAL_MAX_AGE", "3650d")];
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) async fn measure(dir: &Path) -> Result<()> {
+    let dir = dir.join("five-million");
+    let epoch = fill(&dir).await?;
+    let (mut starts, mut first, mut warm, mut many, mut quiet, mut busy) =
+        (vec![], vec![], vec![], vec![], vec![], vec![]);
+    let (mut fresh_memory, mut memory) = (vec![], vec![]);
+    for round in 0..ROUNDS as u64 {
+        let server = Server::start(&dir, &SETTINGS).await?;
+        starts.push(millis(server.started_in));
+        fresh_memory.push(server.resident_mib()?);
+        let user = USERS - 1 - round;
+        first.push(millis(resume(&server, user, &epoch).await?));
+        let again: Vec<f64> = {
+            let mut times = Vec::new();
+            for user in 0..20 {
+                times.push(millis(resume(&server, user + 30_000, &epoch).await?));
+            }
+            times
+        };
+        warm.push(report::median(&again));
+        quiet.push(percentile(&live(&server, Duration::from_secs(3)).await?, 99.0));
+        let (all, meanwhile) = tokio::join!(resume_all(&server, &epoch), live(&server, Duration::from_secs(3)));
+        many.push(millis(all?));
+        busy.push(percentile(&meanwhile?, 99.0));
+        memory.push(server.resident_mib()?);
+        server.stop().await?;
+    }
+    report::head("A journal of 5 million entries, of 50,000 users with 100 each");
+    report::line("start-up, until it listens", "ms", &starts);
+    report::line("memory after start-up", "MiB", &fresh_memory);
+    report::line("one user who missed 100 resumes, the first after start-up", "ms", &first);
+    report::line("one user who missed 100 resumes, median of 20 others", "ms", &warm);
+    report::line("1,000 users who missed 100 each resume at once, until all have all", "ms", &many);
+    report::line("p99 of live delivery to 50 others, before", "ms", &quiet);
+    report::line("p99 of live delivery to 50 others, meanwhile", "ms", &busy);
+    report::line("memory afterwards", "MiB", &memory);
+    Ok(())
+}
+
+/// Fills the journal through its own interface, unless an earlier run did.
+async fn fill(dir: &PathBuf) -> Result<String> {
+    let mut options = Config::defaults().journal;
+    options.data_dir.clone_from(dir);
+    options.durability = Promise::Process;
+    options.max_entries = (100 * ENTRIES as usize).try_into()?;
+    options.max_bytes = 100_000_000_000.try_into()?;
+    options.max_age = Duration::from_secs(3_650 * 86_400);
+    let journal = Arc::new(Sqlite::open(&options)?);
+    let started = Instant::now();
+    let first = journal.bounds().newest;
+    let mut next = first;
+    while next < ENTRIES {
+        let batch = (next..(next + 4_096).min(ENTRIES)).map(entry).collect::<Result<Vec<_>>>()?;
+        next += batch.len() as u64;
+        journal.append(batch).await?;
+    }
+    if first < ENTRIES {
+        let rate = (ENTRIES - first) as f64 / started.elapsed().as_secs_f64();
+        report::note(format_args!("filled with {rate:.0} entries a second, DURABILITY=process, batches of 4,096"));
+    }
+    Ok(journal.epoch().to_string())
+}
+
+fn entry(number: u64) -> Result<Entry> {
+    let event = Event {
+        name: "bench.event".into(),
+        payload: Payload::from_checked(Bytes::from_static(PAYLOAD.as_bytes()))?,
+        source: "bench".into(),
+        timestamp: "2026-01-01T00:00:00.000Z".into(),
+    };
+    let user = UserId::parse(&format!("m{}", number % USERS))?;
+    let audiences = Audience::User(user).into();
+    Ok(Entry { event, audiences, key: None, expires_at: None, durability: Durability::Fsync })
+}
+
+async fn open(server: &Server, client: &str, query: &str) -> Result<Socket> {
+    let address = format!("ws://{}/ws/{client}?{query}", server.http);
+    Ok(tokio_tungstenite::connect_async(address).await?.0)
+}
+
+/// How long it takes a user to get all it missed since the beginning, its handshake counted in.
+async fn resume(server: &Server, user: u64, epoch: &str) -> Result<Duration> {
+    let started = Instant::now();
+    let query = format!("user_id=m{user}&since=0&epoch={epoch}");
+    let mut socket = open(server, &format!("resuming-{user}"), &query).await?;
+    let mut missing = MISSED;
+    while missing > 0 {
+        let message = socket.next().await.ok_or("the connection ended")??;
+        missing -= usize::from(is_notification(&message));
+    }
+    Ok(started.elapsed())
+}
+
+async fn resume_all(server: &Server, epoch: &str) -> Result<Duration> {
+    let together = Arc::new(Barrier::new(RESUMING as usize + 1));
+    let mut resuming = JoinSet::new();
+    for user in 0..RESUMING {
+        let (together, epoch) = (Arc::clone(&together), epoch.to_owned());
+        let address = server.http.clone();
+        resuming.spawn(async move {
+            together.wait().await;
+            let query = format!("user_id=m{}&since=0&epoch={epoch}", user * 37);
+            let address = format!("ws://{address}/ws/storm-{user}?{query}");
+            let (mut socket, _) = tokio_tungstenite::connect_async(address).await?;
+            let mut missing = MISSED;
+            while missing > 0 {
+                let message = socket.next().await.ok_or("the connection ended")??;
+                missing -= usize::from(is_notification(&message));
+            }
+            Result::Ok(())
+        });
+    }
+    together.wait().await;
+    let started = Instant::now();
+    while let Some(ended) = resuming.join_next().await {
+        ended??;
+    }
+    Ok(started.elapsed())
+}
+
+/// Publishes to listeners that are connected, fifty events a second, and gives the times from publish to delivery.
+async fn live(server: &Server, time: Duration) -> Result<Vec<f64>> {
+    let started = Instant::now();
+    let mut listeners = JoinSet::new();
+    let (sender, mut times) = tokio::sync::mpsc::unbounded_channel();
+    let ready = Arc::new(Barrier::new(LISTENING as usize + 1));
+    for user in 0..LISTENING {
+        let mut socket = open(server, &format!("live-{user}"), &format!("user_id={user}")).await?;
+        let (sender, ready) = (sender.clone(), Arc::clone(&ready));
+        listeners.spawn(async move {
+            let established = socket.next().await;
+            ready.wait().await;
+            drop(established);
+            while let Some(Ok(message)) = socket.next().await {
+                if is_notification(&message) {
+                    let _ = sender.send((user, started.elapsed()));
+                }
+            }
+        });
+    }
+    ready.wait().await;
+    let mut client = connect(server).await?;
+    let mut delays = Vec::new();
+    let begun = Instant::now();
+    let mut user = 0;
+    while begun.elapsed() < time {
+        let sent = started.elapsed();
+        client.publish(request(user)).await?;
+        let (to, at) = times.recv().await.ok_or("the listeners ended")?;
+        if to != user {
+            return Err("delivered to another user".into());
+        }
+        delays.push(millis(at - sent));
+        user = (user + 1) % LISTENING;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    listeners.abort_all();
+    Ok(delays)
+}
+
+fn is_notification(message: &Message) -> bool {
+    message.to_text().is_ok_and(|text| text.starts_with(r#"{"type":"system_notification""#))
+}

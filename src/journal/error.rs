@@ -1,0 +1,79 @@
+//! Why a journal cannot serve, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use crate::domain::Code;
+
+/// Why the journal cannot serve.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// There is no room left; a later try may succeed.
+    #[error("the journal is full: no room is left on the disk; try again later")]
+    Full,
+    /// The disk does not do as it is told; a later try may succeed.
+    #[error("the journal cannot be used: {0}")]
+    Io(String),
+    /// The journal is shutting down.
+    #[error("the journal is closed")]
+    Closed,
+    /// What is stored makes no sense.
+    #[error(
+        "the journal is damaged: {0}; keep a copy of DATA_DIR, look with `exposia-notifications journal check`, save what \
+         can be read with `journal export --out FILE`, and `journal import FILE` it into an empty DATA_DIR"
+    )]
+    Damaged(String),
+    /// The file was written by a later version.
+    #[error(
+        "{}: this journal has schema {found}, and this version knows up to {known}; start the newer version again, or \
+         carry it over: `exposia-notifications journal export` there, `journal import` here into an empty DATA_DIR",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// The newest schema that is understood.
+        known: i64,
+    },
+    /// Another process holds the journal.
+    #[error(
+        "{}: another process uses this DATA_DIR; stop it, or give this one a DATA_DIR of its own", dir.display()
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The place for the journal cannot be used.
+    #[error("DATA_DIR {}: {reason}; it must be a directory that this user may write to", dir.display())]
+    Unusable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The error as callers see it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Damaged(_) => Code::Internal,
+            Self::Full
+            | Self::Io(_)
+            | Self::Closed
+            | Self::Newer { .. }
+            | Self::Locked { .. }
+            | Self::Unusable { .. } => Code::Unavailable,
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full,
+            _ => Self::Io(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Notifications in memory, oldest first, with an index by audience: all of the memory engine, and the newest part of
+//! the others, which spares them the disk.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    domain::{Audience, Notification, Seq},
+    journal::{Bounds, Page, Query},
+};
+
+/// What a log keeps at the most, by whichever is reached first.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) entries: usize,
+    pub(super) bytes: usize,
+    pub(super) age: TimeDelta,
+}
+
+/// Notifications with consecutive places, and when they were appended.
+#[derive(Debug)]
+pub(super) struct Log {
+    limits: Limits,
+    newest: Seq,
+    entries: VecDeque<(DateTime<Utc>, Arc<Notification>)>,
+    bytes: usize,
+    places: HashMap<Audience, VecDeque<Seq>>,
+}
+
+impl Log {
+    /// An empty log, whose first notification will have the place after `newest`.
+    pub(super) fn new(limits: Limits, newest: Seq) -> Self {
+        Self { limits, newest, entries: VecDeque::new(), bytes: 0, places: HashMap::new() }
+    }
+
+    /// Takes in the notification of the next place.
+    pub(super) fn push(&mut self, appended_at: DateTime<Utc>, notification: Arc<Notification>) {
+        self.newest = notification.seq;
+        self.bytes += notification.size();
+        for audience in notification.audiences.as_slice() {
+            match self.places.get_mut(audience) {
+                Some(places) => places.push_back(notification.seq),
+                None => {
+                    self.places.insert(audience.clone(), VecDeque::from([notification.seq]));
+                }
+            }
+        }
+        self.entries.push_back((appended_at, notification));
+    }
+
+    /// Lets the oldest go until the rest is within its limits at `now`. The newest one may be too large, but not too old.
+    pub(super) fn trim(&mut self, now: DateTime<Utc>) {
+        while let Some((appended_at, _)) = self.entries.front() {
+            let many = self.entries.len() > self.limits.entries;
+            let large = self.bytes > self.limits.bytes && self.entries.len() > 1;
+            let old = now - *appended_at >= self.limits.age;
+            if !(many || large || old) {
+                return;
+            }
+            self.pop_oldest();
+        }
+    }
+
+    /// Lets go of what lies before `oldest`.
+    pub(super) fn forget_before(&mut self, oldest: Seq) {
+        while self.entries.front().is_some_and(|(_, notification)| notification.seq < oldest) {
+            self.pop_oldest();
+        }
+    }
+
+    fn pop_oldest(&mut self) {
+        let Some((_, oldest)) = self.entries.pop_front() else { return };
+        self.bytes -= oldest.size();
+        for audience in oldest.audiences.as_slice() {
+            if let Some(places) = self.places.get_mut(audience) {
+                places.pop_front();
+                if places.is_empty() {
+                    self.places.remove(audience);
+                }
+            }
+        }
+    }
+
+    /// What the log holds.
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { oldest: self.newest + 1 - self.entries.len() as Seq, newest: self.newest }
+    }
+
+    /// Reads a page, without what expired by `now`.
+    pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> Page {
+        let bounds = self.bounds();
+        let places = self.matching(query, query.limit.saturating_add(1), now);
+        let mut notifications = Vec::with_capacity(places.len().min(query.limit));
+        let mut bytes = 0;
+        for place in &places {
+            let notification = self.at(*place);
+            bytes += notification.size();
+            let full = notifications.len() == query.limit || (bytes > query.max_bytes && !notifications.is_empty());
+            if full {
+                break;
+            }
+            notifications.push(Arc::clone(notification));
+        }
+        Page { more: notifications.len() < places.len(), notifications, bounds }
+    }
+
+    /// How many notifications for `audiences` lie after `after` and not after `until`, without what expired by `now`.
+    pub(super) fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq, now: DateTime<Utc>) -> u64 {
+        let query = Query {
+            audiences: Some(audiences),
+            after,
+            before: Some(until.saturating_add(1)),
+            limit: usize::MAX,
+            max_bytes: usize::MAX,
+            newest_first: false,
+        };
+        self.matching(&query, usize::MAX, now).len() as u64
+    }
+
+    fn at(&self, place: Seq) -> &Arc<Notification> {
+        // Places are consecutive, so the offset from the oldest one is the index.
+        &self.entries[(place - self.bounds().oldest) as usize].1
+    }
+
+    /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
+    fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
+        let bounds = self.bounds();
+        let from = bounds.oldest.max(query.after.saturating_add(1));
+        let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
+        let alive = |place: &Seq| !self.at(*place).is_expired(now);
+        let Some(audiences) = &query.audiences else {
+            let all = (from..to.max(from)).filter(alive);
+            return if query.newest_first { all.rev().take(limit).collect() } else { all.take(limit).collect() };
+        };
+        let mut found = Vec::new();
+        for places in audiences.iter().filter_map(|audience| self.places.get(audience)) {
+            let first = places.partition_point(|place| *place < from);
+            let end = places.partition_point(|place| *place < to).max(first);
+            let within = places.range(first..end).copied().filter(alive);
+            if query.newest_first {
+                found.extend(within.rev().take(limit));
+            } else {
+                found.extend(within.take(limit));
+            }
+        }
+        found.sort_unstable();
+        found.dedup();
+        if query.newest_first {
+            found.reverse();
+        }
+        found.truncate(limit);
+        found
+    }
+}

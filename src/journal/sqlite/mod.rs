@@ -1,0 +1,154 @@
+//! The journal in a file of the embedded database: what it acknowledged is on disk.
+//!
+//! One thread of its own writes; appends that wait together are committed together, with one fsync. The newest
+//! notifications are also held in memory and read from there, older ones by index over a few connections of their own,
+//! which never wait for the writer nor make it wait. What retention lets go leaves in small steps that ride in the commits
+//! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
+
+mod archive;
+mod keys;
+mod queue;
+mod reader;
+mod record;
+mod retention;
+mod schema;
+mod shared;
+mod tools;
+mod writer;
+
+use std::{
+    sync::Arc,
+    thread::{Builder, JoinHandle},
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use rusqlite::ErrorCode;
+
+pub use tools::{Tool, ToolError};
+
+use crate::{
+    domain::{Audience, Delivery, Ephemeral, Epoch, Seq},
+    journal::{
+        Append, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
+        clock::Clock,
+        sqlite::{queue::Queue, reader::Readers, shared::Shared, writer::Writer},
+    },
+};
+
+/// A journal that survives the process and the machine. Its epoch lives in the file.
+#[derive(Debug)]
+pub struct Sqlite {
+    clock: Clock,
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    readers: Readers,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Sqlite {
+    /// Opens the journal in the data directory and takes the directory for this process. Reads the disk, but not all of
+    /// the journal.
+    pub fn open(options: &Options) -> Result<Self, Error> {
+        let lock = schema::lock(&options.data_dir)?;
+        let path = options.data_dir.join(schema::FILE);
+        let connection = schema::open_writer(&path)?;
+        let clock = Clock::start();
+        let queue = Arc::new(Queue::new());
+        let (writer, shared) = Writer::new(connection, lock, options, Arc::clone(&queue), clock)?;
+        let readers = Readers::open(&path, &shared.epoch)?;
+        let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
+        Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
+    }
+
+    /// Commits what waits, carries everything over into the file, and gives the data directory back. Blocks meanwhile; what
+    /// is appended later is refused.
+    pub fn close(&self) {
+        self.queue.close();
+        // The last connection to the file is the writer's: it leaves no write-ahead log behind.
+        self.readers.close();
+        if let Some(writer) = self.writer.lock().take() {
+            // A writer that panicked has said so, and has nothing left to do.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Sqlite {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Incarnation for Sqlite {
+    fn epoch(&self) -> Epoch {
+        self.shared.epoch.clone()
+    }
+}
+
+#[async_trait]
+impl Append for Sqlite {
+    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Error> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let appended = self.queue.push(entries, self.clock.now()).await?;
+        appended.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+#[async_trait]
+impl Relay for Sqlite {
+    async fn relay(&self, frame: Ephemeral) {
+        self.shared.tails.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
+    }
+}
+
+impl Follow for Sqlite {
+    fn tail(&self) -> Tail {
+        self.shared.tails.follow()
+    }
+
+    fn end_tails(&self) {
+        self.shared.tails.end();
+    }
+}
+
+#[async_trait]
+impl Read for Sqlite {
+    fn bounds(&self) -> Bounds {
+        self.shared.bounds()
+    }
+
+    async fn read(&self, query: Query) -> Result<Page, Error> {
+        let now = self.clock.now();
+        match self.shared.read(&query, now) {
+            Some(page) => Ok(page),
+            None => self.readers.read(query, now).await,
+        }
+    }
+
+    async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
+        let now = self.clock.now();
+        match self.shared.count(&audiences, after, until, now) {
+            Some(count) => Ok(count),
+            None => self.readers.count(audiences, after, until, now).await,
+        }
+    }
+
+    fn condition(&self) -> Condition {
+        self.shared.condition()
+    }
+}
+
+/// What a failure of the database means for the journal.
+fn failure(error: &rusqlite::Error) -> Error {
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => Error::Full,
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Damaged(error.to_string()),
+        _ => Error::Io(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

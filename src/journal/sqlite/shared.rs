@@ -1,0 +1,102 @@
+//! What the writer and those who read have in common: the newest notifications in memory, and what is known of the rest.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use parking_lot::Mutex;
+
+use crate::{
+    domain::{Audience, Epoch, Notification, Seq},
+    journal::{
+        Bounds, Condition, Page, Query,
+        log::{Limits, Log},
+        tail::Tails,
+    },
+};
+
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) epoch: Epoch,
+    pub(super) tails: Tails,
+    oldest: AtomicU64,
+    newest: AtomicU64,
+    recent: Mutex<Log>,
+    degraded: Mutex<Option<Arc<str>>>,
+}
+
+impl Shared {
+    /// What is known when the file is opened. `memory_bytes` bounds what is held in memory.
+    pub(super) fn new(epoch: Epoch, bounds: Bounds, memory_bytes: usize) -> Self {
+        let limits = Limits { entries: usize::MAX, bytes: memory_bytes, age: TimeDelta::MAX };
+        Self {
+            epoch,
+            tails: Tails::default(),
+            oldest: AtomicU64::new(bounds.oldest),
+            newest: AtomicU64::new(bounds.newest),
+            recent: Mutex::new(Log::new(limits, bounds.newest)),
+            degraded: Mutex::new(None),
+        }
+    }
+
+    /// What the file holds.
+    pub(super) fn bounds(&self) -> Bounds {
+        // In this order: what comes between the two can only widen the bounds.
+        let oldest = self.oldest.load(Ordering::Acquire);
+        Bounds { oldest, newest: self.newest.load(Ordering::Acquire) }
+    }
+
+    /// Takes in what was committed, and lets go of what lies before `oldest`.
+    pub(super) fn committed(&self, now: DateTime<Utc>, notifications: &[Arc<Notification>], oldest: Seq) {
+        let mut recent = self.recent.lock();
+        for notification in notifications {
+            recent.push(now, Arc::clone(notification));
+        }
+        recent.trim(now);
+        recent.forget_before(oldest);
+        self.newest.store(recent.bounds().newest, Ordering::Release);
+        self.oldest.store(oldest, Ordering::Release);
+    }
+
+    /// Reads a page, if it lies wholly in memory.
+    pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> Option<Page> {
+        let recent = self.recent.lock();
+        let bounds = self.bounds();
+        let held = recent.bounds().oldest;
+        let all_held = held <= bounds.oldest.max(query.after.saturating_add(1));
+        if !all_held && !query.newest_first {
+            return None;
+        }
+        let page = recent.read(query, now);
+        // From the newest down, a page that is full before the memory ends is the page.
+        (all_held || page.more).then_some(Page { bounds, ..page })
+    }
+
+    /// Counts, if what is to be counted lies wholly in memory.
+    pub(super) fn count(&self, audiences: &[Audience], after: Seq, until: Seq, now: DateTime<Utc>) -> Option<u64> {
+        let recent = self.recent.lock();
+        let all_held = recent.bounds().oldest <= self.bounds().oldest.max(after.saturating_add(1));
+        all_held.then(|| recent.count(audiences.to_vec(), after, until, now))
+    }
+
+    /// How the writer does.
+    pub(super) fn condition(&self) -> Condition {
+        self.degraded.lock().clone().map_or(Condition::Well, Condition::Degraded)
+    }
+
+    pub(super) fn is_degraded(&self) -> bool {
+        self.degraded.lock().is_some()
+    }
+
+    /// Says that the writer cannot write, and whether that is news.
+    pub(super) fn degrade(&self, reason: &str) -> bool {
+        self.degraded.lock().replace(reason.into()).is_none()
+    }
+
+    /// Says that the writer can write, and whether that is news.
+    pub(super) fn recover(&self) -> bool {
+        self.degraded.lock().take().is_some()
+    }
+}

@@ -1,0 +1,253 @@
+//! Looking after a journal from the command line: check, export, import, prune.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    num::NonZeroU64,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use chrono::{TimeDelta, Utc};
+use rusqlite::Connection;
+
+use crate::journal::{
+    self,
+    sqlite::{archive, failure, retention::Retention, schema},
+};
+
+/// What can be done with a journal that is not being served from.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum Tool {
+    /// Read all of the journal and say whether it is sound; exit code 0 if it is, 1 if not. May run beside the service.
+    Check,
+    /// Write the journal as JSON lines: itself, its notifications, its idempotency keys. What is damaged is left out and
+    /// counted. May run beside the service.
+    Export {
+        /// Where to; without, to standard output.
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Fill an empty journal with what `export` wrote. Places and epoch stay, so that clients resume; where notifications
+    /// are missing, the epoch is a new one, so that they do not resume over a hole.
+    Import {
+        /// Where from.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Let the oldest notifications go, and give their room on the disk back.
+    Prune {
+        /// Keep only this many.
+        #[arg(long, value_name = "N")]
+        keep_entries: Option<NonZeroU64>,
+        /// Let go of what is older than this.
+        #[arg(long, value_name = "TIME", value_parser = crate::domain::parse_duration)]
+        older_than: Option<Duration>,
+    },
+}
+
+/// Why a tool could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// There is no journal.
+    #[error("DATA_DIR {}: there is no journal here", .0.display())]
+    Absent(PathBuf),
+    /// The journal has something in it already.
+    #[error("DATA_DIR {}: the journal is not empty; import into an empty DATA_DIR", .0.display())]
+    NotEmpty(PathBuf),
+    /// A line of an export is not one.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Which one, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The journal is not sound.
+    #[error("the journal is damaged; save what can be read with `exposia-notifications journal export --out FILE`")]
+    Unsound,
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody reads what is said.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+impl From<rusqlite::Error> for ToolError {
+    fn from(error: rusqlite::Error) -> Self {
+        failure(&error).into()
+    }
+}
+
+impl Tool {
+    /// Does the work on the journal in `dir`; what there is to say goes to `out`.
+    pub fn run(&self, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+        match self {
+            Self::Check => check(&open(dir)?, dir, out),
+            Self::Export { out: None } => {
+                let (count, lost) = archive::export(&open(dir)?, out)?;
+                say_lost(count, lost, &mut io::stderr())
+            }
+            Self::Export { out: Some(path) } => {
+                let connection = open(dir)?;
+                let file = |source| ToolError::File { path: path.clone(), source };
+                let mut writer = BufWriter::new(File::create(path).map_err(file)?);
+                let (count, lost) = archive::export(&connection, &mut writer)?;
+                writer.into_inner().map_err(|error| file(error.into_error()))?.sync_all().map_err(file)?;
+                say_lost(count, lost, out)
+            }
+            Self::Import { file } => import(dir, file, out),
+            Self::Prune { keep_entries, older_than } => prune(dir, *keep_entries, *older_than, out),
+        }
+    }
+}
+
+/// Opens the file as it is, to read it.
+fn open(dir: &Path) -> Result<Connection, ToolError> {
+    let path = dir.join(schema::FILE);
+    if !path.exists() {
+        return Err(ToolError::Absent(dir.to_owned()));
+    }
+    let connection = schema::open_reader(&path)?;
+    match schema::check_kind(&connection, &path)? {
+        true => Err(ToolError::Absent(dir.to_owned())),
+        false => Ok(connection),
+    }
+}
+
+fn say_lost(count: u64, lost: u64, out: &mut impl Write) -> Result<(), ToolError> {
+    writeln!(out, "exported {count} notifications")?;
+    if lost > 0 {
+        writeln!(out, "{lost} notifications are damaged and were left out")?;
+        return Err(ToolError::Unsound);
+    }
+    Ok(())
+}
+
+/// Every sentence must be true of a sound journal.
+const TRUTHS: [(&str, &str); 4] = [
+    (
+        "every place from the oldest to the newest holds a notification",
+        "SELECT count(*) = coalesce(max(seq) - min(seq) + 1, 0) AND coalesce(min(seq), 0) IN (0, (SELECT oldest FROM journal)) \
+         FROM notifications",
+    ),
+    (
+        "every place in the index holds a notification",
+        "SELECT NOT EXISTS (SELECT 1 FROM places WHERE seq NOT IN (SELECT seq FROM notifications))",
+    ),
+    (
+        "every notification is in the index, for each of its audiences",
+        "SELECT (SELECT count(*) FROM places) = \
+         (SELECT coalesce(sum(1 + length(audiences) - length(replace(audiences, char(10), ''))), 0) FROM notifications)",
+    ),
+    (
+        "no idempotency key stands for a place that is yet to come",
+        "SELECT coalesce((SELECT max(seq) FROM keys) < \
+         max((SELECT oldest FROM journal), (SELECT coalesce(max(seq), 0) + 1 FROM notifications)), true)",
+    ),
+];
+
+fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+    let snapshot = connection.unchecked_transaction()?;
+    writeln!(out, "{}", dir.join(schema::FILE).display())?;
+    let mut sound = true;
+    let mut statement = snapshot.prepare("PRAGMA integrity_check(10)")?;
+    for finding in statement.query_map([], |row| row.get::<_, String>(0))? {
+        let finding = finding.unwrap_or_else(|error| error.to_string());
+        if finding != "ok" {
+            sound = false;
+            writeln!(out, "damaged: {finding}")?;
+        }
+    }
+    for (truth, sql) in TRUTHS {
+        match snapshot.query_row(sql, [], |row| row.get(0)) {
+            Ok(true) => {}
+            Ok(false) => {
+                sound = false;
+                writeln!(out, "not true: {truth}")?;
+            }
+            Err(error) => {
+                sound = false;
+                writeln!(out, "not known whether {truth}: {error}")?;
+            }
+        }
+    }
+    if !sound {
+        return Err(ToolError::Unsound);
+    }
+    let numbers = "SELECT epoch, oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications), \
+                   (SELECT count(*) FROM keys) FROM journal";
+    let (epoch, oldest, newest, keys): (String, i64, i64, i64) =
+        snapshot.query_row(numbers, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let count = newest + 1 - oldest;
+    writeln!(out, "epoch {epoch}; {count} notifications, places {oldest} to {newest}; {keys} idempotency keys")?;
+    writeln!(out, "sound")?;
+    Ok(())
+}
+
+fn import(dir: &Path, file: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+    let reader = File::open(file).map_err(|source| ToolError::File { path: file.to_owned(), source })?;
+    let _lock = schema::lock(dir)?;
+    let connection = schema::open_writer(&dir.join(schema::FILE))?;
+    let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM notifications) FROM journal";
+    if !connection.query_row(empty, [], |row| row.get(0))? {
+        return Err(ToolError::NotEmpty(dir.to_owned()));
+    }
+    let imported = archive::import(&connection, BufReader::new(reader))?;
+    schema::checkpoint(&connection, "TRUNCATE")?;
+    writeln!(out, "imported {} notifications and {} idempotency keys", imported.notifications, imported.keys)?;
+    if imported.holes > 0 {
+        writeln!(out, "{} notifications are missing; the epoch is a new one, clients start anew", imported.holes)?;
+    }
+    Ok(())
+}
+
+fn prune(
+    dir: &Path,
+    keep_entries: Option<NonZeroU64>,
+    older_than: Option<Duration>,
+    out: &mut impl Write,
+) -> Result<(), ToolError> {
+    const STEP: usize = 10_000;
+    let path = dir.join(schema::FILE);
+    if !path.exists() {
+        return Err(ToolError::Absent(dir.to_owned()));
+    }
+    let _lock = schema::lock(dir)?;
+    let connection = schema::open_writer(&path)?;
+    let retention = Retention {
+        max_entries: keep_entries.map_or(u64::MAX, NonZeroU64::get),
+        max_bytes: u64::MAX,
+        max_age: older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or(TimeDelta::MAX),
+    };
+    let bounds = "SELECT oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications) FROM journal";
+    let (first, newest): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (first, newest) = (first as u64, newest as u64);
+    let mut oldest = first;
+    loop {
+        let transaction = connection.unchecked_transaction()?;
+        let kept = retention.apply(&transaction, (oldest, newest), Utc::now(), STEP)?;
+        transaction.commit()?;
+        if kept == oldest {
+            break;
+        }
+        oldest = kept;
+    }
+    let size = || std::fs::metadata(&path).map_or(0, |file| file.len());
+    schema::checkpoint(&connection, "TRUNCATE")?;
+    let before = size();
+    connection.execute_batch("VACUUM")?;
+    schema::checkpoint(&connection, "TRUNCATE")?;
+    let (gone, left) = (oldest - first, newest + 1 - oldest);
+    writeln!(out, "{gone} notifications went, {left} are left; the file had {before} bytes and has {}", size())?;
+    Ok(())
+}

@@ -1,0 +1,191 @@
+//! Disks that are bad, full or not to be written to: each ends in a clear word, and nothing acknowledged is lost.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::Write,
+    os::unix::fs::FileExt,
+    path::Path,
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+use super::{
+    service::{Home, event, marker, within},
+    subscriber::Subscriber,
+};
+
+const PAGE: u64 = 4_096;
+
+fn home() -> (TempDir, Home) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    (folder, home)
+}
+
+/// Publishes `count` events, each under a key, so that every part of the file is written to.
+async fn fill(home: &Home, count: usize) -> super::service::Service {
+    let service = home.start().await;
+    for n in 0..count {
+        let (status, answer) =
+            service.notify(&event(&format!("e{n}")), Some(&format!("key-{n}"))).await.expect("an answer");
+        assert_eq!(status, 200, "{answer}");
+    }
+    service
+}
+
+async fn holds(home: &Home, count: usize) {
+    let service = home.start().await;
+    let markers: Vec<_> = service.history().await.0.iter().map(marker).collect();
+    assert_eq!(markers, (0..count).map(|n| format!("e{n}")).collect::<Vec<_>>());
+    service.stop().await;
+}
+
+/// A file that is refused is left as it is, and one line says what to do.
+async fn is_refused(home: &Home, because: &str) {
+    let before = fs::read(home.file()).expect("the file");
+    let said = home.refusal().await;
+    assert!(said.contains(because) && said.contains("exposia-notifications journal"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    assert_eq!(fs::read(home.file()).expect("the file"), before);
+}
+
+#[tokio::test]
+async fn a_commit_that_was_torn_off_is_as_if_it_never_was() {
+    let (_folder, home) = home();
+    fill(&home, 20).await.kill().await;
+    let mut log = OpenOptions::new().append(true).open(home.log()).expect("a log is left behind");
+    log.write_all(&[0x5a; 2_000]).expect("writes");
+    holds(&home, 20).await;
+}
+
+#[tokio::test]
+async fn a_page_that_was_torn_on_its_way_into_the_file_comes_from_the_log() {
+    let (_folder, home) = home();
+    fill(&home, 20).await.kill().await;
+    let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
+    let last = file.metadata().expect("a size").len() - PAGE;
+    file.write_all_at(&[0x5a; 2_048], last).expect("writes");
+    holds(&home, 20).await;
+}
+
+#[tokio::test]
+async fn a_file_that_lacks_its_end_is_refused() {
+    let (_folder, home) = home();
+    fill(&home, 50).await.stop().await;
+    let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
+    file.set_len(file.metadata().expect("a size").len() - PAGE).expect("cuts");
+    is_refused(&home, "the journal is damaged").await;
+}
+
+#[tokio::test]
+async fn a_file_with_a_broken_header_is_refused() {
+    let (_folder, home) = home();
+    fill(&home, 5).await.stop().await;
+    let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
+    file.write_all_at(&[0x5a; 100], 0).expect("writes");
+    is_refused(&home, "the journal is damaged").await;
+}
+
+#[tokio::test]
+async fn a_file_of_something_else_is_refused() {
+    let (_folder, home) = home();
+    fs::create_dir_all(&home.data).expect("a directory");
+    fs::write(home.file(), "this is a diary").expect("writes");
+    is_refused(&home, "the journal is damaged").await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_later_version_is_refused() {
+    let (_folder, home) = home();
+    fill(&home, 5).await.stop().await;
+    let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
+    // The user version of an SQLite file.
+    file.write_all_at(&999_u32.to_be_bytes(), 60).expect("writes");
+    is_refused(&home, "this journal has schema 999").await;
+}
+
+#[tokio::test]
+async fn a_file_where_the_directory_should_be_is_refused() {
+    let (_folder, home) = home();
+    File::create(&home.data).expect("a file");
+    let said = home.refusal().await;
+    assert!(said.contains("DATA_DIR") && said.contains("must be a directory"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+}
+
+/// A file system in memory, mounted until this is dropped.
+struct Mount(TempDir);
+
+impl Mount {
+    fn new(options: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mount = Self(folder);
+        mount.run("mount", &["-t", "tmpfs", "-o", options, "none"]);
+        mount
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn run(&self, command: &str, arguments: &[&str]) {
+        let status = Command::new(command).args(arguments).arg(self.path()).status().expect("it runs");
+        assert!(status.success(), "{command}: {status}");
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.run("umount", &["-l"]);
+    }
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_directory_that_cannot_be_written_to_is_refused() {
+    let mount = Mount::new("size=4m");
+    let home = Home::new(&mount.path().join("data"), &[]);
+    fill(&home, 5).await.stop().await;
+    mount.run("mount", &["-o", "remount,ro"]);
+    let said = home.refusal().await;
+    assert!(said.contains("DATA_DIR") && said.contains("may write to"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    mount.run("mount", &["-o", "remount,rw"]);
+    holds(&home, 5).await;
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_full_disk_fails_publishes_and_nothing_else_until_there_is_room() {
+    let mount = Mount::new("size=3m");
+    let ballast = mount.path().join("ballast");
+    fs::write(&ballast, vec![0; 1_000_000]).expect("writes");
+    let home = Home::new(&mount.path().join("data"), &[]);
+    let service = home.start().await;
+    let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
+    let mut accepted = 0;
+    let padding = "x".repeat(10_000);
+    let refused = loop {
+        let mut body = event(&format!("e{accepted}"));
+        body["payload"]["padding"] = padding.as_str().into();
+        match service.notify(&body, None).await.expect("an answer") {
+            (200, _) => accepted += 1,
+            refused => break refused,
+        }
+    };
+    assert_eq!(refused.0, 503, "{}", refused.1);
+    assert!(refused.1["detail"].as_str().is_some_and(|detail| detail.contains("full")), "{}", refused.1);
+    let (status, health) = service.health().await;
+    assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
+    assert!(health["detail"].as_str().is_some_and(|detail| detail.contains("full")), "{health}");
+    within("live delivery", subscriber.listen(accepted)).await;
+
+    fs::remove_file(ballast).expect("there is room");
+    within("health by itself", async { while service.health().await.1["status"] != "healthy" {} }).await;
+    assert_eq!(service.publish(&format!("e{accepted}")).await, accepted as u64 + 1);
+    within("live delivery", subscriber.listen(accepted + 1)).await;
+    assert_eq!(subscriber.got, (1..=accepted as u64 + 1).collect::<Vec<_>>());
+    service.kill().await;
+    holds(&home, accepted + 1).await;
+}

@@ -1,0 +1,7 @@
+//! Nothing accepted is ever lost: the binary itself, killed, restarted, and given bad disks.
+
+mod crash;
+mod faults;
+mod restart;
+mod service;
+mod subscriber;

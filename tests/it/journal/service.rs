@@ -1,0 +1,198 @@
+//! The binary as a process, on ports that it keeps over a restart.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command as StdCommand, ExitStatus, Output, Stdio},
+    time::Duration,
+};
+
+use exposia_notifications::wire::proto::v1::{
+    GetHistoryRequest, Notification, notification_service_client::NotificationServiceClient,
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+    time::timeout,
+};
+use tonic::{Request, Status, metadata::MetadataValue, service::interceptor::InterceptedService, transport::Channel};
+
+/// A gRPC client that shows the token of development.
+pub(super) type Client =
+    NotificationServiceClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
+
+fn with_token(mut request: Request<()>) -> Result<Request<()>, Status> {
+    request.metadata_mut().insert("authorization", MetadataValue::from_static("Bearer dev"));
+    Ok(request)
+}
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for what must come.
+pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| panic!("{what} took too long"))
+}
+
+/// Where a service lives: its data and its ports.
+#[derive(Debug, Clone)]
+pub(super) struct Home {
+    pub(super) data: PathBuf,
+    http: u16,
+    grpc: u16,
+    settings: Vec<(&'static str, &'static str)>,
+}
+
+impl Home {
+    pub(super) fn new(data: &Path, settings: &[(&'static str, &'static str)]) -> Self {
+        let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
+        let (http, grpc) = (free(), free());
+        let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
+        Self { data: data.to_owned(), http: port(&http), grpc: port(&grpc), settings: settings.to_vec() }
+    }
+
+    pub(super) fn file(&self) -> PathBuf {
+        self.data.join("notifications.db")
+    }
+
+    pub(super) fn log(&self) -> PathBuf {
+        self.data.join("notifications.db-wal")
+    }
+
+    pub(super) fn http(&self) -> String {
+        format!("127.0.0.1:{}", self.http)
+    }
+
+    fn command(&self, arguments: &[&str]) -> StdCommand {
+        let mut command = StdCommand::new(env!("CARGO_BIN_EXE_exposia-notifications"));
+        command
+            .args(arguments)
+            .current_dir(self.data.parent().expect("a parent"))
+            .env_clear()
+            .envs([("HOST", "127.0.0.1"), ("JOURNAL", "sqlite")])
+            .env("DATA_DIR", &self.data)
+            .envs([("PORT", self.http.to_string()), ("GRPC_PORT", self.grpc.to_string())])
+            .envs(self.settings.iter().copied())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the binary until it ends by itself.
+    pub(super) async fn run(&self, arguments: &[&str]) -> Output {
+        let running = Command::from(self.command(arguments)).kill_on_drop(true).output();
+        within("the end of the process", running).await.expect("the binary runs")
+    }
+
+    /// Runs a service that must refuse to start, and gives its last words.
+    pub(super) async fn refusal(&self) -> String {
+        let output = self.run(&[]).await;
+        let said = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        said.trim_end().to_owned()
+    }
+
+    /// Starts a service and waits until it serves.
+    pub(super) async fn start(&self) -> Service {
+        let mut command = Command::from(self.command(&[]));
+        let mut process = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("the binary runs");
+        let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        within("the start", async {
+            let mut said = Vec::new();
+            while let Some(line) = lines.next_line().await.expect("a log") {
+                if line.ends_with("serving") {
+                    return;
+                }
+                said.push(line);
+            }
+            panic!("the service did not start: {said:?}");
+        })
+        .await;
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let endpoint = Channel::from_shared(format!("http://127.0.0.1:{}", self.grpc)).expect("an address");
+        let grpc = NotificationServiceClient::with_interceptor(endpoint.connect_lazy(), with_token as _);
+        Service { home: self.clone(), process, grpc, rest: reqwest::Client::new() }
+    }
+}
+
+/// A service that runs.
+pub(super) struct Service {
+    home: Home,
+    process: Child,
+    pub(super) grpc: Client,
+    pub(super) rest: reqwest::Client,
+}
+
+impl Service {
+    /// `SIGKILL`.
+    pub(super) async fn kill(mut self) {
+        self.process.kill().await.expect("kills");
+    }
+
+    /// `SIGTERM`, and a good end.
+    pub(super) async fn stop(mut self) {
+        let id = self.process.id().expect("it runs").to_string();
+        let sent = Command::new("kill").arg(id).status().await.expect("kill runs");
+        assert!(sent.success());
+        let status: ExitStatus = within("the end", self.process.wait()).await.expect("ends");
+        assert!(status.success(), "{status}");
+    }
+
+    /// Publishes over REST and gives the status and the body of the answer.
+    pub(super) async fn notify(&self, body: &Value, key: Option<&str>) -> reqwest::Result<(u16, Value)> {
+        notify(&self.rest, &self.home.http(), body, key).await
+    }
+
+    /// Publishes something for everyone that must be accepted, and gives its place.
+    pub(super) async fn publish(&self, marker: &str) -> u64 {
+        let (status, answer) = self.notify(&event(marker), None).await.expect("an answer");
+        assert_eq!(status, 200, "{answer}");
+        answer["sequence"].as_u64().expect("a place")
+    }
+
+    /// The answer to `GET /health`.
+    pub(super) async fn health(&self) -> (u16, Value) {
+        let answer = self.rest.get(format!("http://{}/health", self.home.http())).send().await.expect("an answer");
+        (answer.status().as_u16(), answer.json().await.expect("JSON"))
+    }
+
+    /// All that the journal holds, oldest first, and its epoch.
+    pub(super) async fn history(&self) -> (Vec<Notification>, String) {
+        let mut client = self.grpc.clone();
+        let (mut all, mut after_sequence) = (Vec::new(), 0);
+        loop {
+            let request = GetHistoryRequest { after_sequence, page_size: 1_000, ..GetHistoryRequest::default() };
+            let page = within("a page", client.get_history(request)).await.expect("a page").into_inner();
+            all.extend(page.notifications);
+            after_sequence = page.next_sequence;
+            if !page.has_more {
+                return (all, page.epoch);
+            }
+        }
+    }
+}
+
+pub(super) async fn notify(
+    client: &reqwest::Client,
+    address: &str,
+    body: &Value,
+    key: Option<&str>,
+) -> reqwest::Result<(u16, Value)> {
+    let mut request = client.post(format!("http://{address}/notify")).bearer_auth("dev").json(body);
+    if let Some(key) = key {
+        request = request.header("Idempotency-Key", key);
+    }
+    let answer = request.send().await?;
+    Ok((answer.status().as_u16(), answer.json().await?))
+}
+
+/// An event for everyone, known by its marker.
+pub(super) fn event(marker: &str) -> Value {
+    json!({ "event": "test.event", "payload": { "marker": marker }, "target": { "everyone": true } })
+}
+
+/// The marker of a notification.
+pub(super) fn marker(notification: &Notification) -> String {
+    let payload: Value = serde_json::from_slice(&notification.payload_json).expect("JSON");
+    payload["marker"].as_str().expect("a marker").to_owned()
+}
