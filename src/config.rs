@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
 
 use crate::{broker, broker::Rules, egress, gate, ingress, journal, listen, telemetry};
 
@@ -99,18 +99,24 @@ impl Cli {
     /// Reads the command line and the environment, and reports all that is wrong with them at once. `--help`,
     /// `--version` and an unknown flag end the process, as clap does it.
     pub fn load() -> Result<Self, Faults> {
-        let faults = bad_variables();
-        if !faults.is_empty() {
-            return Err(Faults(faults));
+        let (bad, mut faults) = bad_variables();
+        let command =
+            Self::command().mut_args(|arg| if bad.contains(arg.get_id()) { arg.env(None::<&str>) } else { arg });
+        let cli = Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
+        if faults.is_empty() {
+            return Ok(cli);
         }
-        Ok(Self::parse())
+        // With their defaults in place of the bad ones, the settings may show further faults.
+        faults.extend(cli.config.check().err().map(|Faults(more)| more).unwrap_or_default());
+        Err(Faults(faults))
     }
 }
 
-/// Tries every environment variable by itself: clap would stop at the first bad one.
-fn bad_variables() -> Vec<String> {
+/// Tries every environment variable by itself, for clap would stop at the first bad one. Gives the arguments that have a
+/// bad one, and what is wrong with each.
+fn bad_variables() -> (Vec<Id>, Vec<String>) {
     let without_env = || Cli::command().mut_args(|arg| arg.env(None::<&str>));
-    let mut faults = Vec::new();
+    let (mut bad, mut faults) = (Vec::new(), Vec::new());
     for arg in Cli::command().get_arguments() {
         let (Some(variable), Some(flag)) = (arg.get_env(), arg.get_long()) else { continue };
         let Some(value) = std::env::var_os(variable) else { continue };
@@ -119,11 +125,11 @@ fn bad_variables() -> Vec<String> {
         if let Err(error) = without_env().try_get_matches_from([OsString::from("exposia-notifications"), flag]) {
             let text = error.to_string();
             let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
-            let variable = variable.display();
-            faults.push(format!("{variable}: {reason}"));
+            faults.push(format!("{}: {reason}", variable.display()));
+            bad.push(arg.get_id().clone());
         }
     }
-    faults
+    (bad, faults)
 }
 
 impl Config {
