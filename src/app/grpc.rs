@@ -55,14 +55,14 @@ pub(super) struct Notifications {
     pub(super) stats: Stats,
 }
 
-/// Serves until `draining` is cancelled and the calls in hand are finished.
+/// Serves until `stopping` is cancelled and the calls in hand are finished.
 pub(super) fn serve(
     service: Notifications,
     health: HealthServer<impl Health>,
     gate: Gate,
     incoming: impl Stream<Item = std::io::Result<Limited>> + Send + 'static,
     config: &Config,
-    draining: CancellationToken,
+    stopping: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let hard_limit = config.ingress.max_body_bytes.get().saturating_mul(HARD_LIMIT_FACTOR);
     let service = NotificationServiceServer::new(service).max_decoding_message_size(hard_limit);
@@ -82,7 +82,7 @@ pub(super) fn serve(
         .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
         .add_service(service);
     async move {
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, draining.cancelled_owned()).await {
+        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled_owned()).await {
             tracing::error!(%error, "the gRPC server failed");
         }
     }

@@ -94,8 +94,8 @@ impl App {
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
-        let intake = Intake::new(broker.handle(), life.draining.clone(), life.servers.clone());
-        let publishing = broker.spawn(&life.deliveries);
+        let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone());
+        let publishing = broker.spawn(&life.deliveries, life.closing.clone());
 
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
@@ -125,12 +125,12 @@ impl App {
             stats: stats.clone(),
         };
         let incoming = listen::grpc_incoming(grpc, config.listen.max_grpc_connections.get());
-        let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.draining.clone());
+        let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
         life.servers.spawn(serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
         let router = http::layered(routes, gate, production);
-        let (draining, servers) = (life.draining.clone(), life.servers.clone());
-        life.servers.spawn(listen::serve_http(http, router, config.listen.clone(), draining, servers));
+        let (stopping, servers) = (life.stopping.clone(), life.servers.clone());
+        life.servers.spawn(listen::serve_http(http, router, config.listen.clone(), stopping, servers));
         life.deliveries.spawn(egress::keep_alive(sockets.clone()));
 
         health.enter(Phase::Serving, grpc::SERVICE).await;
@@ -138,7 +138,6 @@ impl App {
         shutdown.await;
         tracing::info!("shutting down");
         health.enter(Phase::Draining, grpc::SERVICE).await;
-        life.draining.cancel();
         life.end(config.shutdown_grace, publishing, &*journal, &sockets).await;
     }
 }
@@ -146,33 +145,45 @@ impl App {
 /// The tasks of the service, by the order in which they end.
 #[derive(Debug, Default)]
 struct Life {
+    /// Cancelled first: nothing new comes in.
     draining: CancellationToken,
-    /// Listeners and their connections: they submit events.
-    servers: TaskTracker,
-    /// Broker and fan-outs: they deliver events.
+    /// Publishes that began.
+    in_hand: TaskTracker,
+    /// Cancelled when they are through: the broker finishes its queue.
+    closing: CancellationToken,
+    /// Broker and fan-outs.
     deliveries: TaskTracker,
     /// Subscribers' sessions.
     sessions: TaskTracker,
+    /// Cancelled last: until then whoever asks is told that the service goes away.
+    stopping: CancellationToken,
+    /// Listeners and their connections.
+    servers: TaskTracker,
 }
 
 impl Life {
-    /// Ends in the order of the flow: what is in hand is answered, what is accepted is delivered, and then the
-    /// subscribers are told. A stage that does not end in its share of the grace time is left behind.
+    /// Ends in the order of the flow: what is in hand is taken, what is accepted is delivered, and then the subscribers are
+    /// told. A stage that does not end in its share of the grace time is left behind.
     async fn end(&self, grace: Duration, publishing: JoinHandle<()>, journal: &impl Follow, sockets: &Sockets) {
-        let stage = async |name, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
-            if timeout(grace / 4, work).await.is_err() {
+        let stage = async |name, percent, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
+            if timeout(grace * percent / 100, work).await.is_err() {
                 tracing::warn!(stage = name, "did not end in its share of the grace time");
             }
         };
-        self.servers.close();
-        stage("requests", Box::pin(self.servers.wait())).await;
-        stage("publishes", Box::pin(async { drop(publishing.await) })).await;
+        self.draining.cancel();
+        self.in_hand.close();
+        stage("publishes in hand", 35, Box::pin(self.in_hand.wait())).await;
+        self.closing.cancel();
+        stage("queue", 20, Box::pin(async { drop(publishing.await) })).await;
         journal.end_tails();
         self.deliveries.close();
-        stage("deliveries", Box::pin(self.deliveries.wait())).await;
+        stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
         self.sessions.close();
         sockets.close_all();
-        stage("sessions", Box::pin(self.sessions.wait())).await;
+        stage("sessions", 15, Box::pin(self.sessions.wait())).await;
+        self.stopping.cancel();
+        self.servers.close();
+        stage("answers", 10, Box::pin(self.servers.wait())).await;
         tracing::info!("ended");
     }
 }

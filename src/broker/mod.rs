@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use command::{Accepted, Published};
 pub use pattern::SyntaxError;
@@ -229,13 +229,13 @@ impl Broker {
         self.handle.clone()
     }
 
-    /// Starts the tasks. They end by themselves, with nothing left undone: the broker, whose end can be awaited, when the
-    /// last [`Handle`] is gone and the queue is empty; the fan-outs when the journal ended its tails and all that was
-    /// committed is delivered.
-    pub fn spawn(self, tasks: &TaskTracker) -> JoinHandle<()> {
+    /// Starts the tasks. They end with nothing left undone: the broker, whose end can be awaited, when `closing` is cancelled
+    /// (or the last [`Handle`] is gone) and the queue is empty; the fan-outs when the journal ended its tails and all that
+    /// was committed is delivered.
+    pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> JoinHandle<()> {
         for fan_out in self.fan_outs {
             tasks.spawn(fan_out.run());
         }
-        tasks.spawn(self.task.run())
+        tasks.spawn(self.task.run(closing))
     }
 }

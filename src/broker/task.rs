@@ -11,6 +11,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, mpsc, oneshot},
     task::{unconstrained, yield_now},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
@@ -52,7 +53,7 @@ impl Task {
         Self { queue, publisher: Publisher { rules, journal, relay, rooms } }
     }
 
-    pub(super) async fn run(self) {
+    pub(super) async fn run(self, closing: CancellationToken) {
         let Self { mut queue, publisher } = self;
         let mut in_flight = FuturesOrdered::new();
         loop {
@@ -60,6 +61,8 @@ impl Task {
             tokio::select! {
                 biased;
                 Some(()) = in_flight.next() => {}
+                // What is in the queue already is still given out.
+                () = closing.cancelled(), if !queue.is_closed() => queue.close(),
                 first = queue.recv(), if in_flight.len() < MAX_IN_FLIGHT => {
                     let Some(first) = first else { break };
                     let batch = publisher.route(gather(first, &mut queue).await).await;

@@ -31,7 +31,8 @@ impl Publisher {
     /// Publishes one event.
     pub async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
         let draft = draft(request.into_inner(), self.max_message_bytes)?;
-        let accepted = self.intake.publish(draft).await.map_err(|error| refusal(&error))?;
+        let in_hand = self.intake.begin().map_err(|error| refusal(&error))?;
+        let accepted = in_hand.publish(draft).await.map_err(|error| refusal(&error))?;
         Ok(Response::new(answer(accepted)))
     }
 

@@ -10,14 +10,17 @@ mod stream;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 pub use grpc::Publisher;
 pub use rest::router;
 pub use stream::Results;
 
 use crate::{
-    broker::{Error, Explanation, Handle, Pending, Published},
+    broker::{Error, Explanation, Handle, Published},
     domain::{Audiences, Draft, Payload},
 };
 
@@ -41,23 +44,23 @@ pub struct Options {
 pub struct Intake {
     broker: Handle,
     draining: CancellationToken,
-    tasks: TaskTracker,
+    in_hand: TaskTracker,
 }
 
 impl Intake {
-    /// Hands events to `broker` until `draining` is cancelled. Streams are read on `tasks`.
-    pub fn new(broker: Handle, draining: CancellationToken, tasks: TaskTracker) -> Self {
-        Self { broker, draining, tasks }
+    /// Hands events to `broker`, and begins no new publish once `draining` is cancelled. `in_hand` tracks those that began.
+    pub fn new(broker: Handle, draining: CancellationToken, in_hand: TaskTracker) -> Self {
+        Self { broker, draining, in_hand }
     }
 
-    async fn publish(&self, draft: Draft) -> Published {
-        self.check()?;
-        self.broker.publish(draft).await
-    }
-
-    async fn submit(&self, drafts: Vec<Draft>) -> Result<Pending, Error> {
-        self.check()?;
-        self.broker.submit(drafts).await
+    /// Begins a publish. One that began is finished, also while the service goes away.
+    fn begin(&self) -> Result<InHand<'_>, Error> {
+        let token = self.in_hand.token();
+        if self.draining.is_cancelled() {
+            Err(Error::Closing)
+        } else {
+            Ok(InHand { broker: &self.broker, _token: token })
+        }
     }
 
     fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
@@ -67,8 +70,16 @@ impl Intake {
     fn connections(&self) -> usize {
         self.broker.connections()
     }
+}
 
-    fn check(&self) -> Result<(), Error> {
-        if self.draining.is_cancelled() { Err(Error::Closing) } else { Ok(()) }
+/// A publish that began, and that the service waits for before it goes away.
+struct InHand<'i> {
+    broker: &'i Handle,
+    _token: TaskTrackerToken,
+}
+
+impl InHand<'_> {
+    async fn publish(self, draft: Draft) -> Published {
+        self.broker.publish(draft).await
     }
 }

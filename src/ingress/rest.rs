@@ -57,11 +57,12 @@ async fn notify(
     headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<Json<Notified>, Problem> {
+    let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     let body = read_body(&ingress, request.into_body()).await?;
     let draft = notify::read(&body, idempotency_key(&headers)?)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability } =
-        ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
+        in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     Ok(Json(Notified {
         success: true,
         message: "Notificación enviada exitosamente",
@@ -96,7 +97,8 @@ async fn test_notification(_: gate::Reader, State(ingress): State<Ingress>) -> R
         durability: None,
         ttl: None,
     };
-    ingress.intake.publish(draft).await.map_err(|error| problem(&error))?;
+    let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
+    in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let connections = ingress.intake.connections();
     Ok(Json(Tested { success: true, message: "Notificación de prueba enviada", connections }))
 }

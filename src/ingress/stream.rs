@@ -41,7 +41,7 @@ struct Batch {
 /// Publishes `requests` and gives their results.
 pub(super) fn publish(intake: Intake, requests: Streaming<PublishRequest>, max_message_bytes: usize) -> Results {
     let (batches, pending) = mpsc::channel(MAX_PENDING);
-    let tasks = intake.tasks.clone();
+    let tasks = intake.in_hand.clone();
     tasks.spawn(read(intake, requests, max_message_bytes, batches));
     Box::pin(ReceiverStream::new(pending).then(answers).map(stream::iter).flatten())
 }
@@ -77,7 +77,7 @@ async fn read(
             request = if more { requests.next().now_or_never().flatten() } else { None };
         }
         let count = slots.len() as u64;
-        let pending = intake.submit(drafts).await;
+        let pending = intake.broker.submit(drafts).await;
         if batches.send(Ok(Batch { first_index, slots, pending })).await.is_err() {
             return;
         }

@@ -28,16 +28,16 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
     content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}";
 
-/// Serves `router` on `listener` until `draining` is cancelled; then the requests in hand are finished on `tasks`.
+/// Serves `router` on `listener` until `stopping` is cancelled; then the requests in hand are finished on `tasks`.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     options: Options,
-    draining: CancellationToken,
+    stopping: CancellationToken,
     tasks: TaskTracker,
 ) {
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
-    while let Some(accepted) = draining.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
         let stream = match accepted {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -49,7 +49,7 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                let connection = connection(stream, router.clone(), options.clone(), draining.clone());
+                let connection = connection(stream, router.clone(), options.clone(), stopping.clone());
                 tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -60,7 +60,7 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, options: Options, draining: CancellationToken) {
+async fn connection(stream: TcpStream, router: Router, options: Options, stopping: CancellationToken) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -73,7 +73,7 @@ async fn connection(stream: TcpStream, router: Router, options: Options, drainin
     // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
     tokio::select! {
         _ = connection.as_mut() => {}
-        () = draining.cancelled() => {
+        () = stopping.cancelled() => {
             connection.as_mut().graceful_shutdown();
             let _ = connection.await;
         }
