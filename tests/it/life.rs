@@ -11,9 +11,14 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     sync::mpsc,
+    task::JoinSet,
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Status};
+use tonic::{
+    Code, Request, Status,
+    service::interceptor::InterceptedService,
+    transport::{Channel, Endpoint},
+};
 
 use crate::support::{Answer, Client, RawSocket, Server, eventually, run_in, run_to_end, scratch, within};
 
@@ -89,42 +94,88 @@ fn with_token(mut request: Request<()>) -> Result<Request<()>, Status> {
     Ok(request)
 }
 
-// issue 2, 8: publishes in hand finish, new ones get UNAVAILABLE, sockets close with 1001 behind all that was accepted, exit 0
-#[tokio::test(flavor = "multi_thread")]
-async fn what_was_accepted_is_delivered_before_the_end() {
-    let server = Server::start(&[]).await;
-    let mut ana = Client::connect(server.http(), "ana").await;
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc())).expect("an address");
-    let channel = endpoint.connect().await.expect("a connection");
-    let mut grpc = NotificationServiceClient::with_interceptor(channel, with_token);
-    let (requests, queue) = mpsc::channel(64);
+type Grpc = NotificationServiceClient<InterceptedService<Channel, fn(Request<()>) -> Result<Request<()>, Status>>>;
+
+async fn grpc(server: &Server) -> Grpc {
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let channel = within("a connection", endpoint.connect()).await.expect("the listener is up");
+    NotificationServiceClient::with_interceptor(channel, with_token as _)
+}
+
+/// Publishes one event after the other until the server refuses, and gives the places of those that it accepted.
+async fn publish_until_refused(mut grpc: Grpc, progress: mpsc::Sender<()>) -> Vec<u64> {
+    let (requests, queue) = mpsc::channel(1);
     let mut results = grpc.publish_stream(ReceiverStream::new(queue)).await.expect("a stream").into_inner();
-    // Publishes for as long as somebody listens.
-    let publisher = tokio::spawn(async move {
-        while requests.send(PublishRequest { event: "e".into(), ..Default::default() }).await.is_ok() {}
-    });
     let mut accepted = Vec::new();
-    let end = loop {
+    loop {
+        let _ = requests.send(PublishRequest { event: "e".into(), ..Default::default() }).await;
         match within("a result", results.message()).await {
             Ok(result) => match result.expect("the stream does not end well").outcome.expect("an outcome") {
                 Outcome::Accepted(answer) => accepted.push(answer.sequence),
                 Outcome::Rejected(rejection) => assert_eq!(Code::from(rejection.code), Code::Unavailable),
             },
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+                return accepted;
+            }
+        }
+        let _ = progress.try_send(());
+    }
+}
+
+// issue 2, 8: publishes in hand finish, new ones get UNAVAILABLE, sockets close with 1001 behind all that was accepted, exit 0
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_accepted_is_delivered_before_the_end() {
+    let server = Server::start(&[]).await;
+    let mut ana = Client::connect(server.http(), "ana").await;
+    let (progress, mut under_way) = mpsc::channel(500);
+    let mut publishing = JoinSet::new();
+    for _ in 0..4 {
+        publishing.spawn(publish_until_refused(grpc(&server).await, progress.clone()));
+    }
+    for _ in 0..500 {
+        within("progress", under_way.recv()).await;
+    }
+    server.signal("TERM").await;
+    let mut accepted: Vec<u64> =
+        within("the end of the publishers", publishing.join_all()).await.into_iter().flatten().collect();
+    accepted.sort_unstable();
+    assert!(accepted.len() >= 500);
+    assert_eq!(ana.next_seqs(accepted.len()).await, accepted);
+    let goodbye = ana.next().await;
+    assert_eq!((&goodbye["type"], &goodbye["seq"]), (&json!("reconnect"), &json!(accepted.last())));
+    assert_eq!(ana.close_code().await, 1001);
+    drop(ana);
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+}
+
+// issue 2, 8: new publishes get UNAVAILABLE: also those that are sent without a pause
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_in_full_flow_is_told_unavailable() {
+    let server = Server::start(&[]).await;
+    let (requests, queue) = mpsc::channel(64);
+    let mut grpc = grpc(&server).await;
+    let mut results = grpc.publish_stream(ReceiverStream::new(queue)).await.expect("a stream").into_inner();
+    let mut publishing = JoinSet::new();
+    publishing.spawn(async move {
+        while requests.send(PublishRequest { event: "e".into(), ..Default::default() }).await.is_ok() {}
+    });
+    let mut count = 0;
+    let end = loop {
+        match within("a result", results.message()).await {
+            Ok(result) => assert!(result.is_some(), "the stream does not end well"),
             Err(status) => break status,
         }
-        if accepted.len() == 500 {
+        count += 1;
+        if count == 500 {
             server.signal("TERM").await;
         }
     };
     assert_eq!(end.code(), Code::Unavailable, "{end}");
     drop((results, grpc));
-    within("the end of the publisher", publisher).await.expect("no panic");
-    assert!(accepted.len() >= 500);
-    assert_eq!(ana.next_seqs(accepted.len()).await, accepted);
-    assert_eq!(ana.close_code().await, 1001);
-    drop(ana);
-    let (status, log) = server.end().await;
-    assert_eq!(status.code(), Some(0), "{log}");
+    publishing.join_all().await;
+    assert_eq!(server.end().await.0.code(), Some(0));
 }
 
 // issue 2, 8: Ctrl-C is the same
@@ -335,7 +386,7 @@ async fn log_of_a_life(settings: &[(&str, &str)], token: &str) -> String {
     for refused in [post("/notify?token=wr0ng-t0ken"), post("/notify").bearer_auth("wr0ng-t0ken")] {
         Answer::to(refused).await.refused(401);
     }
-    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.grpc())).expect("an address");
+    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc())).expect("an address");
     let bearer = format!("Bearer {token}");
     let mut grpc = NotificationServiceClient::with_interceptor(
         endpoint.connect().await.expect("a connection"),

@@ -93,12 +93,6 @@ impl TestApp {
         self.http
     }
 
-    /// Asks the service to end, and waits until it has.
-    pub(crate) async fn shutdown(self) {
-        let running = self.begin_shutdown();
-        within("the end of the service", running).await.expect("no panic").expect("no failure");
-    }
-
     /// Asks the service to end.
     pub(crate) fn begin_shutdown(self) -> JoinHandle<anyhow::Result<()>> {
         self.shutdown.send(()).expect("the service runs");

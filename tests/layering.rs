@@ -1,0 +1,152 @@
+//! Holds the import table of `ARCHITECTURE.md`: no module knows more of the others than it says there.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// What each module may import; of `journal` and `rooms` also which of their items, where that is less than all.
+const TABLE: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("shutdown", &[]),
+    ("telemetry", &[]),
+    ("listen", &["domain"]),
+    ("wire", &["domain"]),
+    ("rooms", &["domain"]),
+    ("journal", &["domain"]),
+    ("gate", &["domain", "wire"]),
+    (
+        "broker",
+        &[
+            "domain",
+            "journal",
+            "journal::Append",
+            "journal::Entry",
+            "journal::Error",
+            "journal::Follow",
+            "journal::Outcome",
+            "journal::Relay",
+            "journal::Tail",
+            "rooms::Member",
+            "rooms::Shard",
+            "rooms::Writer",
+        ],
+    ),
+    ("ingress", &["domain", "wire", "gate", "broker"]),
+    (
+        "egress",
+        &[
+            "domain",
+            "wire",
+            "gate",
+            "journal",
+            "journal::Bounds",
+            "journal::Error",
+            "journal::Query",
+            "journal::Read",
+            "journal::Relay",
+            "rooms::Interest",
+            "rooms::Member",
+            "rooms::Reader",
+            "rooms::Subscription",
+        ],
+    ),
+    ("ops", &["domain", "wire", "gate", "egress", "rooms", "rooms::Reader", "journal::Condition", "journal::Read"]),
+];
+
+/// Those of whose items a table row lists the ones that may be used.
+const BY_ITEM: &[&str] = &["journal", "rooms"];
+
+#[test]
+fn no_module_imports_more_than_the_table_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut faults = Vec::new();
+    for file in rust_files(&root) {
+        let below = file.strip_prefix(&root).expect("below the root");
+        let module = below.components().next().expect("a name").as_os_str().to_string_lossy().replace(".rs", "");
+        let Some((_, allowed)) = TABLE.iter().find(|(name, _)| *name == module) else {
+            assert!(["app", "config", "lib", "main"].contains(&module.as_str()), "{module} is not in the table");
+            continue;
+        };
+        let text = fs::read_to_string(&file).expect("readable");
+        faults.extend(
+            forbidden(&module, allowed, &text).into_iter().map(|import| format!("{}: {import}", below.display())),
+        );
+    }
+    assert!(faults.is_empty(), "imports that are not in the table:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_forbidden_import_is_found_however_it_is_written() {
+    let allowed = &["domain", "journal::Read"];
+    for text in [
+        "use crate::broker;",
+        "use crate::{domain::Seq, journal::{Append, Read}};",
+        "use crate::{\n    domain::Seq,\n    app::App,\n};",
+        "fn f() { crate::config::Cli::load(); }",
+        "use crate::journal::{self, Read};",
+    ] {
+        assert!(!forbidden("egress", allowed, text).is_empty(), "{text}");
+    }
+    let fine =
+        "use crate::{domain::{Seq, Epoch}, egress::ws::Connection, journal::Read};\n/// See [`crate::app`].\nfn f() {}";
+    assert_eq!(forbidden("egress", allowed, fine), BTreeSet::new());
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    let (folders, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let mut files: Vec<_> = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect();
+    files.extend(folders.iter().flat_map(|folder| rust_files(folder)));
+    files
+}
+
+/// The imports of `text`, a part of `module`, that are not among the `allowed` ones.
+fn forbidden(module: &str, allowed: &[&str], text: &str) -> BTreeSet<String> {
+    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    // The tests of a module may look further.
+    let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let mut paths = BTreeSet::new();
+    for (at, _) in code.match_indices("crate::") {
+        paths.extend(expand(&code[at + "crate::".len()..]));
+    }
+    paths.retain(|path| {
+        let top = path.split("::").next().unwrap_or_default();
+        let wanted = if BY_ITEM.contains(&top) { path.as_str() } else { top };
+        top != module && !allowed.contains(&wanted)
+    });
+    paths
+}
+
+/// The paths, of at most two segments, that a `use` tree (or a path in an expression) begins with.
+fn expand(tree: &str) -> Vec<String> {
+    let segment = |text: &str| text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    if let Some(group) = tree.strip_prefix('{') {
+        return branches(group).iter().flat_map(|branch| expand(branch)).collect();
+    }
+    let first = segment(tree);
+    let Some(rest) = tree[first.len()..].strip_prefix("::") else { return vec![first] };
+    let items = match rest.strip_prefix('{') {
+        Some(group) => branches(group).iter().map(|branch| segment(branch)).collect(),
+        None => vec![segment(rest)],
+    };
+    items.iter().map(|item| if item == "self" { first.clone() } else { format!("{first}::{item}") }).collect()
+}
+
+/// The branches of a group, up to its closing brace.
+fn branches(group: &str) -> Vec<String> {
+    let (mut branches, mut branch, mut depth) = (Vec::new(), String::new(), 0);
+    for c in group.chars() {
+        match c {
+            '}' if depth == 0 => break,
+            ',' if depth == 0 => branches.push(std::mem::take(&mut branch)),
+            _ => {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                branch.push(c);
+            }
+        }
+    }
+    branches.push(branch);
+    branches.iter().map(|branch| branch.trim().to_owned()).filter(|branch| !branch.is_empty()).collect()
+}
