@@ -1,7 +1,7 @@
 //! The way out: sessions that listen to rooms and read what they missed, and the transports that pump them.
 //!
-//! A subscriber is an [`outbox`](self::outbox) (what it gets, in which order) and, for a WebSocket, a
-//! [`session`](self::session) (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
+//! A subscriber is an `outbox` (what it gets, in which order) and, for a WebSocket, a
+//! `session` (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
 //! it reads the rooms and the journal, and relays chat.
 
 mod catch_up;
