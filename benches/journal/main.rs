@@ -3,7 +3,7 @@
 //! Everything that is compared is run in turns, on the same disk, and the median of the rounds counts. The programs that ask
 //! run on the same machine as those that answer, so the figures are those of the pair.
 
-#![allow(clippy::disallowed_methods, reason = "a benchmark measures real time, and awaits what it spawns")]
+#![allow(clippy::disallowed_methods, reason = "a bench measures real time, and ends with its process")]
 
 mod latency;
 mod publish;

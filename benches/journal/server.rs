@@ -9,6 +9,7 @@ use std::{
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinSet,
 };
 
 use crate::Result;
@@ -19,6 +20,8 @@ pub(crate) struct Server {
     pub(crate) grpc: String,
     /// How long it took until it listened.
     pub(crate) started_in: Duration,
+    /// Reads on, so that the process never waits for somebody to read what it says.
+    _log: JoinSet<()>,
 }
 
 impl Server {
@@ -43,14 +46,15 @@ impl Server {
             }
         };
         let started_in = started.elapsed();
-        tokio::spawn(async move {
+        let mut log = JoinSet::new();
+        log.spawn(async move {
             while let Ok(Some(line)) = lines.next_line().await {
                 if line.contains("ERROR") || line.contains("WARN") {
                     crate::report::note(line);
                 }
             }
         });
-        Ok(Self { process, http, grpc, started_in })
+        Ok(Self { process, http, grpc, started_in, _log: log })
     }
 
     /// How much memory it holds, in MiB.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
+    task::JoinSet,
     time::timeout,
 };
 use tonic::{Request, Status, metadata::MetadataValue, service::interceptor::InterceptedService, transport::Channel};
@@ -108,10 +109,11 @@ impl Home {
             panic!("the service did not start: {said:?}");
         })
         .await;
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let mut log = JoinSet::new();
+        log.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let endpoint = Channel::from_shared(format!("http://127.0.0.1:{}", self.grpc)).expect("an address");
         let grpc = NotificationServiceClient::with_interceptor(endpoint.connect_lazy(), with_token as _);
-        Service { home: self.clone(), process, grpc, rest: reqwest::Client::new() }
+        Service { home: self.clone(), process, grpc, rest: reqwest::Client::new(), _log: log }
     }
 }
 
@@ -121,6 +123,8 @@ pub(super) struct Service {
     process: Child,
     pub(super) grpc: Client,
     pub(super) rest: reqwest::Client,
+    /// Reads on, so that the process never waits for somebody to read what it says.
+    _log: JoinSet<()>,
 }
 
 impl Service {
