@@ -5,9 +5,13 @@ use std::{pin::Pin, time::Duration};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService, transport::Server};
+use tonic::{
+    Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService,
+    service::interceptor::InterceptedService, transport::Server,
+};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::util::MapResponseLayer;
+use tracing::info_span;
 
 use crate::{
     config::Config,
@@ -66,6 +70,7 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let hard_limit = config.ingress.max_body_bytes.get().saturating_mul(HARD_LIMIT_FACTOR);
     let service = NotificationServiceServer::new(service).max_decoding_message_size(hard_limit);
+    let service = InterceptedService::new(service, check);
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
     let router = Server::builder()
@@ -74,7 +79,8 @@ pub(super) fn serve(
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .http2_max_header_list_size(config.listen.max_header_bytes as u32)
+        .http2_max_header_list_size(u32::try_from(config.listen.max_header_bytes).unwrap_or(u32::MAX))
+        .trace_fn(|request| info_span!("call", path = request.uri().path()))
         .layer(MapResponseLayer::new(with_our_codes))
         .layer(GateLayer(gate))
         .add_service(health)
@@ -97,10 +103,11 @@ fn with_our_codes<B>(mut response: http::Response<B>) -> http::Response<B> {
     response
 }
 
-/// Every call needs the publisher's token.
-fn check<T>(request: &Request<T>) -> Result<(), Status> {
+/// Every call needs the publisher's token. It is refused by its headers, before a byte of a message is read.
+#[allow(clippy::result_large_err, reason = "the form that tonic asks of an interceptor")]
+fn check(request: Request<()>) -> Result<Request<()>, Status> {
     if request.extensions().get::<Principal>().is_some_and(|principal| principal.may_publish) {
-        return Ok(());
+        return Ok(request);
     }
     let message = "a valid token is needed: send the metadata `authorization: Bearer <token>`";
     Err(grpc_status(Code::Unauthenticated, message, None))
@@ -114,7 +121,6 @@ impl NotificationService for Notifications {
     type SubscribeStream = egress::Notifications;
 
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Answer<v1::PublishResponse> {
-        check(&request)?;
         self.publisher.publish(request).await
     }
 
@@ -122,31 +128,26 @@ impl NotificationService for Notifications {
         &self,
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Answer<Self::PublishStreamStream> {
-        check(&request)?;
         let deadline = deadline(request.metadata());
         let results = self.publisher.publish_stream(request);
         Ok(results.map(|results| until(deadline, results)))
     }
 
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Self::SubscribeStream> {
-        check(&request)?;
         let deadline = deadline(request.metadata());
         let notifications = self.subscriber.subscribe(request).await?;
         Ok(notifications.map(|notifications| until(deadline, notifications)))
     }
 
     async fn get_history(&self, request: Request<v1::GetHistoryRequest>) -> Answer<v1::GetHistoryResponse> {
-        check(&request)?;
         self.history.page(request).await
     }
 
-    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
-        check(&request)?;
+    async fn get_stats(&self, _: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
         Ok(Response::new(self.stats.report()))
     }
 
     async fn explain_route(&self, request: Request<v1::ExplainRouteRequest>) -> Answer<v1::ExplainRouteResponse> {
-        check(&request)?;
         self.publisher.explain_route(request)
     }
 }

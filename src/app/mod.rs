@@ -119,12 +119,12 @@ impl App {
                 &config.egress,
                 reader,
                 Arc::clone(&journal) as _,
-                life.draining.clone(),
+                life.stopping.clone(),
             ),
             history: history.clone(),
             stats: stats.clone(),
         };
-        let incoming = listen::grpc_incoming(grpc, config.listen.max_grpc_connections.get());
+        let incoming = listen::grpc_incoming(grpc, &config.listen);
         let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
         life.servers.spawn(serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);

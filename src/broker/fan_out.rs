@@ -1,6 +1,6 @@
 //! The loop that delivers what the journal committed to one shard of the rooms.
 
-use std::{iter, mem, sync::Arc};
+use std::{mem, sync::Arc};
 
 use tokio::task::yield_now;
 
@@ -32,7 +32,10 @@ impl FanOut {
         let mut due: Vec<Arc<dyn Member>> = Vec::new();
         while let Some(batch) = self.tail.next().await {
             self.shard.offer(&batch, &mut due);
-            for batch in iter::from_fn(|| self.tail.try_next()).take(MORE_BATCHES) {
+            for _ in 0..MORE_BATCHES {
+                // A batch may be for everybody: what comes next can wait for others' turn.
+                yield_now().await;
+                let Some(batch) = self.tail.try_next() else { break };
                 self.shard.offer(&batch, &mut due);
             }
             for (flushed, member) in mem::take(&mut due).into_iter().enumerate() {

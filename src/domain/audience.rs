@@ -56,6 +56,16 @@ impl Audiences {
         &self.0
     }
 
+    /// About how much memory they take, in bytes.
+    pub fn size(&self) -> usize {
+        let name = |audience: &Audience| match audience {
+            Audience::Everyone => 0,
+            Audience::User(user) => user.as_str().len(),
+            Audience::Room(room) => room.as_str().len(),
+        };
+        self.0.iter().map(|audience| 64 + name(audience)).sum()
+    }
+
     /// Whether every connection is meant.
     pub fn everyone(&self) -> bool {
         self.0.first() == Some(&Audience::Everyone)

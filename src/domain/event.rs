@@ -134,7 +134,7 @@ impl Draft {
         Ok(())
     }
 
-    /// The digest of everything that the publisher said, but not of what the server adds.
+    /// The digest of the event as its publisher sent it, but not of what the server adds nor of how long it is kept.
     pub fn fingerprint(&self) -> Fingerprint {
         let mut digest = Sha256::new();
         let mut add = |part: &[u8]| {
@@ -158,7 +158,10 @@ impl Draft {
 
     /// About how much memory the draft takes, in bytes.
     pub fn size(&self) -> usize {
-        self.payload.as_bytes().len() + self.name.len() + size_of::<Self>()
+        let text = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        let target = self.target.as_ref().map_or(0, Audiences::size);
+        let texts = self.name.len() + text(&self.source) + text(&self.timestamp);
+        self.payload.as_bytes().len() + texts + target + size_of::<Self>()
     }
 
     /// The event, with `now` (RFC 3339 in UTC) where the publisher gave no time.
@@ -211,7 +214,7 @@ impl Notification {
 
     /// About how much memory the notification takes, in bytes, its encoded form counted in.
     pub fn size(&self) -> usize {
-        2 * self.event.size() + 64 * self.audiences.as_slice().len() + size_of::<Self>()
+        2 * self.event.size() + 2 * self.audiences.size() + size_of::<Self>()
     }
 }
 

@@ -41,13 +41,13 @@ pub struct Subscriber {
     rooms: Reader,
     journal: Arc<dyn Read>,
     max_bytes: usize,
-    draining: CancellationToken,
+    stopping: CancellationToken,
 }
 
 impl Subscriber {
-    /// Streams end when `draining` is cancelled.
-    pub fn new(options: &Options, rooms: Reader, journal: Arc<dyn Read>, draining: CancellationToken) -> Self {
-        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), draining }
+    /// Streams end behind what was delivered when `stopping` is cancelled.
+    pub fn new(options: &Options, rooms: Reader, journal: Arc<dyn Read>, stopping: CancellationToken) -> Self {
+        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), stopping }
     }
 
     /// Begins a stream, at the position that the client was at or from now on.
@@ -72,7 +72,7 @@ impl Subscriber {
             wanted,
             journal: Arc::clone(&self.journal),
             max_bytes: self.max_bytes,
-            draining: self.draining.clone(),
+            stopping: self.stopping.clone(),
             _subscription: subscription,
         };
         let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
@@ -218,7 +218,7 @@ struct Following {
     wanted: Wanted,
     journal: Arc<dyn Read>,
     max_bytes: usize,
-    draining: CancellationToken,
+    stopping: CancellationToken,
     _subscription: Subscription,
 }
 
@@ -247,7 +247,7 @@ impl Following {
                 Next::CatchUp(cursor) => self.catch_up(cursor).await?,
                 Next::Nothing => tokio::select! {
                     () = self.follower.wake.notified() => {}
-                    () = self.draining.cancelled() => {
+                    () = self.stopping.cancelled() => {
                         let message = "the server is going away; resume with the position you hold";
                         return Err(grpc_status(Code::Unavailable, message, None));
                     }

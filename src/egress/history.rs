@@ -22,6 +22,9 @@ use crate::{
 /// How many notifications `GET /history` shows.
 const SHOWN: usize = 100;
 
+/// `GET /history` and `GET /stats` stay within this size: they show large notifications, but fewer of them.
+const MAX_SHOWN_BYTES: usize = 8 * 1024 * 1024;
+
 /// How many notifications a page of `GetHistory` has when the request does not say, and at the most.
 const PAGE: usize = 100;
 const MAX_PAGE: usize = 1_000;
@@ -54,8 +57,14 @@ impl History {
 
     /// The last `count` notifications as JSON texts, oldest first.
     pub async fn recent(&self, count: usize) -> Result<Vec<Box<RawValue>>, journal::Error> {
-        let query =
-            Query { audiences: None, after: 0, before: None, limit: count, max_bytes: usize::MAX, newest_first: true };
+        let query = Query {
+            audiences: None,
+            after: 0,
+            before: None,
+            limit: count,
+            max_bytes: MAX_SHOWN_BYTES,
+            newest_first: true,
+        };
         let page = self.journal.read(query).await?;
         let texts = page.notifications.iter().rev().map(|notification| {
             let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");

@@ -86,6 +86,11 @@ impl<F: Frame> Outbox<F> {
         self.mode == Mode::Behind
     }
 
+    /// Whether the subscriber listens.
+    pub(super) fn is_listening(&self) -> bool {
+        self.mode != Mode::Opening
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue.is_empty()
@@ -108,6 +113,8 @@ impl<F: Frame> Outbox<F> {
         }
         self.noted = self.noted.max(seq);
         if self.mode == Mode::Live {
+            // Whatever lies between was for others, or it would have been offered and queued.
+            self.cursor = seq - 1;
             self.mode = Mode::Behind;
         }
     }
@@ -342,6 +349,20 @@ mod tests {
         late.offer(4, || Sent::Notification(4));
         late.open(4, None);
         assert!(!late.is_behind() && late.is_empty());
+    }
+
+    #[test]
+    fn a_quiet_subscriber_that_falls_behind_is_told_of_no_gap_over_what_was_for_others() {
+        let mut outbox = Outbox::new(1);
+        outbox.open(5, Some(Sent::Gap(0, 0)));
+        outbox.offer(100_000, || Sent::Notification(100_000));
+        assert!(outbox.is_behind());
+        outbox.pop();
+        let frames = vec![(100_000, Sent::Notification(100_000))];
+        let bounds = Bounds { oldest: 50_000, newest: 100_000 };
+        outbox.fill(Filling { frames, more: false, bounds }, Sent::Gap);
+        assert_eq!(outbox.pop(), Some(Sent::Notification(100_000)));
+        assert!(outbox.is_empty() && !outbox.is_behind());
     }
 
     #[test]

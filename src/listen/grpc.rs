@@ -12,21 +12,25 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
 };
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
-use crate::listen::http::pause_after;
+use crate::listen::{Options, http::pause_after};
 
 /// The connections that come in on `listener`. While `max` are open, further ones wait in the system's queue.
-pub fn incoming(listener: TcpListener, max: usize) -> impl Stream<Item = io::Result<Limited>> {
+pub fn incoming(listener: TcpListener, options: &Options) -> impl Stream<Item = io::Result<Limited>> + use<> {
+    let max = options.max_grpc_connections.get();
+    let patience = options.handshake_timeout;
     let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), async |(listener, places)| {
+    stream::unfold((listener, places), move |(listener, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
-                    return Some((Ok(Limited { stream, _place: place }), (listener, places)));
+                    let unproven = Some(Unproven { patience: Box::pin(sleep(patience)), missing: PREFACE });
+                    return Some((Ok(Limited { stream, unproven, _place: place }), (listener, places)));
                 }
                 Err(error) => pause_after(&error).await,
             }
@@ -34,11 +38,22 @@ pub fn incoming(listener: TcpListener, max: usize) -> impl Stream<Item = io::Res
     })
 }
 
-/// A connection that gives its place back when it is dropped.
+/// How many bytes an HTTP/2 client sends first.
+const PREFACE: usize = 24;
+
+/// A connection that gives its place back when it is dropped. Until it has said what every HTTP/2 client says first, it
+/// is not waited for for long: afterwards HTTP/2 looks after it.
 #[derive(Debug)]
 pub struct Limited {
     stream: TcpStream,
+    unproven: Option<Unproven>,
     _place: OwnedSemaphorePermit,
+}
+
+#[derive(Debug)]
+struct Unproven {
+    patience: Pin<Box<Sleep>>,
+    missing: usize,
 }
 
 impl Connected for Limited {
@@ -51,7 +66,16 @@ impl Connected for Limited {
 
 impl AsyncRead for Limited {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let Some(unproven) = &mut self.unproven else { return read };
+        unproven.missing = unproven.missing.saturating_sub(buffer.filled().len() - before);
+        if unproven.missing == 0 {
+            self.unproven = None;
+        } else if read.is_pending() && unproven.patience.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        read
     }
 }
 

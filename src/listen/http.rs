@@ -11,6 +11,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -20,6 +21,9 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::listen::Options;
+
+/// How long what was written may stay unread. It is above the time after which a subscriber is too slow.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long accepting pauses when the system has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -47,6 +51,8 @@ pub async fn serve(
         };
         // What is written is whole frames and answers; holding them back would only delay them.
         let _ = stream.set_nodelay(true);
+        // A client that never reads its answer is hung up on by the system.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
                 let connection = connection(stream, router.clone(), options.clone(), stopping.clone());

@@ -41,7 +41,9 @@ impl Writer {
     pub fn receivers(&self, audiences: &Audiences) -> usize {
         let everything: usize = self.0.shards.iter().map(|shard| shard.everything_len()).sum();
         match audiences.as_slice() {
-            [audience] if everything == 0 => self.0.members(audience),
+            // Everyone comes first, and those who hear everything have joined nothing else.
+            [Audience::Everyone, ..] => self.0.members(&Audience::Everyone) + everything,
+            [audience] => self.0.members(audience) + everything,
             _ => self.distinct(audiences).len(),
         }
     }

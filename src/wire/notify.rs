@@ -148,8 +148,9 @@ fn ttl(raw: &RawValue) -> Result<Duration, Fault> {
 }
 
 fn payload(body: &Bytes, raw: &RawValue) -> Result<Payload, Fault> {
-    // A slice of the body: the payload is not copied on its way in.
-    let text = body.slice_ref(raw.get().as_bytes());
+    // A slice would keep the whole body alive for as long as the journal keeps the payload.
+    let raw = raw.get().as_bytes();
+    let text = if raw.len() * 2 > body.len() { body.slice_ref(raw) } else { Bytes::copy_from_slice(raw) };
     Payload::from_checked(text).map_err(|_| ("dict_type", "Input should be a valid dictionary"))
 }
 

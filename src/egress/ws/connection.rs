@@ -151,11 +151,11 @@ impl Connection {
         self.wake.notified().await;
     }
 
-    /// Begins delivery after `cursor`, with `first`.
-    pub(super) fn open(&self, cursor: Seq, resumed: bool, first: Bytes) {
+    /// Begins delivery after `cursor`, with `first`; not if the connection was closed meanwhile. Answers whether it did.
+    pub(super) fn open(&self, cursor: Seq, resumed: bool, first: Bytes) -> bool {
         let mut out = self.out.lock();
         if out.state != State::Open {
-            return;
+            return false;
         }
         if resumed {
             out.outbox.open_behind(cursor, Some(first.into()));
@@ -163,6 +163,12 @@ impl Connection {
             out.outbox.open(cursor, Some(first.into()));
         }
         self.write(&mut out);
+        true
+    }
+
+    /// Whether the client is still listened to: not once the connection is closing.
+    pub(super) fn is_open(&self) -> bool {
+        self.out.lock().state == State::Open
     }
 
     /// Queues an answer to the client, behind everything that waits.
@@ -204,9 +210,12 @@ impl Connection {
     pub(in crate::egress) fn send_away(&self, after: Duration, epoch: &Epoch) {
         let mut out = self.out.lock();
         if out.state == State::Open {
-            let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-            let cursor = out.outbox.cursor();
-            out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
+            // A client that was not told yet that it is connected holds no place to come back to.
+            if out.outbox.is_listening() {
+                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
+                let cursor = out.outbox.cursor();
+                out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
+            }
             self.close_in(&mut out, Close::GoingAway);
         }
     }
@@ -256,6 +265,8 @@ impl Connection {
         if out.blocked {
             out.drop_expired();
         }
+        // The session's task may have seen the queue full, and not be listening to its client.
+        let was_full = out.outbox.is_full();
         while !out.outbox.is_empty() {
             match self.write_some(out) {
                 Ok(0) => return self.fail(out),
@@ -270,7 +281,8 @@ impl Connection {
             }
         }
         out.blocked = false;
-        if out.outbox.is_behind() {
+        out.stalled_since = None;
+        if was_full || out.outbox.is_behind() {
             self.wake.notify_one();
         }
     }

@@ -70,8 +70,8 @@ impl Live {
         let Some(replaced) = self.sockets.0.clients.enter(Arc::clone(&self.connection)) else { return };
         replaced.close(Close::Replaced);
         for room in replaced.rooms().iter() {
-            // The replaced connection counts until its own task leaves the room.
-            self.tell(room, false, self.sockets.0.rooms.members(room)).await;
+            // Whether the replaced connection still counts depends on how far its own task has come.
+            self.tell(room, false, self.sockets.0.rooms.members(room).max(2)).await;
         }
     }
 
@@ -93,7 +93,10 @@ impl Live {
             recovery: start.recovery,
         };
         let resumed = matches!(start.recovery, Recovery::Recovered(_));
-        self.connection.open(start.cursor, resumed, frame::text(&established.text()));
+        if !self.connection.open(start.cursor, resumed, frame::text(&established.text())) {
+            // Replaced before it began: nobody hears that it came, as nobody would hear that it left.
+            return Ok(());
+        }
         for room in self.session.rooms() {
             self.tell(room, true, sockets.rooms.members(room)).await;
         }

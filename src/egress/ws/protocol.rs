@@ -20,6 +20,9 @@ use crate::{egress::ws::Connection, wire::status::Close};
 /// The buffer that an idle connection holds for what its client may say. Longer messages are read in steps of this size.
 const READ_BUFFER: usize = 512;
 
+/// How often the socket is read before other tasks get their turn.
+const READS_PER_TURN: usize = 256;
+
 #[derive(Debug)]
 pub(super) struct Protocol(WebSocket<Socket>);
 
@@ -42,7 +45,15 @@ impl Protocol {
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
-        Self(WebSocket::from_partially_read(Socket(connection), head.to_vec(), Role::Server, Some(config)))
+        let socket = Socket { connection, reads: READS_PER_TURN, spent: false };
+        Self(WebSocket::from_partially_read(socket, head.to_vec(), Role::Server, Some(config)))
+    }
+
+    /// Whether reading stopped for the sake of others, and begins the next turn.
+    pub(super) fn take_spent(&mut self) -> bool {
+        let socket = self.0.get_mut();
+        socket.reads = READS_PER_TURN;
+        std::mem::take(&mut socket.spent)
     }
 
     /// The next message that is complete; `None` when there is none yet. An error says how the connection ends.
@@ -51,8 +62,11 @@ impl Protocol {
             Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
             Ok(Message::Binary(bytes)) => Ok(Some(Incoming::Binary(bytes))),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Some(Incoming::Control)),
-            // The answer is written by the next read.
-            Ok(Message::Close(_)) => self.0.flush().map_or(Err(Close::ByClient), |()| Err(Close::ByClient)),
+            Ok(Message::Close(_)) => {
+                // Writing goes into the outbox, which refuses nothing.
+                let _ = self.0.flush();
+                Err(Close::ByClient)
+            }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(fault(&error)),
         }
@@ -71,12 +85,24 @@ fn fault(error: &Error) -> Close {
 
 /// The connection's socket, read from directly and written to through the outbox.
 #[derive(Debug)]
-struct Socket(Arc<Connection>);
+struct Socket {
+    connection: Arc<Connection>,
+    /// How many reads are left in this turn. tungstenite reads until a message is complete, and a client may never
+    /// complete one.
+    reads: usize,
+    /// Reading stopped at that limit and not for want of data.
+    spent: bool,
+}
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = self.0.socket().try_read(buffer)?;
-        self.0.heard();
+        if self.reads == 0 {
+            self.spent = true;
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.reads -= 1;
+        let bytes = self.connection.socket().try_read(buffer)?;
+        self.connection.heard();
         Ok(bytes)
     }
 }
@@ -84,7 +110,7 @@ impl Read for Socket {
 impl Write for Socket {
     /// Takes whole frames: tungstenite writes no parts, and the outbox refuses nothing.
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.0.reply(Bytes::copy_from_slice(frames));
+        self.connection.reply(Bytes::copy_from_slice(frames));
         Ok(frames.len())
     }
 

@@ -37,7 +37,10 @@ pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
                 Box::pin(say_goodbye(&connection)).await;
                 return close;
             }
-            Todo::CatchUp(cursor) => Box::pin(catch_up(live, cursor)).await,
+            Todo::CatchUp(cursor) => {
+                Box::pin(catch_up(live, cursor)).await;
+                yield_now().await;
+            }
             Todo::Wait { full: false, .. } if readable => match Box::pin(take_turn(live, &mut protocol)).await {
                 Ok(more) => readable = more,
                 Err(close) => connection.close(close),
@@ -66,7 +69,12 @@ async fn wait(connection: &Connection, blocked: bool, full: bool) -> bool {
 /// Handles what the client said, up to a limit. Answers whether there may be more.
 async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Close> {
     for _ in 0..MESSAGES_PER_TURN {
+        // What a client said before it was replaced is not done after it.
+        if !live.connection.is_open() {
+            return Ok(false);
+        }
         let effects = match protocol.next()? {
+            None if protocol.take_spent() => break,
             None => return Ok(false),
             Some(Incoming::Control) => continue,
             Some(Incoming::Text(text)) => live.session.on_text(&text),
@@ -123,7 +131,8 @@ async fn say_goodbye(connection: &Connection) {
             match connection.socket().try_read(&mut scrap) {
                 Ok(0) => return,
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
-                _ => {}
+                // A client that floods is read no faster than others get their turn, and hung up on in time.
+                _ => yield_now().await,
             }
         }
     };
