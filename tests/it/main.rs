@@ -12,5 +12,6 @@ mod contract_http;
 mod contract_routing;
 mod contract_ws;
 mod delivery;
+mod hostile;
 mod journal;
 mod life;

@@ -361,3 +361,31 @@ impl Member for Connection {
         self.client_id.as_str()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::domain::{Audience, Content, Ephemeral};
+
+    // A session that saw its queue full does not listen to its client until it is called again.
+    #[tokio::test]
+    async fn whoever_drains_a_full_queue_calls_the_session() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let (socket, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let (socket, _) = socket.expect("a connection");
+        let name = ClientId::parse("ana").expect("a name");
+        let connection = Connection::new(0, name, None, &[RoomId::general()], socket, 10);
+        assert!(connection.open(0, false, Bytes::from_static(b"first")));
+
+        let content = Content::Frame(Bytes::from_static(b"as large as the queue"));
+        let ephemeral = Ephemeral { audiences: Audience::Everyone.into(), except: None, content };
+        assert!(connection.offer(&Delivery::Ephemeral(Arc::new(ephemeral))), "a flush is due");
+        assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: true });
+        connection.flush();
+        connection.called().await;
+        assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: false });
+    }
+}

@@ -93,6 +93,11 @@ impl TestApp {
         self.http
     }
 
+    /// Where gRPC is.
+    pub(crate) fn grpc_address(&self) -> SocketAddr {
+        self.grpc
+    }
+
     /// Asks the service to end.
     pub(crate) fn begin_shutdown(self) -> JoinHandle<anyhow::Result<()>> {
         self.shutdown.send(()).expect("the service runs");
