@@ -5,3 +5,4 @@ mod faults;
 mod restart;
 mod service;
 mod subscriber;
+mod tools;
