@@ -53,8 +53,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let app = App::build(config).await?;
     tracing::info!(http = %app.http_address(), grpc = %app.grpc_address(), "listening");
     tokio::select! {
-        ended = app.run(first.next()) => ended,
+        // First, or two signals that come at once would count as one.
+        biased;
         () = async { second.next().await; second.next().await } => bail!("ended at once by a second signal"),
+        ended = app.run(first.next()) => ended,
     }
 }
 

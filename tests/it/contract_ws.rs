@@ -263,7 +263,12 @@ async fn of_many_connections_with_one_client_id_one_lives() {
     let mut connecting = tokio::task::JoinSet::new();
     let http = app.http();
     for _ in 0..20 {
-        connecting.spawn(async move { open(http, "ana").await.expect("a connection") });
+        connecting.spawn(async move {
+            let mut socket = open(http, "ana").await.expect("a connection");
+            // Its first message or its end: it has taken the place, and the last one comes after it.
+            let _ = crate::support::within("a message", futures_util::StreamExt::next(&mut socket)).await;
+            socket
+        });
     }
     let _sockets = connecting.join_all().await;
     let mut last = app.connect("ana").await;
