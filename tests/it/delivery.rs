@@ -169,3 +169,24 @@ async fn whoever_comes_and_goes_under_load_gets_exactly_what_was_missed() {
     assert_eq!(publishing.join_all().await, [usize::try_from(COUNT).expect("a number")]);
     ana.expect_nothing_before(app.mark().await).await;
 }
+
+// architecture, law 4, for those who come for the first time: from the position that they are told on, nothing is missing
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_connects_under_load_gets_everything_from_then_on() {
+    let app = TestApp::start().await;
+    let mut grpc = app.grpc().await;
+    let mut publishing = JoinSet::new();
+    publishing.spawn(async move {
+        let everyone = Target { everyone: true, ..Default::default() };
+        let request = PublishRequest { event: "e".into(), target: Some(everyone), ..Default::default() };
+        // Without an end: it is stopped when everyone has connected.
+        let results = grpc.publish_stream(stream::repeat(request)).await.expect("a stream").into_inner();
+        results.for_each(async |result| drop(result.expect("the stream goes on"))).await;
+    });
+    for number in 0..200 {
+        let mut client = app.connect(&format!("client-{number}?room={number}")).await;
+        let live_from = client.established["seq"].as_u64().expect("a place");
+        read_on(&mut client, live_from, 20).await;
+    }
+    publishing.shutdown().await;
+}

@@ -48,7 +48,7 @@ async fn clients_that_never_end_a_message_do_not_stop_the_service() {
     let stop = Arc::new(AtomicBool::new(false));
     let floods: Vec<_> = (0..4)
         .map(|number| {
-            let (stop, stream) = (Arc::clone(&stop), handshake(app.http(), &format!("flood{number}")));
+            let (stop, stream) = (Arc::clone(&stop), handshake(app.http(), &format!("flood{number}?room=flood")));
             std::thread::spawn(move || flood(stream, &stop))
         })
         .collect();

@@ -12,6 +12,7 @@ mod contract_http;
 mod contract_routing;
 mod contract_ws;
 mod delivery;
+mod durability;
 mod hostile;
 mod journal;
 mod life;
