@@ -143,12 +143,7 @@ impl Config {
     /// Checks what the settings say together and what they point to, and gives the routing rules. Reports all faults at
     /// once.
     pub fn check(&self) -> Result<Rules, Faults> {
-        let mut faults = Vec::new();
-        if self.environment == Environment::Production && self.gate.token.is_weak() {
-            faults.push(
-                "WS_TOKEN: ENVIRONMENT=production needs a token of its own; it must not be empty or `dev`".to_owned(),
-            );
-        }
+        let mut faults = self.gate.faults(self.environment == Environment::Production);
         let (port, grpc_port) = (self.listen.port, self.listen.grpc_port);
         if port == grpc_port && port != 0 {
             faults.push(format!("PORT and GRPC_PORT: both are {port}; give them different ports"));

@@ -15,9 +15,8 @@ use tracing::info_span;
 
 use crate::{
     config::Config,
-    domain::{Code, Principal},
     egress::{self, History, Subscriber},
-    gate::{Gate, GateLayer},
+    gate::{Gate, GateLayer, caller},
     ingress::{self, Publisher},
     listen::Limited,
     ops::Stats,
@@ -29,7 +28,7 @@ use crate::{
                 notification_service_server::{NotificationService, NotificationServiceServer},
             },
         },
-        status::{grpc_status, unreadable},
+        status::unreadable,
     },
 };
 
@@ -103,14 +102,11 @@ fn with_our_codes<B>(mut response: http::Response<B>) -> http::Response<B> {
     response
 }
 
-/// Every call needs the publisher's token. It is refused by its headers, before a byte of a message is read.
+/// Every call needs a credential. One without is refused by its headers, before a byte of a message is read.
 #[allow(clippy::result_large_err, reason = "the form that tonic asks of an interceptor")]
 fn check(request: Request<()>) -> Result<Request<()>, Status> {
-    if request.extensions().get::<Principal>().is_some_and(|principal| principal.may_publish) {
-        return Ok(request);
-    }
-    let message = "a valid token is needed: send the metadata `authorization: Bearer <token>`";
-    Err(grpc_status(Code::Unauthenticated, message, None))
+    caller(&request)?.identity()?;
+    Ok(request)
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -129,7 +125,7 @@ impl NotificationService for Notifications {
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Answer<Self::PublishStreamStream> {
         let deadline = deadline(request.metadata());
-        let results = self.publisher.publish_stream(request);
+        let results = self.publisher.publish_stream(request)?;
         Ok(results.map(|results| until(deadline, results)))
     }
 
@@ -143,7 +139,8 @@ impl NotificationService for Notifications {
         self.history.page(request).await
     }
 
-    async fn get_stats(&self, _: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
+    async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
+        caller(&request)?.check_publisher()?;
         Ok(Response::new(self.stats.report()))
     }
 

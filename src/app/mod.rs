@@ -20,7 +20,7 @@ use crate::{
     broker::{Broker, Rules},
     config::{Config, Environment},
     egress::{self, Clients, History, Sockets},
-    gate::Gate,
+    gate::{Gate, Key},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
     listen,
@@ -36,6 +36,7 @@ pub struct App {
     http: TcpListener,
     grpc: TcpListener,
     journal: Opened,
+    keys: Vec<Key>,
 }
 
 /// The journal that the settings name.
@@ -49,6 +50,7 @@ impl App {
     /// Checks the settings, opens the journal and binds the listeners.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let rules = config.check()?;
+        let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
         let journal = match config.journal.engine {
             Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
             Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
@@ -60,7 +62,7 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc, journal })
+        Ok(Self { config, rules, http, grpc, journal, keys })
     }
 
     /// The address of HTTP and WebSocket.
@@ -90,7 +92,7 @@ impl App {
     }
 
     async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
-        let Self { config, rules, http, grpc, .. } = self;
+        let Self { config, rules, http, grpc, keys, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
@@ -111,7 +113,13 @@ impl App {
             life.sessions.clone(),
         );
         let production = config.environment == Environment::Production;
-        let gate = Gate::new(&config.gate, !production);
+        let open = config.gate.open(production);
+        if open.subscribing {
+            tracing::warn!(
+                "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that"
+            );
+        }
+        let gate = Gate::new(&config.gate, keys, open);
 
         let service = grpc::Notifications {
             publisher: ingress::Publisher::new(&config.ingress, intake.clone()),

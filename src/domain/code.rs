@@ -10,6 +10,8 @@ pub enum Code {
     Invalid,
     /// There is no valid credential.
     Unauthenticated,
+    /// The credential is valid, and does not allow this.
+    Forbidden,
     /// The thing asked for is not there.
     NotFound,
     /// The idempotency key was used for another content.

@@ -11,7 +11,6 @@ mod event;
 mod name;
 mod payload;
 mod position;
-mod principal;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
 pub use code::Code;
@@ -24,4 +23,3 @@ pub use event::{
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};
 pub use position::{Epoch, Position, Seq};
-pub use principal::Principal;

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     domain::{Audience, Code},
-    gate::Reader,
+    gate::Caller,
     journal::{self, Query, Read},
     wire::{
         problem::Problem,
@@ -99,7 +99,8 @@ impl History {
     }
 }
 
-async fn show(_: Reader, State(history): State<History>) -> Result<Json<Shown>, Problem> {
+async fn show(caller: Caller, State(history): State<History>) -> Result<Json<Shown>, Problem> {
+    caller.reader()?.check(None)?;
     let history = history.recent(SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
     Ok(Json(Shown { total: history.len(), history }))
 }

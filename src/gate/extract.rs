@@ -2,34 +2,68 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
+use tonic::Status;
 
-use crate::{domain::Principal, wire::problem::Problem};
+use crate::{
+    gate::{Caller, Denied},
+    wire::{problem::Problem, status::grpc_status},
+};
 
-/// The request may publish.
-#[derive(Debug, Clone, Copy)]
-pub struct Publisher;
+/// Whoever sends the request; the handler decides what it may do.
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
 
-/// The request may read what was published and who is connected.
-#[derive(Debug, Clone, Copy)]
-pub struct Reader;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        // A request that did not come through the gate may do nothing.
+        parts.extensions.get().cloned().ok_or_else(|| Denied::Unauthenticated(None).into())
+    }
+}
+
+/// A caller that may publish something, if not everything.
+#[derive(Debug, Clone)]
+pub struct Publisher(pub Caller);
+
+/// A caller that may see who is connected.
+#[derive(Debug, Clone)]
+pub struct Observer(pub Caller);
 
 impl<S: Sync> FromRequestParts<S> for Publisher {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        check(parts, |principal| principal.may_publish).map(|()| Self)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.check_publisher()?;
+        Ok(Self(caller))
     }
 }
 
-impl<S: Sync> FromRequestParts<S> for Reader {
+impl<S: Sync> FromRequestParts<S> for Observer {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        check(parts, |principal| principal.may_read).map(|()| Self)
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        caller.check_observer()?;
+        Ok(Self(caller))
     }
 }
 
-/// A request that did not come through the gate has no principal, and may do nothing.
-fn check(parts: &Parts, may: impl FnOnce(&Principal) -> bool) -> Result<(), Problem> {
-    if parts.extensions.get::<Principal>().is_some_and(may) { Ok(()) } else { Err(Problem::bad_token()) }
+/// The caller of a gRPC method.
+#[allow(clippy::result_large_err, reason = "a status is what tonic takes")]
+pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
+    request.extensions().get().cloned().ok_or_else(|| Denied::Unauthenticated(None).into())
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Unauthenticated(_) => Self::bad_token(),
+            denied => Self::new(denied.code(), denied.to_string()),
+        }
+    }
+}
+
+impl From<Denied> for Status {
+    fn from(denied: Denied) -> Self {
+        grpc_status(denied.code(), denied.to_string(), None)
+    }
 }

@@ -2,41 +2,97 @@
 
 use std::{
     borrow::Cow,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Uri, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName, Method, Request, Uri,
+    header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
+};
 use tower::{Layer, Service};
 
-use crate::{
-    domain::Principal,
-    gate::{Options, Secret},
-};
+use crate::gate::{Caller, Expected, Identity, Key, Open, Options, Secret, TokenError};
 
 /// The rules of the gate.
 #[derive(Debug, Clone)]
-pub struct Gate {
-    token: Secret,
-    open_reading: bool,
+pub struct Gate(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// The static tokens, each with what it allows.
+    tokens: Vec<(Secret, Arc<Identity>)>,
+    keys: Vec<Key>,
+    expected: Expected,
+    open: Open,
 }
 
 impl Gate {
-    /// With `open_reading`, history and statistics need no token.
-    pub fn new(options: &Options, open_reading: bool) -> Self {
-        Self { token: options.token.clone(), open_reading }
+    /// With `keys` for JWTs.
+    pub fn new(options: &Options, keys: Vec<Key>, open: Open) -> Self {
+        let tokens = options.tokens.iter().cloned().zip(1..);
+        let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
+        Self(Arc::new(Inner { tokens, keys, expected: options.expected(), open }))
     }
 
-    /// Who sends a request with this address and these headers.
-    ///
-    /// The token may come as `?token=`, as `Authorization: Bearer` or as `X-Token`; one that is right is enough.
-    pub fn principal(&self, uri: &Uri, headers: &HeaderMap) -> Principal {
-        let header = |name| headers.get(name).and_then(|value: &http::HeaderValue| value.to_str().ok());
-        let bearer = header(AUTHORIZATION.as_str()).and_then(bearer_token).map(Cow::Borrowed);
-        let custom = header("x-token").map(Cow::Borrowed);
-        let query = uri.query().and_then(query_token).map(Cow::Owned);
-        let known = [bearer, custom, query].into_iter().flatten().any(|token| self.token.is(&token));
-        Principal { may_publish: known, may_read: known || self.open_reading }
+    /// Who sends a request; of the tokens that it has, one that is right is enough.
+    pub fn caller(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Caller {
+        let mut identity = Err(None);
+        for token in tokens(method, uri, headers) {
+            match self.identify(&token) {
+                Ok(known) => {
+                    identity = Ok(known);
+                    break;
+                }
+                Err(error) => identity = Err(Some(error)),
+            }
+        }
+        Caller::new(identity, self.0.open)
     }
+
+    /// Whose token it is.
+    pub fn identify(&self, token: &str) -> Result<Arc<Identity>, TokenError> {
+        // All are compared, so that the time does not tell which one it was.
+        let known = self.0.tokens.iter().filter(|(secret, _)| secret.is(token)).last();
+        match known {
+            Some((_, identity)) => Ok(Arc::clone(identity)),
+            None => self.0.expected.verify(token, &self.0.keys).map(Arc::new),
+        }
+    }
+}
+
+/// The cookie that a page's own backend may put a token into.
+const TOKEN_COOKIE: &str = "token";
+
+/// The tokens of a request: `Authorization: Bearer`, `X-Token` and `?token=`. A request that only reads, as a WebSocket's
+/// handshake does, may have one where a browser can put it, too: in `Sec-WebSocket-Protocol: bearer, <token>` and in a
+/// cookie. A cookie comes along whoever's page makes the request, so none of them lets anybody publish.
+fn tokens<'r>(method: &Method, uri: &'r Uri, headers: &'r HeaderMap) -> impl Iterator<Item = Cow<'r, str>> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = text(AUTHORIZATION).and_then(bearer_token);
+    let custom = text(HeaderName::from_static("x-token"));
+    let reads = method == Method::GET;
+    let protocol = text(SEC_WEBSOCKET_PROTOCOL).filter(|_| reads).and_then(protocol_token);
+    let cookie = text(COOKIE).filter(|_| reads).and_then(cookie_token);
+    let query = uri.query().and_then(query_token);
+    [bearer, custom, protocol]
+        .into_iter()
+        .flatten()
+        .map(Cow::Borrowed)
+        .chain(query.map(Cow::Owned))
+        .chain(cookie.map(Cow::Borrowed))
+}
+
+/// The token behind the word `bearer` in a list of protocols.
+fn protocol_token(value: &str) -> Option<&str> {
+    let mut protocols = value.split(',').map(str::trim);
+    protocols.find(|protocol| *protocol == "bearer")?;
+    protocols.next()
+}
+
+fn cookie_token(value: &str) -> Option<&str> {
+    let cookies = value.split(';').filter_map(|cookie| cookie.trim().split_once('='));
+    cookies.into_iter().find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, token)| token)
 }
 
 fn bearer_token(value: &str) -> Option<&str> {
@@ -52,7 +108,7 @@ fn query_token(query: &str) -> Option<String> {
     serde_urlencoded::from_str::<Token>(query).ok().map(|Token { token }| token)
 }
 
-/// Puts the [`Principal`] of each request into its extensions.
+/// Puts the [`Caller`] of each request into its extensions.
 #[derive(Debug, Clone)]
 pub struct GateLayer(pub Gate);
 
@@ -81,8 +137,8 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Gated<S> {
     }
 
     fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let principal = self.gate.principal(request.uri(), request.headers());
-        request.extensions_mut().insert(principal);
+        let caller = self.gate.caller(request.method(), request.uri(), request.headers());
+        request.extensions_mut().insert(caller);
         self.inner.call(request)
     }
 }
@@ -90,38 +146,59 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Gated<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::Code;
 
-    fn gate(open_reading: bool) -> Gate {
-        Gate { token: "s3cr3t ñ".parse().expect("a secret"), open_reading }
+    fn gate(tokens: &[&str]) -> Gate {
+        let tokens = tokens
+            .iter()
+            .zip(1..)
+            .map(|(token, number)| (token.parse().expect("a secret"), Arc::new(Identity::of_token(number))));
+        let open = Open { reading: false, subscribing: false };
+        let expected = Expected::new(&[], &[], 0);
+        Gate(Arc::new(Inner { tokens: tokens.collect(), keys: Vec::new(), expected, open }))
     }
 
-    fn principal(uri: &'static str, headers: &[(&'static str, &'static str)]) -> Principal {
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (http::HeaderName::from_static(name), http::HeaderValue::from_static(value)));
-        gate(false).principal(&Uri::from_static(uri), &headers.collect())
+    /// The credential of a request, or why there is none.
+    fn credential(method: Method, uri: &'static str, headers: &[(&'static str, &'static str)]) -> String {
+        let headers =
+            headers.iter().map(|(name, value)| (HeaderName::from_static(name), http::HeaderValue::from_static(value)));
+        let caller = gate(&["dev", "s3cr3t ñ"]).caller(&method, &Uri::from_static(uri), &headers.collect());
+        caller.identity().map_or_else(|denied| format!("{:?}", denied.code()), |known| known.credential.to_string())
     }
 
     // wire-contract, HTTP: the token comes as `?token=`, as `Authorization: Bearer <token>` or as `X-Token`
     #[test]
     fn the_token_comes_in_one_of_three_ways() {
-        let plain = Gate { token: "dev".parse().expect("a secret"), open_reading: false };
-        let with = |name: &'static str, value: &'static str| {
-            let header = (http::HeaderName::from_static(name), http::HeaderValue::from_static(value));
-            plain.principal(&Uri::from_static("/notify"), &[header].into_iter().collect()).may_publish
-        };
-        assert!(with("authorization", "Bearer dev") && with("authorization", "bearer dev") && with("x-token", "dev"));
-        assert!(!with("authorization", "Basic dev") && !with("authorization", "dev") && !with("x-token", "Dev"));
-        assert!(principal("/notify?a=b&token=s3cr3t+%C3%B1", &[]).may_publish);
-        assert!(!principal("/notify?token=", &[]).may_publish);
-        assert!(!principal("/notify", &[]).may_publish);
+        let with = |name, value| credential(Method::POST, "/notify", &[(name, value)]);
+        let none = format!("{:?}", Code::Unauthenticated);
+        for (name, value) in [("authorization", "Bearer dev"), ("authorization", "bearer dev"), ("x-token", "dev")] {
+            assert_eq!(with(name, value), "token-1", "{name}: {value}");
+        }
+        for (name, value) in [("authorization", "Basic dev"), ("authorization", "dev"), ("x-token", "Dev")] {
+            assert_eq!(with(name, value), none, "{name}: {value}");
+        }
+        assert_eq!(credential(Method::POST, "/notify?a=b&token=s3cr3t+%C3%B1", &[]), "token-2");
+        assert_eq!(credential(Method::POST, "/notify?token=", &[]), none);
+        assert_eq!(credential(Method::POST, "/notify", &[]), none);
     }
 
     #[test]
-    fn one_right_token_is_enough_and_reading_may_be_open() {
-        assert!(principal("/x?token=s3cr3t+%C3%B1", &[("x-token", "wrong")]).may_publish);
-        assert!(!principal("/x", &[]).may_read);
-        let anyone = gate(true).principal(&Uri::from_static("/x"), &HeaderMap::new());
-        assert_eq!(anyone, Principal { may_publish: false, may_read: true });
+    fn one_right_token_is_enough() {
+        assert_eq!(credential(Method::POST, "/x?token=dev", &[("x-token", "wrong")]), "token-1");
+    }
+
+    // issue 5, 2: where a browser can put a token it counts for what only reads, and never for publishing
+    #[test]
+    fn what_a_browser_sends_by_itself_never_publishes() {
+        let ways = [
+            ("sec-websocket-protocol", "bearer, dev"),
+            ("sec-websocket-protocol", "chat,bearer,dev"),
+            ("cookie", "a=b; token=dev"),
+        ];
+        for (name, value) in ways {
+            assert_eq!(credential(Method::GET, "/ws/x", &[(name, value)]), "token-1", "{name}: {value}");
+            assert_eq!(credential(Method::POST, "/notify", &[(name, value)]), "Unauthenticated", "{name}: {value}");
+        }
+        assert_eq!(credential(Method::GET, "/ws/x", &[("sec-websocket-protocol", "dev")]), "Unauthenticated");
     }
 }

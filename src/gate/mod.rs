@@ -1,27 +1,18 @@
 //! Who may come in: the same layer for gRPC and HTTP turns whatever credential a request has into a
-//! [`Principal`](crate::domain::Principal). Nothing behind the gate sees a token.
+//! [`Caller`]. Nothing behind the gate sees a token.
 
+mod caller;
 mod extract;
+mod grant;
+mod jwt;
 mod layer;
+mod options;
 mod secret;
 
-pub use extract::{Publisher, Reader};
+pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
+pub use extract::{Observer, Publisher, caller};
+pub use grant::{Grant, Patterns};
+pub use jwt::{Expected, Key, TokenError};
 pub use layer::{Gate, GateLayer};
+pub use options::{Options, SubscriberAuth};
 pub use secret::Secret;
-
-/// The settings of the gate.
-#[derive(Debug, Clone, clap::Args)]
-#[group(id = "gate")]
-#[command(next_help_heading = "Access")]
-pub struct Options {
-    /// The token that publishers present.
-    #[arg(
-        long = "ws-token",
-        env = "WS_TOKEN",
-        default_value = "dev",
-        value_name = "TOKEN",
-        hide_env_values = true,
-        hide_default_value = false
-    )]
-    pub token: Secret,
-}

@@ -14,6 +14,11 @@ impl Secret {
         !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(presented.as_bytes()))
     }
 
+    /// The secret itself, to compute with.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     /// Whether it is too weak for production: empty, or the token that everybody knows.
     pub fn is_weak(&self) -> bool {
         self.0.trim().is_empty() || &*self.0 == "dev"

@@ -5,6 +5,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     broker::{self, Accepted, Explanation},
     domain::{Code, Draft},
+    gate::{self, Caller},
     ingress::{
         Intake, Options,
         stream::{self, Results},
@@ -15,7 +16,7 @@ use crate::{
     },
 };
 
-/// Publishes what comes in over gRPC. The gate has been passed when these are called.
+/// Publishes what comes in over gRPC.
 #[derive(Debug, Clone)]
 pub struct Publisher {
     intake: Intake,
@@ -30,16 +31,19 @@ impl Publisher {
 
     /// Publishes one event.
     pub async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
-        let draft = draft(request.into_inner(), self.max_message_bytes)?;
+        let caller = gate::caller(&request)?;
+        let draft = draft(request.into_inner(), &caller, self.max_message_bytes)?;
         let in_hand = self.intake.begin().map_err(|error| refusal(&error))?;
         let accepted = in_hand.publish(draft).await.map_err(|error| refusal(&error))?;
         Ok(Response::new(answer(accepted)))
     }
 
     /// Publishes a stream of events.
-    pub fn publish_stream(&self, request: Request<Streaming<v1::PublishRequest>>) -> Response<Results> {
-        let results = stream::publish(self.intake.clone(), request.into_inner(), self.max_message_bytes);
-        Response::new(results)
+    pub fn publish_stream(&self, request: Request<Streaming<v1::PublishRequest>>) -> Result<Response<Results>, Status> {
+        let caller = gate::caller(&request)?;
+        caller.check_publisher()?;
+        let results = stream::publish(self.intake.clone(), caller, request.into_inner(), self.max_message_bytes);
+        Ok(Response::new(results))
     }
 
     /// Says where an event would go.
@@ -47,6 +51,7 @@ impl Publisher {
         &self,
         request: Request<v1::ExplainRouteRequest>,
     ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
+        gate::caller(&request)?.check_publisher()?;
         let (event, payload, target) = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
         let explanation = self.intake.explain(&event, &payload, target).map_err(|error| refusal(&error))?;
         let Explanation { rule, audiences, receivers, names } = explanation;
@@ -61,13 +66,15 @@ impl Publisher {
     }
 }
 
-/// Checks a request and takes the event out of it.
-pub(super) fn draft(request: v1::PublishRequest, max_bytes: usize) -> Result<Draft, Status> {
+/// Checks a request of `caller` and takes the event out of it.
+pub(super) fn draft(request: v1::PublishRequest, caller: &Caller, max_bytes: usize) -> Result<Draft, Status> {
     if prost::Message::encoded_len(&request) > max_bytes {
         let message = format!("the message must have at most {max_bytes} bytes");
         return Err(grpc_status(Code::TooLarge, message, None));
     }
-    Draft::try_from(request).map_err(|error| invalid(&error))
+    let draft = Draft::try_from(request).map_err(|error| invalid(&error))?;
+    caller.check_publish(&draft.name)?;
+    Ok(draft)
 }
 
 pub(super) fn answer(accepted: Accepted) -> v1::PublishResponse {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::{
     broker::{Accepted, Error, Explanation},
     domain::{Audiences, Draft, Payload, RoomId, UserId},
-    gate::{self, Publisher},
+    gate::{Observer, Publisher},
     ingress::{Intake, Options, body},
     wire::{notify, problem::Problem, text},
 };
@@ -52,7 +52,7 @@ struct Notified {
 }
 
 async fn notify(
-    _: Publisher,
+    Publisher(caller): Publisher,
     State(ingress): State<Ingress>,
     headers: HeaderMap,
     request: Request<Body>,
@@ -60,6 +60,7 @@ async fn notify(
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     let body = read_body(&ingress, request.into_body()).await?;
     let draft = notify::read(&body, idempotency_key(&headers)?)?;
+    caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability } =
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
@@ -83,7 +84,7 @@ struct Tested {
     connections: usize,
 }
 
-async fn test_notification(_: gate::Reader, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
+async fn test_notification(_: Observer, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
     let timestamp = text::timestamp(Utc::now());
     let message = "Esta es una notificación de prueba";
     let payload = serde_json::json!({ "message": message, "timestamp": timestamp, "test": true });

@@ -13,6 +13,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     broker::{Error, Pending, Published},
+    gate::Caller,
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
@@ -38,17 +39,23 @@ struct Batch {
     pending: Result<Pending, Error>,
 }
 
-/// Publishes `requests` and gives their results.
-pub(super) fn publish(intake: Intake, requests: Streaming<PublishRequest>, max_message_bytes: usize) -> Results {
+/// Publishes the `requests` of `caller` and gives their results.
+pub(super) fn publish(
+    intake: Intake,
+    caller: Caller,
+    requests: Streaming<PublishRequest>,
+    max_message_bytes: usize,
+) -> Results {
     let (batches, pending) = mpsc::channel(MAX_PENDING);
     let tasks = intake.in_hand.clone();
-    tasks.spawn(read(intake, requests, max_message_bytes, batches));
+    tasks.spawn(read(intake, caller, requests, max_message_bytes, batches));
     Box::pin(ReceiverStream::new(pending).then(answers).map(stream::iter).flatten())
 }
 
 /// Reads requests until they end, fail, or the server goes away.
 async fn read(
     intake: Intake,
+    caller: Caller,
     mut requests: Streaming<PublishRequest>,
     max_message_bytes: usize,
     batches: mpsc::Sender<Result<Batch, Status>>,
@@ -67,7 +74,9 @@ async fn read(
         let mut request = Some(first);
         while let Some(read) = request {
             match read {
-                Ok(message) => slots.push(grpc::draft(message, max_message_bytes).map(|draft| drafts.push(draft))),
+                Ok(message) => {
+                    slots.push(grpc::draft(message, &caller, max_message_bytes).map(|draft| drafts.push(draft)))
+                }
                 Err(status) => {
                     end = Some(unreadable(&status).unwrap_or(status));
                     break;

@@ -15,6 +15,7 @@ pub fn grpc_code(code: Code) -> tonic::Code {
     match code {
         Code::Malformed | Code::Invalid => tonic::Code::InvalidArgument,
         Code::Unauthenticated => tonic::Code::Unauthenticated,
+        Code::Forbidden => tonic::Code::PermissionDenied,
         Code::NotFound => tonic::Code::NotFound,
         Code::Conflict => tonic::Code::AlreadyExists,
         Code::TooLarge | Code::Exhausted => tonic::Code::ResourceExhausted,
@@ -30,6 +31,7 @@ pub fn http_status(code: Code) -> StatusCode {
         Code::Malformed => StatusCode::BAD_REQUEST,
         Code::Invalid | Code::OutOfRange => StatusCode::UNPROCESSABLE_ENTITY,
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Conflict => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -142,6 +144,7 @@ mod tests {
             (Code::Malformed, Grpc::InvalidArgument, 400, false),
             (Code::Invalid, Grpc::InvalidArgument, 422, false),
             (Code::Unauthenticated, Grpc::Unauthenticated, 401, false),
+            (Code::Forbidden, Grpc::PermissionDenied, 403, false),
             (Code::NotFound, Grpc::NotFound, 404, false),
             (Code::Conflict, Grpc::AlreadyExists, 409, false),
             (Code::TooLarge, Grpc::ResourceExhausted, 413, false),

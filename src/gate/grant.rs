@@ -1,0 +1,66 @@
+//! What a credential allows.
+
+use wildmatch::WildMatch;
+
+/// How many patterns one claim may have: they are tried one by one.
+const MAX_PATTERNS: usize = 64;
+
+/// A set of names, by patterns in which `*` stands for any text and `?` for any character.
+#[derive(Debug, Clone)]
+pub struct Patterns(Box<[WildMatch]>);
+
+impl Patterns {
+    /// Every name.
+    pub fn all() -> Self {
+        Self([WildMatch::new("*")].into())
+    }
+
+    /// The names of a claim; `None` when it has more patterns than are tried.
+    pub fn new(patterns: &[String]) -> Option<Self> {
+        let few = patterns.len() <= MAX_PATTERNS;
+        few.then(|| Self(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect()))
+    }
+
+    /// Whether `name` is in the set.
+    pub fn matches(&self, name: &str) -> bool {
+        self.0.iter().any(|pattern| pattern.matches(name))
+    }
+
+    /// Whether every name is.
+    pub fn is_all(&self) -> bool {
+        self.0.iter().any(|pattern| pattern.pattern_chars() == ['*'])
+    }
+}
+
+/// What a publisher may do.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// The events that it may publish; none without the claim.
+    pub publish: Option<Patterns>,
+    /// It may revoke users and disconnect clients.
+    pub admin: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn patterns(texts: &[&str]) -> Patterns {
+        Patterns::new(&texts.iter().map(ToString::to_string).collect::<Vec<_>>()).expect("few patterns")
+    }
+
+    #[test]
+    fn a_star_stands_for_any_text_and_nothing_else_is_special() {
+        let allowed = patterns(&["presentacion.*", "user.?.x"]);
+        assert!(allowed.matches("presentacion.creada") && allowed.matches("presentacion.a.b"));
+        assert!(allowed.matches("user.1.x") && !allowed.matches("user.12.x"));
+        assert!(!allowed.matches("presentacion") && !allowed.matches("xpresentacion.a") && !allowed.matches(""));
+        assert!(!allowed.is_all() && patterns(&["a", "*"]).is_all() && !patterns(&[]).matches(""));
+    }
+
+    #[test]
+    fn there_are_not_more_patterns_than_are_tried() {
+        assert!(Patterns::new(&vec![String::new(); MAX_PATTERNS]).is_some());
+        assert!(Patterns::new(&vec![String::new(); MAX_PATTERNS + 1]).is_none());
+    }
+}

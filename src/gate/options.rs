@@ -1,0 +1,124 @@
+//! The settings of the gate, and what they say together.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use clap::ValueEnum;
+use jsonwebtoken::DecodingKey;
+
+use crate::gate::{Expected, Key, Open, Secret};
+
+/// The settings of the gate.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "gate")]
+#[command(next_help_heading = "Access")]
+pub struct Options {
+    /// The tokens that publishers present, separated by commas: while one is replaced, both are good.
+    #[arg(
+        long = "ws-token",
+        env = "WS_TOKEN",
+        default_value = "dev",
+        value_name = "TOKENS",
+        value_delimiter = ',',
+        hide_env_values = true,
+        hide_default_value = false
+    )]
+    pub tokens: Vec<Secret>,
+
+    /// The secret that JWTs are signed with (HS256, HS384, HS512).
+    #[arg(long, env = "JWT_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub jwt_secret: Option<Secret>,
+
+    /// The file with the public key, in PEM, that JWTs are signed for (RS*, PS*, ES256, ES384, EdDSA).
+    #[arg(long, env = "JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
+    pub jwt_public_key_file: Option<PathBuf>,
+
+    /// What the `iss` of a JWT must be, separated by commas; without, any.
+    #[arg(long, env = "JWT_ISSUER", value_name = "ISSUERS", value_delimiter = ',')]
+    pub jwt_issuer: Vec<String>,
+
+    /// What the `aud` of a JWT must have one of, separated by commas; without, any.
+    #[arg(long, env = "JWT_AUDIENCE", value_name = "AUDIENCES", value_delimiter = ',')]
+    pub jwt_audience: Vec<String>,
+
+    /// How much the issuer's clock may differ, for `exp` and `nbf`.
+    #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_name = "TIME",
+        value_parser = crate::domain::parse_duration)]
+    pub jwt_leeway: Duration,
+
+    /// Whether subscribers need a token; without this, they do as soon as there is a key for JWTs.
+    #[arg(long, env = "SUBSCRIBER_AUTH", value_name = "HOW")]
+    pub subscriber_auth: Option<SubscriberAuth>,
+}
+
+/// Whether subscribers need a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SubscriberAuth {
+    /// Anybody may subscribe, as any user, to any room.
+    Open,
+    /// A token says who it is and which rooms it may join.
+    Token,
+}
+
+/// The shortest secret for production: as long as the hash of HS256 (RFC 7518, 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+
+impl Options {
+    /// Whether there is a key for JWTs.
+    pub fn has_keys(&self) -> bool {
+        self.jwt_secret.is_some() || self.jwt_public_key_file.is_some()
+    }
+
+    /// What may be done without a credential.
+    pub fn open(&self, production: bool) -> Open {
+        let subscribers = self.subscriber_auth.unwrap_or(match self.has_keys() {
+            true => SubscriberAuth::Token,
+            false => SubscriberAuth::Open,
+        });
+        Open { reading: !production && !self.has_keys(), subscribing: subscribers == SubscriberAuth::Open }
+    }
+
+    pub(super) fn expected(&self) -> Expected {
+        Expected::new(&self.jwt_issuer, &self.jwt_audience, self.jwt_leeway.as_secs())
+    }
+
+    /// Reads the keys that do not change.
+    pub fn keys(&self) -> Result<Vec<Key>, String> {
+        let secret = self.jwt_secret.as_ref().map(|secret| Key::new(None, DecodingKey::from_secret(secret.as_bytes())));
+        let public = self.jwt_public_key_file.as_ref().map(|path| {
+            let shown = path.display();
+            let pem = fs::read(path).map_err(|error| format!("JWT_PUBLIC_KEY_FILE: {shown} cannot be read: {error}"))?;
+            Key::from_pem(&pem).ok_or_else(|| {
+                format!("JWT_PUBLIC_KEY_FILE: {shown} is no public key of RSA, EC or Ed25519 in PEM; make one with `openssl pkey -pubout`")
+            })
+        });
+        Ok(secret.into_iter().chain(public.transpose()?).collect())
+    }
+
+    /// What is wrong with the settings together.
+    pub fn faults(&self, production: bool) -> Vec<String> {
+        let mut faults: Vec<_> = self.keys().err().into_iter().collect();
+        if self.subscriber_auth == Some(SubscriberAuth::Token) && !self.has_keys() {
+            faults.push(
+                "SUBSCRIBER_AUTH: `token` needs a key to check tokens with: set JWT_SECRET or JWT_PUBLIC_KEY_FILE"
+                    .to_owned(),
+            );
+        }
+        if !production {
+            return faults;
+        }
+        if self.tokens.iter().any(Secret::is_weak) {
+            faults.push(
+                "WS_TOKEN: ENVIRONMENT=production needs a token of its own; it must not be empty or `dev`".to_owned(),
+            );
+        }
+        if self.jwt_secret.as_ref().is_some_and(|secret| secret.as_bytes().len() < MIN_SECRET_BYTES) {
+            faults.push(format!("JWT_SECRET: ENVIRONMENT=production needs at least {MIN_SECRET_BYTES} bytes"));
+        }
+        if self.subscriber_auth.is_none() && !self.has_keys() {
+            faults.push(
+                "SUBSCRIBER_AUTH: ENVIRONMENT=production needs a key for subscribers' tokens (JWT_SECRET or JWT_PUBLIC_KEY_FILE), or SUBSCRIBER_AUTH=open".to_owned(),
+            );
+        }
+        faults
+    }
+}
