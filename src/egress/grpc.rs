@@ -23,6 +23,7 @@ use crate::{
         Options, catch_up,
         outbox::{Frame, Outbox},
     },
+    gate,
     journal::Read,
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
@@ -52,10 +53,12 @@ impl Subscriber {
 
     /// Begins a stream, at the position that the client was at or from now on.
     pub async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<Notifications>, Status> {
+        let permit = gate::caller(&request)?.subscriber()?;
         let request = request.into_inner();
         let since =
             request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
         let wanted = Wanted::read(&request)?;
+        permit.check_all(wanted.0.as_deref())?;
         let follower = Arc::new(Follower::new(self.max_bytes));
         let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
         wanted.interests().into_iter().for_each(|interest| subscription.join(interest));

@@ -2,14 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::{Json, Router, extract::State, routing::get};
-use serde::Serialize;
+use axum::{
+    Json, Router,
+    extract::{self, State, rejection::QueryRejection},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    domain::{Audience, Code},
-    gate::Caller,
+    domain::{Audience, Code, RoomId, UserId},
+    gate::{self, Caller},
     journal::{self, Query, Read},
     wire::{
         problem::Problem,
@@ -55,16 +59,14 @@ impl History {
         Router::new().route("/history", get(show)).with_state(self)
     }
 
-    /// The last `count` notifications as JSON texts, oldest first.
-    pub async fn recent(&self, count: usize) -> Result<Vec<Box<RawValue>>, journal::Error> {
-        let query = Query {
-            audiences: None,
-            after: 0,
-            before: None,
-            limit: count,
-            max_bytes: MAX_SHOWN_BYTES,
-            newest_first: true,
-        };
+    /// The last `count` notifications for `audiences`, or for anyone, as JSON texts, oldest first.
+    pub async fn recent(
+        &self,
+        audiences: Option<Vec<Audience>>,
+        count: usize,
+    ) -> Result<Vec<Box<RawValue>>, journal::Error> {
+        let query =
+            Query { audiences, after: 0, before: None, limit: count, max_bytes: MAX_SHOWN_BYTES, newest_first: true };
         let page = self.journal.read(query).await?;
         let texts = page.notifications.iter().rev().map(|notification| {
             let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");
@@ -78,9 +80,11 @@ impl History {
         &self,
         request: Request<v1::GetHistoryRequest>,
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
+        let permit = gate::caller(&request)?.reader()?;
         let request = request.into_inner();
         let after = request.after_sequence;
         let query = query(&request)?;
+        permit.check_all(query.audiences.as_deref())?;
         let page =
             self.journal.read(query).await.map_err(|error| grpc_status(error.code(), error.to_string(), None))?;
         let next = page.notifications.last().map_or(after, |notification| notification.seq);
@@ -99,9 +103,34 @@ impl History {
     }
 }
 
-async fn show(caller: Caller, State(history): State<History>) -> Result<Json<Shown>, Problem> {
-    caller.reader()?.check(None)?;
-    let history = history.recent(SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+/// Which part of the history: what was for this room or for this user; without either, everything.
+#[derive(Deserialize)]
+struct Part {
+    room: Option<String>,
+    user_id: Option<String>,
+}
+
+impl Part {
+    fn audiences(&self) -> Result<Option<Vec<Audience>>, Problem> {
+        let wrong = |field: &str, error| Problem::field("query", field, "value_error", format!("{field} {error}"));
+        let room = self.room.as_deref().map(RoomId::parse).transpose().map_err(|error| wrong("room", error))?;
+        let user = self.user_id.as_deref().map(UserId::parse).transpose().map_err(|error| wrong("user_id", error))?;
+        let audiences: Vec<_> = room.map(Audience::Room).into_iter().chain(user.map(Audience::User)).collect();
+        Ok((!audiences.is_empty()).then_some(audiences))
+    }
+}
+
+async fn show(
+    caller: Caller,
+    part: Result<extract::Query<Part>, QueryRejection>,
+    State(history): State<History>,
+) -> Result<Json<Shown>, Problem> {
+    let permit = caller.reader()?;
+    let part = part.map_err(|rejection| Problem::field("query", "", "value_error", rejection.body_text()))?;
+    let audiences = part.audiences()?;
+    permit.check_all(audiences.as_deref())?;
+    let history =
+        history.recent(audiences, SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
     Ok(Json(Shown { total: history.len(), history }))
 }
 

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 
 use crate::{
-    domain::{ClientId, RoomId},
+    domain::{Audience, ClientId, RoomId},
+    gate::Permit,
     wire::{client::ClientMessage, text},
 };
 
@@ -28,18 +29,26 @@ pub(super) struct Session {
     /// Its own room first, then those that it listens to besides.
     rooms: Vec<RoomId>,
     max_rooms: usize,
+    /// What it may hear.
+    permit: Permit,
 }
 
 impl Session {
     /// A client in `room`, which listens to `further` rooms besides.
-    pub(super) fn new(client_id: ClientId, room: RoomId, further: Vec<RoomId>, max_rooms: usize) -> Self {
+    pub(super) fn new(
+        client_id: ClientId,
+        room: RoomId,
+        further: Vec<RoomId>,
+        max_rooms: usize,
+        permit: Permit,
+    ) -> Self {
         let mut rooms = vec![room];
         for room in further {
             if !rooms.contains(&room) {
                 rooms.push(room);
             }
         }
-        Self { client_id, rooms, max_rooms }
+        Self { client_id, rooms, max_rooms, permit }
     }
 
     /// The rooms, the client's own first.
@@ -57,6 +66,9 @@ impl Session {
         match ClientMessage::parse(text) {
             Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong())],
             Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room),
+            Ok(ClientMessage::Join(room) | ClientMessage::Subscribe(room)) if !self.may_hear(&room) => {
+                refusal(&format!("No tienes permiso para la sala {room}"))
+            }
             Ok(ClientMessage::Join(room)) => self.join(&room),
             Ok(ClientMessage::Subscribe(room)) => self.subscribe(&room),
             Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room),
@@ -70,6 +82,10 @@ impl Session {
             Ok(text) => self.on_text(text),
             Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string()),
         }
+    }
+
+    fn may_hear(&self, room: &RoomId) -> bool {
+        self.permit.check(Some(&Audience::Room(room.clone()))).is_ok()
     }
 
     fn chat(&self, message: &str, room: Option<RoomId>) -> Vec<Effect> {
@@ -141,7 +157,7 @@ mod tests {
 
     fn session(rooms: &[&str]) -> Session {
         let further = rooms[1..].iter().map(|name| room(name)).collect();
-        Session::new(ClientId::parse("ana").expect("a name"), room(rooms[0]), further, 3)
+        Session::new(ClientId::parse("ana").expect("a name"), room(rooms[0]), further, 3, Permit::OPEN)
     }
 
     /// The effects with their texts as JSON, without the timestamps.

@@ -159,6 +159,11 @@ impl Caller {
         if self.open.reading { Ok(()) } else { self.check_publisher() }
     }
 
+    /// Whether it may publish `event` to try things out: whoever may publish it, and anybody where reading is open.
+    pub fn check_trial(&self, event: &str) -> Result<(), Denied> {
+        if self.open.reading { Ok(()) } else { self.check_publish(event) }
+    }
+
     /// What it may read of the history.
     pub fn reader(&self) -> Result<Permit, Denied> {
         self.permit(self.open.reading)
@@ -201,6 +206,14 @@ impl Permit {
             return Ok(());
         }
         Err(Denied::Audience(identity.credential.clone(), room.into()))
+    }
+
+    /// Whether it may hear what is for each of `audiences`; `None` stands for everything.
+    pub fn check_all(&self, audiences: Option<&[Audience]>) -> Result<(), Denied> {
+        match audiences {
+            None => self.check(None),
+            Some(audiences) => audiences.iter().try_for_each(|audience| self.check(Some(audience))),
+        }
     }
 
     /// The user of a subscriber that says it is `claimed`.

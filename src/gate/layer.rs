@@ -61,6 +61,9 @@ impl Gate {
     }
 }
 
+/// The WebSocket protocol whose name stands before a token.
+pub const BEARER_PROTOCOL: &str = "bearer";
+
 /// The cookie that a page's own backend may put a token into.
 const TOKEN_COOKIE: &str = "token";
 
@@ -86,7 +89,7 @@ fn tokens<'r>(method: &Method, uri: &'r Uri, headers: &'r HeaderMap) -> impl Ite
 /// The token behind the word `bearer` in a list of protocols.
 fn protocol_token(value: &str) -> Option<&str> {
     let mut protocols = value.split(',').map(str::trim);
-    protocols.find(|protocol| *protocol == "bearer")?;
+    protocols.find(|protocol| *protocol == BEARER_PROTOCOL)?;
     protocols.next()
 }
 

@@ -13,6 +13,6 @@ pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
 pub use extract::{Observer, Publisher, caller};
 pub use grant::{Grant, Patterns};
 pub use jwt::{Expected, Key, TokenError};
-pub use layer::{Gate, GateLayer};
+pub use layer::{BEARER_PROTOCOL, Gate, GateLayer};
 pub use options::{Options, SubscriberAuth};
 pub use secret::Secret;

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::{
     broker::{Accepted, Error, Explanation},
     domain::{Audiences, Draft, Payload, RoomId, UserId},
-    gate::{Observer, Publisher},
+    gate::{Caller, Publisher},
     ingress::{Intake, Options, body},
     wire::{notify, problem::Problem, text},
 };
@@ -77,6 +77,9 @@ async fn notify(
     }))
 }
 
+/// What `POST /test-notification` publishes.
+const TEST_EVENT: &str = "test.notification";
+
 #[derive(Serialize)]
 struct Tested {
     success: bool,
@@ -84,12 +87,13 @@ struct Tested {
     connections: usize,
 }
 
-async fn test_notification(_: Observer, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
+async fn test_notification(caller: Caller, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
+    caller.check_trial(TEST_EVENT)?;
     let timestamp = text::timestamp(Utc::now());
     let message = "Esta es una notificación de prueba";
     let payload = serde_json::json!({ "message": message, "timestamp": timestamp, "test": true });
     let draft = Draft {
-        name: "test.notification".into(),
+        name: TEST_EVENT.into(),
         payload: Payload::parse(payload.to_string().into()).expect("the payload is an object"),
         source: Some("test-endpoint".into()),
         timestamp: Some(timestamp.into()),

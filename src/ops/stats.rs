@@ -77,7 +77,8 @@ impl Stats {
 }
 
 async fn show(_: gate::Observer, State(stats): State<Stats>) -> Result<Json<Body>, Problem> {
-    let recent = stats.history.recent(RECENT).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+    let recent =
+        stats.history.recent(None, RECENT).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
     let clients: Vec<_> = stats.clients.list().into_iter().map(client_body).collect();
     Ok(Json(Body {
         total_connections: clients.len(),

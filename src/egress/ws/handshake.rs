@@ -9,7 +9,10 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderValue, StatusCode, Uri, header::SEC_WEBSOCKET_VERSION};
+use http::{
+    HeaderMap, HeaderValue, StatusCode, Uri,
+    header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
+};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
@@ -17,8 +20,9 @@ use tracing::{Instrument, info_span};
 use tungstenite::handshake::server::create_response_with_body;
 
 use crate::{
-    domain::{ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
+    domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
     egress::ws::Sockets,
+    gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
     wire::problem::Problem,
 };
 
@@ -36,6 +40,8 @@ pub(super) struct Hello {
     /// Rooms it listens to besides its own.
     pub(super) rooms: Vec<RoomId>,
     pub(super) since: Option<Position>,
+    /// What it may hear.
+    pub(super) permit: Permit,
 }
 
 #[derive(Deserialize, Default)]
@@ -55,7 +61,7 @@ struct Parameters<'a> {
 
 impl Hello {
     /// Reads the address. A parameter that is empty counts as absent.
-    fn read(client_id: &str, uri: &Uri, max_rooms: usize) -> Result<Self, Problem> {
+    fn read(client_id: &str, uri: &Uri, max_rooms: usize, permit: Permit) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         let parameters: Parameters<'_> = serde_urlencoded::from_str(query)
             .map_err(|error| Problem::field("query", "", "value_error", error.to_string()))?;
@@ -81,7 +87,17 @@ impl Hello {
             },
             rooms,
             since: position(&parameters.since, &parameters.epoch)?,
+            permit,
         })
+    }
+
+    /// Takes the user from the credential, and refuses rooms that are not for it.
+    fn authorised(mut self) -> Result<Self, Denied> {
+        self.user_id = self.permit.user(self.user_id)?;
+        for room in [&self.room].into_iter().chain(&self.rooms) {
+            self.permit.check(Some(&Audience::Room(room.clone())))?;
+        }
+        Ok(self)
     }
 }
 
@@ -98,17 +114,21 @@ fn position(since: &str, epoch: &str) -> Result<Option<Position>, Problem> {
 
 async fn handshake(
     State(sockets): State<Sockets>,
+    caller: Caller,
     client_id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
     let response = create_response_with_body(&request, Body::empty).map_err(|error| bad_handshake(&error));
-    let response = match response {
+    let mut response = match response {
         Ok(response) => response,
         Err(refusal) => return Ok(refusal),
     };
+    let permit = caller.subscriber()?;
+    choose_protocol(request.headers(), response.headers_mut());
     let client_id =
         client_id.map_err(|rejection| Problem::field("path", "client_id", "value_error", rejection.body_text()))?;
-    let hello = Hello::read(&client_id, request.uri(), sockets.0.options.max_rooms_per_connection.get())?;
+    let max_rooms = sockets.0.options.max_rooms_per_connection.get();
+    let hello = Hello::read(&client_id, request.uri(), max_rooms, permit)?.authorised()?;
     if sockets.0.draining.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
     }
@@ -119,6 +139,14 @@ async fn handshake(
     let session = serve(sockets.clone(), hello, upgrade, place);
     sockets.0.tasks.spawn(session.instrument(span));
     Ok(response)
+}
+
+/// A browser that offers protocols wants one of them back: the word before the token, and never the token.
+fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
+    let offered = offered.get(SEC_WEBSOCKET_PROTOCOL).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if offered.split(',').any(|protocol| protocol.trim() == BEARER_PROTOCOL) {
+        answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(BEARER_PROTOCOL));
+    }
 }
 
 async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, place: OwnedSemaphorePermit) {

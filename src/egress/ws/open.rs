@@ -30,6 +30,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
         hello.room.clone(),
         hello.rooms.clone(),
         options.max_rooms_per_connection.get(),
+        hello.permit.clone(),
     );
     let connection = Arc::new(Connection::new(
         rand::random(),
