@@ -13,6 +13,7 @@ mod contract_routing;
 mod contract_ws;
 mod delivery;
 mod durability;
+mod gate;
 mod hostile;
 mod journal;
 mod life;

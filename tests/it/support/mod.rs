@@ -23,7 +23,7 @@ use tonic::{
 
 pub(crate) use process::{Server, run_in, run_to_end, scratch};
 pub(crate) use raw::{Frame, RawSocket, exchange, send_then_read};
-pub(crate) use socket::{Client, open, refusal};
+pub(crate) use socket::{Client, open, open_with, refusal};
 
 /// How long anything may take before the test fails. Nothing waits for it in a test that passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,6 +159,15 @@ impl TestApp {
             .max_encoding_message_size(usize::MAX)
     }
 
+    /// A gRPC client that sends this token, or none.
+    pub(crate) async fn grpc_with(
+        &self,
+        token: Option<&str>,
+    ) -> NotificationServiceClient<InterceptedService<Channel, WithAny>> {
+        let credentials = token.map(|token| format!("Bearer {token}").parse().expect("a header value"));
+        NotificationServiceClient::with_interceptor(self.channel().await, WithAny(credentials))
+    }
+
     /// A gRPC connection without credentials.
     pub(crate) async fn channel(&self) -> Channel {
         let endpoint = Endpoint::from_shared(format!("http://{}", self.grpc)).expect("an address");
@@ -174,6 +183,19 @@ impl TestApp {
     pub(crate) async fn until_connected(&self, count: usize) {
         let probe = async || (self.stats().await["total_connections"] == count).then_some(());
         eventually("that many are connected", probe).await;
+    }
+}
+
+/// Sends these credentials with each call.
+#[derive(Debug, Clone)]
+pub(crate) struct WithAny(Option<tonic::metadata::AsciiMetadataValue>);
+
+impl tonic::service::Interceptor for WithAny {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(credentials) = &self.0 {
+            request.metadata_mut().insert("authorization", credentials.clone());
+        }
+        Ok(request)
     }
 }
 

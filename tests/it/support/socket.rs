@@ -7,7 +7,11 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Error, Message, http::Response},
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        http::{HeaderName, HeaderValue, Response},
+    },
 };
 
 use super::within;
@@ -15,7 +19,7 @@ use super::within;
 /// A connected client.
 #[derive(Debug)]
 pub(crate) struct Client {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    socket: Socket,
     /// Messages that came while something else was awaited.
     early: VecDeque<String>,
     /// What the server said first.
@@ -23,11 +27,29 @@ pub(crate) struct Client {
     pings: usize,
 }
 
-/// Shakes hands on `/ws/{address}`.
-pub(crate) async fn open(
+/// An open connection.
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Shakes hands on `/ws/{address}` with further headers, and gives the answer when it is refused.
+pub(crate) async fn open_with(
     http: SocketAddr,
     address: &str,
-) -> Result<WebSocketStream<MaybeTlsStream<TcpStream>>, Box<Error>> {
+    headers: &[(&str, String)],
+) -> Result<Socket, Box<Response<Option<Vec<u8>>>>> {
+    let mut request = format!("ws://{http}/ws/{address}").into_client_request().expect("an address");
+    for (name, value) in headers {
+        let name: HeaderName = name.parse().expect("a name");
+        request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
+    }
+    match within("a WebSocket handshake", connect_async(request)).await {
+        Ok((socket, _)) => Ok(socket),
+        Err(Error::Http(response)) => Err(response),
+        Err(error) => panic!("{address}: {error}"),
+    }
+}
+
+/// Shakes hands on `/ws/{address}`.
+pub(crate) async fn open(http: SocketAddr, address: &str) -> Result<Socket, Box<Error>> {
     let connecting = connect_async(format!("ws://{http}/ws/{address}"));
     within("a WebSocket handshake", connecting).await.map(|(socket, _)| socket).map_err(Box::new)
 }
@@ -43,7 +65,11 @@ pub(crate) async fn refusal(http: SocketAddr, address: &str) -> Response<Option<
 impl Client {
     /// Connects to `/ws/{address}`; the client has its first message, and the others have been told.
     pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
-        let socket = open(http, address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        Self::over(open(http, address).await.unwrap_or_else(|error| panic!("{address}: {error}"))).await
+    }
+
+    /// A client on a connection that was just opened; it has its first message, and the others have been told.
+    pub(crate) async fn over(socket: Socket) -> Self {
         let mut client = Self { socket, early: VecDeque::new(), established: Value::Null, pings: 0 };
         client.established = client.next().await;
         assert_eq!(client.established["type"], "connection_established");

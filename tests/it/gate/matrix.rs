@@ -1,0 +1,228 @@
+//! Who may do what, by which transport: one table, and every cell of it against the real server.
+
+use exposia_notifications::wire::proto::v1::{
+    ExplainRouteRequest, GetHistoryRequest, GetStatsRequest, PublishRequest, SubscribeRequest, Target,
+};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use reqwest::Method;
+use serde_json::json;
+use tonic::Code;
+
+use super::{guarded, mint, mint_with};
+use crate::support::{Answer, Client, TOKEN, TestApp, open_with};
+
+/// What comes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// 401, UNAUTHENTICATED.
+    Unknown,
+    /// 403, PERMISSION_DENIED, an `error` on a WebSocket.
+    Forbidden,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Transport {
+    Rest,
+    Grpc,
+    WebSocket,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Action {
+    Publish(&'static str),
+    Explain,
+    Stats,
+    HistoryOfRoom(&'static str),
+    HistoryOfUser(&'static str),
+    HistoryOfAll,
+    Follow(&'static str),
+    FollowUser(&'static str),
+    FollowAll,
+    /// Joins and subscribes on a connection that is open already.
+    Move(&'static str),
+}
+
+use Action::{
+    Explain, Follow, FollowAll, FollowUser, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move, Publish, Stats,
+};
+use Transport::{Grpc, Rest, WebSocket};
+
+/// The credentials, in the order of the table's columns.
+fn credentials() -> [(&'static str, Option<String>); 10] {
+    let other_key = EncodingKey::from_secret(b"the secret of somebody else altogether");
+    let ana = json!({ "sub": "ana" });
+    let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEiLCJleHAiOjk5OTk5OTk5OTl9.";
+    [
+        ("none", None),
+        ("not a token", Some("wrong".to_owned())),
+        ("expired", Some(mint(json!({ "sub": "ana", "exp": 1_000_000_000 })))),
+        ("alg none", Some(unsigned.to_owned())),
+        ("another's key", Some(mint_with(Algorithm::HS256, &other_key, ana.clone()))),
+        ("static token", Some(TOKEN.to_owned())),
+        ("subscriber", Some(mint(ana))),
+        ("with rooms", Some(mint(json!({ "sub": "ana", "rooms": ["general", "sala_*", "user_luis"] })))),
+        ("publisher", Some(mint(json!({ "sub": "php", "publish": ["presentacion.*"] })))),
+        ("admin", Some(mint(json!({ "sub": "root", "admin": true, "rooms": ["*"] })))),
+    ]
+}
+
+/// `.` done, `u` unknown, `f` forbidden; the columns are those of [`credentials`]:
+/// none, not a token, expired, alg none, another's key | static token, subscriber, with rooms, publisher, admin.
+const TABLE: &[(Action, &[Transport], &str)] = &[
+    (Publish("presentacion.x"), &[Rest, Grpc], "uuuuu .ff.f"),
+    (Publish("otra.x"), &[Rest, Grpc], "uuuuu .ffff"),
+    (Explain, &[Rest, Grpc], "uuuuu .ff.f"),
+    (Stats, &[Rest, Grpc], "uuuuu .ff.f"),
+    (HistoryOfRoom("general"), &[Rest, Grpc], "uuuuu ....."),
+    (HistoryOfRoom("tema_7"), &[Rest, Grpc], "uuuuu ..f.."),
+    (HistoryOfRoom("sala_1"), &[Rest, Grpc], "uuuuu .f.f."),
+    (HistoryOfRoom("admin"), &[Rest, Grpc], "uuuuu .fff."),
+    (HistoryOfUser("ana"), &[Rest, Grpc], "uuuuu ...f."),
+    (HistoryOfUser("luis"), &[Rest, Grpc], "uuuuu .f.f."),
+    (HistoryOfAll, &[Rest, Grpc], "uuuuu .fff."),
+    (Follow("general"), &[WebSocket, Grpc], "uuuuu ....."),
+    (Follow("tema_7"), &[WebSocket, Grpc], "uuuuu ..f.."),
+    (Follow("sala_1"), &[WebSocket, Grpc], "uuuuu .f.f."),
+    (Follow("admin"), &[WebSocket, Grpc], "uuuuu .fff."),
+    (Follow("user_ana"), &[WebSocket, Grpc], "uuuuu ...f."),
+    (Follow("user_luis"), &[WebSocket, Grpc], "uuuuu .f.f."),
+    (FollowUser("ana"), &[Grpc], "uuuuu ...f."),
+    (FollowUser("luis"), &[Grpc], "uuuuu .f.f."),
+    // On a WebSocket one follows as a user that one is, not one that one may hear.
+    (FollowUser("ana"), &[WebSocket], "uuuuu ...ff"),
+    (FollowUser("luis"), &[WebSocket], "uuuuu .ffff"),
+    (FollowAll, &[Grpc], "uuuuu .fff."),
+    (Move("tema_7"), &[WebSocket], "uuuuu ..f.."),
+    (Move("sala_1"), &[WebSocket], "uuuuu .f.f."),
+    (Move("admin"), &[WebSocket], "uuuuu .fff."),
+    (Move("user_ana"), &[WebSocket], "uuuuu ...f."),
+    (Move("user_luis"), &[WebSocket], "uuuuu .f.f."),
+];
+
+// issue 5, shown by: credential × transport × action × expected answer, every cell against the real server
+#[tokio::test]
+async fn everybody_may_do_what_the_table_says_and_nothing_else() {
+    let app = guarded().await;
+    let mut faults = Vec::new();
+    for (action, transports, row) in TABLE {
+        let row: Vec<char> = row.chars().filter(|cell| *cell != ' ').collect();
+        let credentials = credentials();
+        assert_eq!(row.len(), credentials.len(), "{action:?}");
+        for transport in *transports {
+            for ((name, token), cell) in credentials.iter().zip(&row) {
+                let expected = match cell {
+                    '.' => Outcome::Done,
+                    'u' => Outcome::Unknown,
+                    'f' => Outcome::Forbidden,
+                    other => panic!("no outcome: {other}"),
+                };
+                let outcome = attempt(&app, *transport, *action, token.as_deref()).await;
+                if outcome != expected {
+                    faults.push(format!("{name}, {action:?} over {transport:?}: {outcome:?}, not {expected:?}"));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+async fn attempt(app: &TestApp, transport: Transport, action: Action, token: Option<&str>) -> Outcome {
+    match transport {
+        Rest => over_rest(app, action, token).await,
+        Grpc => over_grpc(app, action, token).await,
+        WebSocket => over_websocket(app, action, token).await,
+    }
+}
+
+async fn over_rest(app: &TestApp, action: Action, token: Option<&str>) -> Outcome {
+    let body = |event| json!({ "event": event, "payload": {} }).to_string();
+    let request = match action {
+        Publish(event) => app.request(Method::POST, "/notify").body(body(event)),
+        Explain => app.request(Method::POST, "/routes/explain").body(body("x")),
+        Stats => app.request(Method::GET, "/stats"),
+        HistoryOfRoom(room) => app.request(Method::GET, &format!("/history?room={room}")),
+        HistoryOfUser(user) => app.request(Method::GET, &format!("/history?user_id={user}")),
+        HistoryOfAll => app.request(Method::GET, "/history"),
+        other => panic!("not over REST: {other:?}"),
+    };
+    let request = match token {
+        Some(token) => request.bearer_auth(token),
+        None => request,
+    };
+    of_status(Answer::to(request).await.status)
+}
+
+fn of_status(status: u16) -> Outcome {
+    match status {
+        101 | 200 => Outcome::Done,
+        401 => Outcome::Unknown,
+        403 => Outcome::Forbidden,
+        other => panic!("status {other}"),
+    }
+}
+
+async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcome {
+    let mut client = app.grpc_with(token).await;
+    let text = str::to_owned;
+    let history = |users: &[&str], rooms: &[&str]| GetHistoryRequest {
+        audience: Some(Target {
+            users: users.iter().map(ToString::to_string).collect(),
+            rooms: rooms.iter().map(ToString::to_string).collect(),
+            everyone: false,
+        }),
+        ..Default::default()
+    };
+    let subscribe =
+        |users: Vec<String>, rooms: Vec<String>, everything| SubscribeRequest { rooms, users, everything, since: None };
+    let outcome = match action {
+        Publish(event) => client.publish(PublishRequest { event: text(event), ..Default::default() }).await.map(drop),
+        Explain => client.explain_route(ExplainRouteRequest { event: text("x"), ..Default::default() }).await.map(drop),
+        Stats => client.get_stats(GetStatsRequest {}).await.map(drop),
+        HistoryOfRoom(room) => client.get_history(history(&[], &[room])).await.map(drop),
+        HistoryOfUser(user) => client.get_history(history(&[user], &[])).await.map(drop),
+        HistoryOfAll => client.get_history(GetHistoryRequest::default()).await.map(drop),
+        Follow(room) => client.subscribe(subscribe(vec![], vec![text(room)], false)).await.map(drop),
+        FollowUser(user) => client.subscribe(subscribe(vec![text(user)], vec![], false)).await.map(drop),
+        FollowAll => client.subscribe(subscribe(vec![], vec![], true)).await.map(drop),
+        Move(_) => panic!("not over gRPC"),
+    };
+    match outcome.map_err(|status| status.code()) {
+        Ok(()) => Outcome::Done,
+        Err(Code::Unauthenticated) => Outcome::Unknown,
+        Err(Code::PermissionDenied) => Outcome::Forbidden,
+        Err(other) => panic!("code {other}"),
+    }
+}
+
+async fn over_websocket(app: &TestApp, action: Action, token: Option<&str>) -> Outcome {
+    let address = match action {
+        Follow(room) => format!("matrix?room={room}"),
+        FollowUser(user) => format!("matrix?user_id={user}"),
+        Move(_) => "matrix".to_owned(),
+        other => panic!("not over a WebSocket: {other:?}"),
+    };
+    let headers: Vec<_> = token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();
+    let socket = match open_with(app.http(), &address, &headers).await {
+        Ok(socket) => socket,
+        Err(response) => return of_status(response.status().as_u16()),
+    };
+    let mut client = Client::over(socket).await;
+    let outcome = match action {
+        Move(room) => asked_to_move(&mut client, room).await,
+        _ => Outcome::Done,
+    };
+    client.close().await;
+    outcome
+}
+
+/// Joins and subscribes, which must come to the same.
+async fn asked_to_move(client: &mut Client, room: &str) -> Outcome {
+    let mut outcomes = Vec::new();
+    for kind in ["subscribe", "join_room"] {
+        let answer = client.ask(json!({ "type": kind, "room": room })).await;
+        outcomes.push(if answer["type"] == "error" { Outcome::Forbidden } else { Outcome::Done });
+    }
+    assert_eq!(outcomes[0], outcomes[1], "{room}");
+    outcomes[0]
+}

@@ -1,0 +1,40 @@
+//! Issue 5: only the right people, at a bearable rate.
+
+mod matrix;
+mod tokens;
+
+use chrono::Utc;
+use exposia_notifications::config::Config;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+/// The secret of the servers in these tests.
+const SECRET: &str = "a secret that is long enough for HS256 and more";
+
+/// A server that has a key for JWTs.
+async fn guarded() -> TestApp {
+    guarded_with(|_| {}).await
+}
+
+/// The same with the settings that `change` makes.
+async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    TestApp::start_with(|config| {
+        config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
+        change(config);
+    })
+    .await
+}
+
+/// A token with `claims`, valid for an hour if they do not say otherwise.
+fn mint(claims: Value) -> String {
+    mint_with(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), claims)
+}
+
+fn mint_with(algorithm: Algorithm, key: &EncodingKey, claims: Value) -> String {
+    let now = Utc::now().timestamp();
+    let mut all = json!({ "iat": now, "exp": now + 3_600 });
+    all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
+    encode(&Header::new(algorithm), &all, key).expect("a token")
+}
