@@ -86,7 +86,7 @@ pub struct Expected(Validation);
 impl Expected {
     /// With `leeway` seconds for clocks that differ. Without issuers or audiences, any will do.
     pub fn new(issuers: &[String], audiences: &[String], leeway: u64) -> Self {
-        let mut validation = Validation::default();
+        let mut validation = Validation::new(Algorithm::default());
         validation.leeway = leeway;
         validation.validate_nbf = true;
         let mut required = vec!["exp"];

@@ -309,12 +309,36 @@ async fn a_file_env_is_read() {
 #[tokio::test]
 async fn production_needs_a_token_of_its_own() {
     for settings in [&[("WS_TOKEN", "dev")][..], &[("WS_TOKEN", "")], &[]] {
-        let lines = faults(&[&[("ENVIRONMENT", "production")], settings].concat()).await;
+        let lines = faults(&[&[("ENVIRONMENT", "production"), ("SUBSCRIBER_AUTH", "open")], settings].concat()).await;
         assert!(lines.len() == 1 && lines[0].contains("WS_TOKEN"), "{lines:?}");
     }
 }
 
-const PRODUCTION: [(&str, &str); 2] = [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n")];
+// issue 5, 2: production asks for a key for subscribers' tokens, or to be told that there is none
+#[tokio::test]
+async fn production_asks_how_subscribers_are_known() {
+    let production = [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n")];
+    let cases = [
+        (&[][..], "SUBSCRIBER_AUTH"),
+        (&[("JWT_SECRET", "short")], "JWT_SECRET"),
+        (&[("SUBSCRIBER_AUTH", "token")], "SUBSCRIBER_AUTH"),
+        (&[("JWT_PUBLIC_KEY_FILE", "/nowhere.pem")], "JWT_PUBLIC_KEY_FILE"),
+        (&[("JWT_PUBLIC_KEY_FILE", "/dev/null")], "JWT_PUBLIC_KEY_FILE"),
+    ];
+    for (settings, culprit) in cases {
+        let lines = faults(&[&production, settings].concat()).await;
+        assert!(lines.len() == 1 && lines[0].contains(culprit), "{lines:?}");
+    }
+}
+
+// issue 5, 2: in development, with no key, it is as open as the original, and says so loudly at its start
+#[tokio::test]
+async fn a_server_that_is_open_says_so() {
+    assert!(Server::start(&[]).await.has_said("subscribers need no token"));
+}
+
+const PRODUCTION: [(&str, &str); 3] =
+    [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n"), ("SUBSCRIBER_AUTH", "open")];
 const SECRET: &str = PRODUCTION[1].1;
 
 // issue 2, 8: in production `/stats` and `/history` need the token

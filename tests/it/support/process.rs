@@ -102,6 +102,11 @@ impl Server {
         self.client.request(method, format!("http://{}{path}", self.http))
     }
 
+    /// Whether a line of the log so far has `text` in it.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        self.log.iter().any(|line| line.contains(text))
+    }
+
     /// Waits for a line of the log with `text` in it.
     pub(crate) async fn line_with(&mut self, text: &str) -> String {
         loop {
