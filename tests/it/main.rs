@@ -17,3 +17,4 @@ mod gate;
 mod hostile;
 mod journal;
 mod life;
+mod rfc6455;

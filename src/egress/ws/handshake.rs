@@ -4,24 +4,19 @@ use std::borrow::Cow;
 
 use axum::{
     Router,
-    body::Body,
     extract::{Path, Request, State, rejection::PathRejection},
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION},
-};
+use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tracing::{Instrument, info_span};
-use tungstenite::handshake::server::create_response_with_body;
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
-    egress::ws::Sockets,
+    egress::ws::{Sockets, upgrade},
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
     wire::problem::Problem,
 };
@@ -118,10 +113,9 @@ async fn handshake(
     client_id: Result<Path<String>, PathRejection>,
     mut request: Request,
 ) -> Result<Response, Problem> {
-    let response = create_response_with_body(&request, Body::empty).map_err(|error| bad_handshake(&error));
-    let mut response = match response {
+    let mut response = match upgrade::accept(&request) {
         Ok(response) => response,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(refusal.into_response()),
     };
     let permit = caller.subscriber()?;
     choose_protocol(request.headers(), response.headers_mut());
@@ -156,12 +150,4 @@ async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrad
         Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf, place).await,
         Err(_) => tracing::error!("the connection was upgraded over something that is not a TCP stream"),
     }
-}
-
-fn bad_handshake(error: &tungstenite::Error) -> Response {
-    let detail = format!("this address speaks WebSocket: {error}");
-    let mut response = Problem::http(StatusCode::UPGRADE_REQUIRED).with_detail(detail).into_response();
-    response.headers_mut().insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-    response.headers_mut().insert(http::header::UPGRADE, HeaderValue::from_static("websocket"));
-    response
 }

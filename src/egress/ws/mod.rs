@@ -11,6 +11,7 @@ mod open;
 mod outgoing;
 mod protocol;
 mod pump;
+mod upgrade;
 
 use std::{sync::Arc, time::Duration};
 

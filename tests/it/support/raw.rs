@@ -43,20 +43,26 @@ pub(crate) struct RawSocket(TcpStream);
 pub(crate) enum Frame {
     Text(String),
     Ping,
-    Pong,
-    Close(u16),
+    Pong(Vec<u8>),
+    /// With its code; a close frame may be empty.
+    Close(Option<u16>),
 }
 
 impl RawSocket {
     /// Shakes hands on `/ws/{address}`.
     pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
+        Self::connect_with(http, address, b"").await
+    }
+
+    /// Shakes hands on `/ws/{address}`, and sends `more` in the same breath.
+    pub(crate) async fn connect_with(http: SocketAddr, address: &str, more: &[u8]) -> Self {
         let handshake = async {
             let mut stream = TcpStream::connect(http).await.expect("a connection");
             let request = format!(
                 "GET /ws/{address} HTTP/1.1\r\nHost: {http}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
             );
-            stream.write_all(request.as_bytes()).await.expect("a request");
+            stream.write_all(&[request.as_bytes(), more].concat()).await.expect("a request");
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.expect("a head"));
@@ -72,23 +78,23 @@ impl RawSocket {
         within("writing", self.0.write_all(bytes)).await.expect("the connection is open");
     }
 
-    /// Sends a frame with `first` as its first byte, masked with zeros, which leaves the content as it is.
-    pub(crate) async fn write_frame(&mut self, first: u8, content: &[u8]) {
-        assert!(content.len() < 126, "a short frame");
-        let head = [first, 0x80 | content.len() as u8, 0, 0, 0, 0];
-        self.write(&[&head, content].concat()).await;
-    }
-
     /// The next frame.
     pub(crate) async fn next(&mut self) -> Frame {
         within("a frame", self.read()).await.expect("the connection is open")
+    }
+
+    /// Asserts that the server has nothing more to say and hung up.
+    pub(crate) async fn ends(&mut self) {
+        let mut rest = Vec::new();
+        within("the end of the connection", self.0.read_to_end(&mut rest)).await.expect("an end without a reset");
+        assert_eq!(rest, b"", "came after the close frame");
     }
 
     /// The code that the server closes with; what comes before is passed over.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             if let Frame::Close(code) = self.next().await {
-                return code;
+                return code.expect("a close frame with a code");
             }
         }
     }
@@ -104,9 +110,9 @@ impl RawSocket {
         self.0.read_exact(&mut content).await?;
         Ok(match first {
             0x81 => Frame::Text(String::from_utf8(content).expect("UTF-8")),
-            0x88 => Frame::Close(u16::from_be_bytes([content[0], content[1]])),
+            0x88 => Frame::Close(content.first_chunk().map(|code| u16::from_be_bytes(*code))),
             0x89 => Frame::Ping,
-            0x8a => Frame::Pong,
+            0x8a => Frame::Pong(content),
             other => panic!("a frame that begins with {other:#x}"),
         })
     }
