@@ -4,7 +4,8 @@ use std::{
     io,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use futures_util::{Stream, stream};
@@ -30,13 +31,19 @@ pub fn incoming(listener: TcpListener, options: &Options) -> impl Stream<Item = 
                 Ok((stream, _)) => {
                     let _ = stream.set_nodelay(true);
                     let unproven = Some(Unproven { patience: Box::pin(sleep(patience)), missing: PREFACE });
-                    return Some((Ok(Limited { stream, unproven, _place: place }), (listener, places)));
+                    return Some((
+                        Ok(Limited { stream, unproven, lingering: None, _place: place }),
+                        (listener, places),
+                    ));
                 }
                 Err(error) => pause_after(&error).await,
             }
         }
     })
 }
+
+/// How long a connection that was ended is read on.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How many bytes an HTTP/2 client sends first.
 const PREFACE: usize = 24;
@@ -47,6 +54,8 @@ const PREFACE: usize = 24;
 pub struct Limited {
     stream: TcpStream,
     unproven: Option<Unproven>,
+    /// Runs once nothing more will be written.
+    lingering: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -88,8 +97,23 @@ impl AsyncWrite for Limited {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
+    /// Ends writing, and reads on until the client hangs up, though not for long: a socket that is closed over what was
+    /// not read takes the last answers from the client, and one that publishes without a pause has always sent more.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let limited = &mut *self;
+        if limited.lingering.is_none() {
+            ready!(Pin::new(&mut limited.stream).poll_shutdown(cx))?;
+        }
+        let lingering = limited.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut scrap = [0; 4096];
+        while lingering.as_mut().poll(cx).is_pending() {
+            let mut scrap = ReadBuf::new(&mut scrap);
+            let read = ready!(Pin::new(&mut limited.stream).poll_read(cx, &mut scrap));
+            if read.is_err() || scrap.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

@@ -385,6 +385,16 @@ async fn a_message_of_256_kib_is_read() {
     assert_eq!(ana.close_code().await, 1009);
 }
 
+// wire-contract, Stats: who has said goodbye is no longer connected, though its client does not hang up
+#[tokio::test]
+async fn whoever_is_closing_counts_no_more() {
+    let app = TestApp::start().await;
+    let mut raw = RawSocket::connect(app.http(), "ana").await;
+    raw.write_frame(0x88, &1000_u16.to_be_bytes()).await;
+    raw.end().await;
+    assert_eq!(app.stats().await["total_connections"], 0);
+}
+
 // issue 2, bounds: a request that is no handshake
 #[tokio::test]
 async fn a_plain_request_is_told_to_upgrade() {

@@ -13,7 +13,13 @@ mod protocol;
 mod pump;
 mod upgrade;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -44,6 +50,8 @@ struct Inner {
     relay: Arc<dyn Relay>,
     /// Cancelled when the server goes away: nobody new comes in.
     draining: CancellationToken,
+    /// Everybody was sent away: so is whoever was still shaking hands.
+    closed: AtomicBool,
     tasks: TaskTracker,
 }
 
@@ -58,16 +66,32 @@ impl Sockets {
         tasks: TaskTracker,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
-        Self(Arc::new(Inner { options: options.clone(), clients, rooms, journal, relay, draining, tasks }))
+        Self(Arc::new(Inner {
+            options: options.clone(),
+            clients,
+            rooms,
+            journal,
+            relay,
+            draining,
+            closed: AtomicBool::new(false),
+            tasks,
+        }))
     }
 
     /// Closes every connection behind what was sent, and asks each client to come back at another moment: ten thousand of
     /// them at once would be the next server's first trouble.
     pub fn close_all(&self) {
-        let epoch = self.0.journal.epoch();
-        for connection in self.0.clients.connections() {
-            let after = self.0.options.drain_seconds.mul_f64(rand::random());
-            connection.send_away(after, &epoch);
-        }
+        // Before the list is made: a session that is not on it yet finds this when it has entered.
+        self.0.closed.store(true, Ordering::SeqCst);
+        self.0.clients.connections().iter().for_each(|connection| self.send_away(connection));
+    }
+
+    fn is_closed(&self) -> bool {
+        self.0.closed.load(Ordering::SeqCst)
+    }
+
+    fn send_away(&self, connection: &Connection) {
+        let after = self.0.options.drain_seconds.mul_f64(rand::random());
+        connection.send_away(after, &self.0.journal.epoch());
     }
 }

@@ -46,13 +46,18 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
         tracing::error!(%error, "the journal could not be read for a new session");
         live.connection.close(Close::Internal);
     }
+    if sockets.is_closed() {
+        sockets.send_away(&live.connection);
+    }
     let protocol = Protocol::new(Arc::clone(&live.connection), &head, options.max_message_bytes.get());
     sockets.0.tasks.spawn(stay(live, protocol).in_current_span());
 }
 
 async fn stay(mut live: Live, protocol: Protocol) {
     let close = pump::run(&mut live, protocol).await;
+    // Whoever is going is no longer a member, however long its client takes to hang up.
     Box::pin(live.leave(close)).await;
+    Box::pin(pump::say_goodbye(&live.connection)).await;
     tracing::info!(reason = close.label(), "session closed");
 }
 

@@ -32,11 +32,7 @@ pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
     loop {
         match connection.todo() {
             Todo::Stop => return Close::Vanished,
-            Todo::Close(close) => {
-                drop(protocol);
-                Box::pin(say_goodbye(&connection)).await;
-                return close;
-            }
+            Todo::Close(close) => return close,
             Todo::CatchUp(cursor) => {
                 Box::pin(catch_up(live, cursor)).await;
                 yield_now().await;
@@ -116,7 +112,7 @@ async fn catch_up(live: &Live, cursor: u64) {
 }
 
 /// Writes what is left, up to the close frame, and waits for the client to hang up; not for long.
-async fn say_goodbye(connection: &Connection) {
+pub(super) async fn say_goodbye(connection: &Connection) {
     let goodbye = async {
         while !connection.is_drained() {
             if connection.todo() == Todo::Stop || connection.socket().writable().await.is_err() {
