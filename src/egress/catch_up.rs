@@ -23,7 +23,8 @@ pub(super) async fn read_on<F>(
     max_bytes: usize,
     frame: impl Fn(&Arc<Notification>) -> F,
 ) -> Result<Filling<F>, Error> {
-    let query = Query { audiences, after: cursor, before: None, limit: PAGE, max_bytes, newest_first: false };
+    let query =
+        Query { audiences, after: cursor, before: None, since: None, limit: PAGE, max_bytes, newest_first: false };
     let page = journal.read(query).await?;
     let frames = page.notifications.iter().map(|notification| (notification.seq, frame(notification))).collect();
     Ok(Filling { frames, more: page.more, bounds: page.bounds })

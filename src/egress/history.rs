@@ -7,6 +7,8 @@ use axum::{
     extract::{self, State, rejection::QueryRejection},
     routing::get,
 };
+use chrono::{DateTime, Utc};
+use prost_types::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
@@ -65,8 +67,15 @@ impl History {
         audiences: Option<Vec<Audience>>,
         count: usize,
     ) -> Result<Vec<Box<RawValue>>, journal::Error> {
-        let query =
-            Query { audiences, after: 0, before: None, limit: count, max_bytes: MAX_SHOWN_BYTES, newest_first: true };
+        let query = Query {
+            audiences,
+            after: 0,
+            before: None,
+            since: None,
+            limit: count,
+            max_bytes: MAX_SHOWN_BYTES,
+            newest_first: true,
+        };
         let page = self.journal.read(query).await?;
         let texts = page.notifications.iter().rev().map(|notification| {
             let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");
@@ -147,9 +156,17 @@ fn query(request: &v1::GetHistoryRequest) -> Result<Query, Status> {
         audiences: request.audience.as_ref().map(audiences).transpose()?.flatten(),
         after: request.after_sequence,
         before: Some(request.before_sequence).filter(|before| *before > 0),
+        since: request.since_time.map(since).transpose()?,
         limit,
         max_bytes: MAX_PAGE_BYTES,
         newest_first: request.newest_first,
+    })
+}
+
+fn since(time: Timestamp) -> Result<DateTime<Utc>, Status> {
+    proto::time_from(time).map_err(|error| {
+        let message = "since_time: must lie between the years 1 and 9999".to_owned();
+        grpc_status(error.code(), message, Some("since_time"))
     })
 }
 

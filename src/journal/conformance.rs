@@ -4,7 +4,7 @@
 use std::{collections::HashMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
 use crate::{
@@ -27,6 +27,7 @@ macro_rules! suite {
             an_unread_tail_that_is_dropped_holds_nobody_up,
             pages_are_read_by_audience_and_position,
             pages_keep_to_their_limits,
+            pages_are_read_from_a_time_on,
             a_key_is_a_duplicate_within_and_across_batches,
             a_key_with_another_content_conflicts,
             keys_are_forgotten_after_their_window,
@@ -95,7 +96,15 @@ fn keyed(key: &str, content: u8) -> Entry {
 }
 
 fn everything() -> Query {
-    Query { audiences: None, after: 0, before: None, limit: 1_000, max_bytes: usize::MAX, newest_first: false }
+    Query {
+        audiences: None,
+        after: 0,
+        before: None,
+        since: None,
+        limit: 1_000,
+        max_bytes: usize::MAX,
+        newest_first: false,
+    }
 }
 
 async fn read(journal: &impl Read, query: Query) -> Vec<Seq> {
@@ -253,6 +262,23 @@ pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Option
     assert_eq!((page.notifications.len(), page.more), (1, true));
 }
 
+pub(super) async fn pages_are_read_from_a_time_on<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+    let journal = open(&options());
+    let start = Utc::now() - TimeDelta::milliseconds(500);
+    for _ in 0..5 {
+        append_many(&*journal, 2).await;
+        tokio::time::advance(Duration::from_secs(10)).await;
+    }
+    let from = |seconds| Query { since: Some(start + TimeDelta::seconds(seconds)), ..everything() };
+    assert_eq!(read(&*journal, from(-60)).await, (1..=10).collect::<Vec<_>>());
+    assert_eq!(read(&*journal, from(20)).await, [5, 6, 7, 8, 9, 10]);
+    assert_eq!(read(&*journal, from(21)).await, [7, 8, 9, 10]);
+    assert_eq!(read(&*journal, Query { after: 8, ..from(20) }).await, [9, 10]);
+    assert_eq!(read(&*journal, Query { newest_first: true, limit: 2, before: Some(9), ..from(20) }).await, [8, 7]);
+    let audiences = Some(vec![Audience::Everyone]);
+    assert_eq!(read(&*journal, Query { audiences, ..from(41) }).await, [0; 0]);
+}
+
 pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let journal = open(&options());
     append_many(&*journal, 1).await;
@@ -366,11 +392,23 @@ pub(super) async fn what_expired_is_not_read<J: Journal>(open: impl Fn(&Options)
     assert!(!page.more);
 }
 
+/// For whom, under which key with which content, and for how many seconds.
+type Appending = (u8, Option<(u8, u8)>, Option<u64>);
+
 /// One step of a random history.
 #[derive(Debug, Clone)]
 enum Step {
-    Append(Vec<(u8, Option<(u8, u8)>)>),
-    Read { audiences: Option<Vec<u8>>, after: Seq, before: Option<Seq>, limit: usize, newest_first: bool },
+    Append(Vec<Appending>),
+    Read {
+        audiences: Option<Vec<u8>>,
+        after: Seq,
+        before: Option<Seq>,
+        since: Option<u64>,
+        limit: usize,
+        newest_first: bool,
+    },
+    /// Time passes, in seconds.
+    Wait(u64),
 }
 
 fn audience(number: u8) -> Audience {
@@ -383,47 +421,74 @@ fn audience(number: u8) -> Audience {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let key = proptest::option::weighted(0.3, (0..4u8, 0..2u8));
-    let append = proptest::collection::vec((0..5u8, key), 1..6).prop_map(Step::Append);
+    let ttl = proptest::option::weighted(0.3, 1..MODEL_AGE);
+    let append = proptest::collection::vec((0..5u8, key, ttl), 1..6).prop_map(Step::Append);
     let audiences = proptest::option::of(proptest::collection::vec(0..5u8, 0..4));
-    let read = (audiences, 0..40u64, proptest::option::of(0..40u64), 1..10usize, any::<bool>()).prop_map(
-        |(audiences, after, before, limit, newest_first)| Step::Read { audiences, after, before, limit, newest_first },
-    );
-    proptest::collection::vec(prop_oneof![append, read], 1..40)
+    let since = proptest::option::weighted(0.3, 0..300u64);
+    let read = (audiences, 0..40u64, proptest::option::of(0..40u64), since, 1..10usize, any::<bool>());
+    let read = read.prop_map(|(audiences, after, before, since, limit, newest_first)| Step::Read {
+        audiences,
+        after,
+        before,
+        since,
+        limit,
+        newest_first,
+    });
+    let wait = (1..MODEL_AGE / 2).prop_map(Step::Wait);
+    proptest::collection::vec(prop_oneof![append, read, wait], 1..40)
 }
 
-/// What a journal is, in the fewest words: a list, cut off at the front, and the keys that were used.
+/// What a journal is, in the fewest words: a list, cut off at the front, the keys that were used, and a clock, in seconds.
 #[derive(Default)]
 struct Model {
-    audiences: Vec<Audience>,
+    entries: Vec<Known>,
     keys: HashMap<u8, (u8, Seq)>,
+    gone: usize,
+    now: u64,
+}
+
+struct Known {
+    audience: Audience,
+    appended_at: u64,
+    expires_at: Option<u64>,
 }
 
 const MODEL_ENTRIES: usize = 20;
+const MODEL_AGE: u64 = 60;
 
 impl Model {
-    fn append(&mut self, number: u8, key: Option<(u8, u8)>) -> Fate {
+    fn append(&mut self, number: u8, key: Option<(u8, u8)>, ttl: Option<u64>) -> Fate {
         if let Some((key, content)) = key
             && let Some((known, seq)) = self.keys.get(&key)
         {
             return if *known == content { Fate::Duplicate(*seq) } else { Fate::Conflict };
         }
-        self.audiences.push(audience(number));
-        let seq = self.audiences.len() as Seq;
+        let expires_at = ttl.map(|ttl| self.now + ttl);
+        self.entries.push(Known { audience: audience(number), appended_at: self.now, expires_at });
+        let seq = self.entries.len() as Seq;
         if let Some((key, content)) = key {
             self.keys.insert(key, (content, seq));
         }
         Fate::Appended(seq)
     }
 
-    fn read(&self, query: &Query) -> (Vec<Seq>, bool) {
-        let gone = self.audiences.len().saturating_sub(MODEL_ENTRIES) as Seq;
-        let mut found: Vec<Seq> = (1..=self.audiences.len() as Seq)
-            .filter(|seq| *seq > gone && *seq > query.after && query.before.is_none_or(|before| *seq < before))
-            .filter(|seq| {
-                let of = &self.audiences[*seq as usize - 1];
-                query.audiences.as_ref().is_none_or(|audiences| audiences.contains(of))
-            })
-            .collect();
+    /// Retention comes with every append.
+    fn retain(&mut self) {
+        let young = |known: &Known| known.appended_at + MODEL_AGE > self.now;
+        let old = self.entries.iter().position(young).unwrap_or(self.entries.len());
+        self.gone = self.gone.max(old).max(self.entries.len().saturating_sub(MODEL_ENTRIES));
+    }
+
+    fn read(&self, query: &Query, since: u64) -> (Vec<Seq>, bool) {
+        let wanted = |seq: &Seq, known: &Known| {
+            *seq > query.after
+                && query.before.is_none_or(|before| *seq < before)
+                && known.appended_at >= since
+                && known.expires_at.is_none_or(|expires_at| expires_at > self.now)
+                && query.audiences.as_ref().is_none_or(|audiences| audiences.contains(&known.audience))
+        };
+        let kept = (1..).zip(&self.entries).skip(self.gone);
+        let mut found: Vec<Seq> = kept.filter(|(seq, known)| wanted(seq, known)).map(|(seq, _)| seq).collect();
         if query.newest_first {
             found.reverse();
         }
@@ -435,35 +500,48 @@ impl Model {
 
 pub(super) fn random_operations_agree_with_a_plain_model<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
     let max_entries = NonZeroUsize::new(MODEL_ENTRIES).expect("not zero");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let max_age = Duration::from_secs(MODEL_AGE);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = runtime.expect("a runtime");
     proptest!(ProptestConfig::with_cases(64), |(steps in steps())| {
         runtime.block_on(async {
-            let journal = open(&Options { max_entries, ..options() });
+            let journal = open(&Options { max_entries, max_age, ..options() });
+            // All that follows happens in the middle of a second, so that nothing depends on milliseconds.
+            let start = Utc::now() - TimeDelta::milliseconds(500);
             let mut model = Model::default();
             for step in steps {
-                check_step(&*journal, &mut model, step).await;
+                check_step(&*journal, &mut model, start, step).await;
             }
         });
     });
 }
 
-async fn check_step<J: Journal>(journal: &J, model: &mut Model, step: Step) {
+async fn check_step<J: Journal>(journal: &J, model: &mut Model, start: DateTime<Utc>, step: Step) {
+    let at = |second: u64| start + TimeDelta::seconds(second as i64);
     match step {
         Step::Append(entries) => {
-            let expected: Vec<_> = entries.iter().map(|(number, key)| model.append(*number, *key)).collect();
-            let batch = entries.into_iter().map(|(number, key)| {
-                let mut entry = entry("e", audience(number));
+            let batch = entries.iter().map(|(number, key, ttl)| {
+                let mut entry = entry("e", audience(*number));
                 entry.key = key.map(|(key, content)| (IdempotencyKey(key.to_string().into()), [content; 32]));
+                entry.expires_at = ttl.map(|ttl| at(model.now + ttl));
                 entry
             });
-            assert_eq!(append(journal, batch.collect()).await, expected);
+            let outcomes = append(journal, batch.collect()).await;
+            let expected: Vec<_> = entries.iter().map(|(number, key, ttl)| model.append(*number, *key, *ttl)).collect();
+            model.retain();
+            assert_eq!(outcomes, expected);
         }
-        Step::Read { audiences, after, before, limit, newest_first } => {
+        Step::Read { audiences, after, before, since, limit, newest_first } => {
             let audiences = audiences.map(|numbers| numbers.into_iter().map(audience).collect());
-            let query = Query { audiences, after, before, limit, max_bytes: usize::MAX, newest_first };
+            let from = since.map(at);
+            let query = Query { audiences, after, before, since: from, limit, max_bytes: usize::MAX, newest_first };
             let page = journal.read(query.clone()).await.expect("reads");
             let found = page.notifications.iter().map(|notification| notification.seq).collect();
-            assert_eq!((found, page.more), model.read(&query));
+            assert_eq!((found, page.more), model.read(&query, since.unwrap_or_default()));
+        }
+        Step::Wait(seconds) => {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            model.now += seconds;
         }
     }
 }

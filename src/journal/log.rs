@@ -114,11 +114,19 @@ impl Log {
             audiences: Some(audiences),
             after,
             before: Some(until.saturating_add(1)),
+            since: None,
             limit: usize::MAX,
             max_bytes: usize::MAX,
             newest_first: false,
         };
         self.matching(&query, usize::MAX, now).len() as u64
+    }
+
+    /// The first place that was appended at `since` or later, to the millisecond; the one that comes next if none was.
+    pub(super) fn place_since(&self, since: DateTime<Utc>) -> Seq {
+        let since = since.timestamp_millis();
+        let earlier = self.entries.partition_point(|(appended_at, _)| appended_at.timestamp_millis() < since);
+        self.bounds().oldest + earlier as Seq
     }
 
     fn at(&self, place: Seq) -> &Arc<Notification> {
@@ -129,7 +137,8 @@ impl Log {
     /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
     fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
         let bounds = self.bounds();
-        let from = bounds.oldest.max(query.after.saturating_add(1));
+        let since = query.since.map_or(0, |since| self.place_since(since));
+        let from = bounds.oldest.max(query.after.saturating_add(1)).max(since);
         let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
         let alive = |place: &Seq| !self.at(*place).is_expired(now);
         let Some(audiences) = &query.audiences else {

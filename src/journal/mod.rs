@@ -141,6 +141,8 @@ pub struct Query {
     pub after: Seq,
     /// Only what lies before this place; `None` up to the newest.
     pub before: Option<Seq>,
+    /// Only what was appended at this time or later, to the millisecond.
+    pub since: Option<DateTime<Utc>>,
     /// How many at the most.
     pub limit: usize,
     /// About how many bytes at the most; one notification is returned even if it alone is larger.

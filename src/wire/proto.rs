@@ -162,10 +162,19 @@ fn message(event: &Event, audiences: &Audiences, epoch: &Epoch) -> v1::Notificat
     }
 }
 
-fn timestamp_text(timestamp: Timestamp) -> Result<Box<str>, Error> {
+/// A point in time.
+pub fn time_from(timestamp: Timestamp) -> Result<DateTime<Utc>, Error> {
     let nanos = u32::try_from(timestamp.nanos).map_err(|_| Error::Timestamp)?;
-    let time = DateTime::from_timestamp(timestamp.seconds, nanos).filter(in_range).ok_or(Error::Timestamp)?;
-    let format = if nanos % 1_000_000 == 0 { chrono::SecondsFormat::Millis } else { chrono::SecondsFormat::Nanos };
+    DateTime::from_timestamp(timestamp.seconds, nanos).filter(in_range).ok_or(Error::Timestamp)
+}
+
+fn timestamp_text(timestamp: Timestamp) -> Result<Box<str>, Error> {
+    let time = time_from(timestamp)?;
+    let format = if time.timestamp_subsec_nanos() % 1_000_000 == 0 {
+        chrono::SecondsFormat::Millis
+    } else {
+        chrono::SecondsFormat::Nanos
+    };
     Ok(time.to_rfc3339_opts(format, true).into())
 }
 

@@ -608,6 +608,22 @@ async fn history_is_read_page_by_page() {
     assert_eq!(pages(&mut grpc, nobody).await, (vec![], 1));
 }
 
+// issue 3, 3: `GetHistory` from a time on; what a time means is in the journal's suite
+#[tokio::test]
+async fn history_is_read_from_a_time_on() {
+    let app = TestApp::start().await;
+    let mut grpc = app.grpc().await;
+    publish_to(&mut grpc, users(&["ana"])).await;
+    let from = |seconds, nanos| v1::GetHistoryRequest {
+        since_time: Some(prost_types::Timestamp { seconds, nanos }),
+        ..Default::default()
+    };
+    assert_eq!(history(&mut grpc, from(1_000_000_000, 0)).await.notifications.len(), 1);
+    assert_eq!(history(&mut grpc, from(100_000_000_000, 0)).await.notifications.len(), 0);
+    let refused = grpc.get_history(from(0, -1)).await;
+    assert_eq!(fields(&refused.expect_err("no time")), ["since_time"]);
+}
+
 // proto, GetHistory: the bounds of the journal, the page size, the form of a notification
 #[tokio::test]
 async fn a_page_says_what_the_journal_holds() {

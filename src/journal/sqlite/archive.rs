@@ -2,13 +2,17 @@
 
 use std::io::{BufRead, Write};
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Epoch, Payload},
-    journal::sqlite::tools::ToolError,
+    domain::{Epoch, Event, Payload, Seq},
+    journal::sqlite::{
+        record::{self, Insert, Record},
+        schema,
+        tools::ToolError,
+    },
 };
 
 /// The form of the lines; a later one gets another number.
@@ -46,11 +50,29 @@ pub(super) struct Imported {
 }
 
 /// Writes a journal, and gives how many notifications were written and how many could not be read.
-pub(super) fn export(connection: &Connection, out: &mut impl Write) -> Result<(u64, u64), ToolError> {
+/// `acknowledged` is the newest place that is known to have been given, whatever the file has.
+pub(super) fn export(
+    connection: &Connection,
+    acknowledged: Option<Seq>,
+    out: &mut impl Write,
+) -> Result<(u64, u64), ToolError> {
     let snapshot = connection.unchecked_transaction()?;
-    let journal = "SELECT epoch, oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications) FROM journal";
-    let (epoch, oldest, newest) = snapshot.query_row(journal, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    write(out, &Line::Journal { format: FORMAT, epoch, oldest, newest })?;
+    let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
+    let newest = acknowledged.map_or(newest, |acknowledged| acknowledged.max(newest)) as i64;
+    let oldest = oldest as i64;
+    write(out, &Line::Journal { format: FORMAT, epoch: epoch.to_string(), oldest, newest })?;
+    let exported = export_notifications(&snapshot, oldest, newest, out)?;
+    export_keys(&snapshot, out)?;
+    out.flush()?;
+    Ok(exported)
+}
+
+fn export_notifications(
+    snapshot: &Connection,
+    oldest: i64,
+    newest: i64,
+    out: &mut impl Write,
+) -> Result<(u64, u64), ToolError> {
     // Each by itself, so that a damaged page takes no others with it.
     let mut by_place = snapshot.prepare(
         "SELECT seq, appended_at, expires_at, audiences, name, source, timestamp, payload FROM notifications WHERE seq = ?1",
@@ -79,6 +101,10 @@ pub(super) fn export(connection: &Connection, out: &mut impl Write) -> Result<(u
             Err(_) => lost += 1,
         }
     }
+    Ok((count, lost))
+}
+
+fn export_keys(snapshot: &Connection, out: &mut impl Write) -> Result<(), ToolError> {
     let mut keys = snapshot.prepare("SELECT key, used_at, hex(fingerprint), seq FROM keys ORDER BY number")?;
     let keys = keys.query_map([], |row| {
         Ok(Line::Key { key: row.get(0)?, used_at: row.get(1)?, fingerprint: row.get(2)?, seq: row.get(3)? })
@@ -87,8 +113,7 @@ pub(super) fn export(connection: &Connection, out: &mut impl Write) -> Result<(u
     for key in keys.map_while(Result::ok) {
         write(out, &key)?;
     }
-    out.flush()?;
-    Ok((count, lost))
+    Ok(())
 }
 
 fn write(out: &mut impl Write, line: &Line) -> Result<(), ToolError> {
@@ -100,59 +125,113 @@ fn write(out: &mut impl Write, line: &Line) -> Result<(), ToolError> {
 /// Fills an empty journal: all of it or, on an error, nothing.
 pub(super) fn import(connection: &Connection, lines: impl BufRead) -> Result<Imported, ToolError> {
     let transaction = connection.unchecked_transaction()?;
-    let mut imported = Imported::default();
-    let mut next = None;
+    let mut import = Import { connection: &transaction, imported: Imported::default(), reached: None };
     for (number, text) in (1..).zip(lines.lines()) {
-        let wrong = |reason: &dyn ToString| ToolError::Line { line: number, reason: reason.to_string() };
-        match (serde_json::from_str(&text?).map_err(|error| wrong(&error))?, &mut next) {
-            (Line::Journal { format: FORMAT, epoch, oldest, .. }, None) => {
-                transaction.execute("UPDATE journal SET epoch = ?1, oldest = ?2", (epoch, oldest))?;
-                next = Some(oldest);
-            }
-            (Line::Journal { format, .. }, None) => {
-                return Err(wrong(&format!("the format is {format}, and this version knows {FORMAT}")));
-            }
-            (Line::Notification(notification), Some(next)) if notification.seq >= *next => {
-                imported.holes += (notification.seq - *next) as u64;
-                imported.notifications += 1;
-                *next = notification.seq + 1;
-                insert(&transaction, &notification)?;
-            }
-            (Line::Key { key, used_at, fingerprint, seq }, Some(_)) => {
-                imported.keys += 1;
-                let sql = "INSERT INTO keys (key, used_at, fingerprint, seq) VALUES (?1, ?2, unhex(?3), ?4)";
-                transaction.prepare_cached(sql)?.execute((key, used_at, fingerprint, seq))?;
-            }
-            _ => return Err(wrong(&"it does not belong here")),
+        let line = serde_json::from_str(&text?).map_err(|error| error.to_string());
+        match line.map(|line| import.line(line)) {
+            Ok(Ok(())) => {}
+            Ok(Err(Refused::Line(reason))) | Err(reason) => return Err(ToolError::Line { line: number, reason }),
+            Ok(Err(Refused::File(error))) => return Err(error.into()),
         }
     }
-    next.ok_or_else(|| ToolError::Line { line: 1, reason: "the file is empty".to_owned() })?;
-    if imported.holes > 0 {
-        let epoch = Epoch::from_random(rand::random());
-        transaction.execute("UPDATE journal SET epoch = ?1", [epoch.as_str()])?;
-    }
-    // What is missing before the first is gone, not a hole.
-    let first = "SELECT min(seq) FROM notifications";
-    let first: Option<i64> = transaction.query_row(first, [], |row| row.get(0)).optional()?.flatten();
-    if let Some(first) = first {
-        transaction.execute("UPDATE journal SET oldest = ?1", [first])?;
-    }
+    let imported = import.end()?;
     transaction.commit()?;
     Ok(imported)
 }
 
-fn insert(connection: &Connection, notification: &Notification) -> Result<(), ToolError> {
+/// Why a line is not taken in.
+enum Refused {
+    /// What it says is wrong.
+    Line(String),
+    /// It cannot be written down.
+    File(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Refused {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::File(error)
+    }
+}
+
+impl From<String> for Refused {
+    fn from(reason: String) -> Self {
+        Self::Line(reason)
+    }
+}
+
+/// How far an import is.
+struct Import<'c> {
+    connection: &'c Connection,
+    imported: Imported,
+    reached: Option<Reached>,
+}
+
+struct Reached {
+    /// The place that comes next, if none is missing.
+    next: i64,
+    /// The newest place of the journal that was exported.
+    newest: i64,
+    appended_at: i64,
+}
+
+impl Import<'_> {
+    fn line(&mut self, line: Line) -> Result<(), Refused> {
+        match (line, &mut self.reached) {
+            (Line::Journal { format: FORMAT, epoch, oldest, newest }, None) => {
+                self.connection.execute("UPDATE journal SET epoch = ?1, oldest = ?2", (epoch, oldest))?;
+                self.reached = Some(Reached { next: oldest, newest, appended_at: i64::MIN });
+            }
+            (Line::Journal { format, .. }, None) => {
+                return Err(format!("the format is {format}, and this version knows {FORMAT}").into());
+            }
+            (Line::Notification(notification), Some(reached)) if notification.seq >= reached.next => {
+                if notification.appended_at < reached.appended_at {
+                    return Err("it is older than the notification before it".to_owned().into());
+                }
+                self.imported.holes += (notification.seq - reached.next) as u64;
+                self.imported.notifications += 1;
+                reached.next = notification.seq + 1;
+                reached.appended_at = notification.appended_at;
+                insert(self.connection, &notification)?;
+            }
+            (Line::Key { key, used_at, fingerprint, seq }, Some(_)) => {
+                self.imported.keys += 1;
+                let sql = "INSERT INTO keys (key, used_at, fingerprint, seq) VALUES (?1, ?2, unhex(?3), ?4)";
+                self.connection.prepare_cached(sql)?.execute((key, used_at, fingerprint, seq))?;
+            }
+            _ => return Err("it does not belong here".to_owned().into()),
+        }
+        Ok(())
+    }
+
+    /// Settles whose places these are, and where they begin.
+    fn end(mut self) -> Result<Imported, ToolError> {
+        let reached = self.reached.as_ref();
+        let reached = reached.ok_or_else(|| ToolError::Line { line: 1, reason: "the file is empty".to_owned() })?;
+        self.imported.holes += u64::try_from(reached.newest + 1 - reached.next).unwrap_or(0);
+        if self.imported.holes > 0 {
+            let epoch = Epoch::from_random(rand::random());
+            self.connection.execute("UPDATE journal SET epoch = ?1", [epoch.as_str()])?;
+        }
+        // What is missing before the first is gone, not a hole.
+        let first = "UPDATE journal SET oldest = coalesce((SELECT min(seq) FROM notifications), oldest)";
+        self.connection.execute(first, [])?;
+        Ok(self.imported)
+    }
+}
+
+fn insert(connection: &Connection, notification: &Notification) -> Result<(), Refused> {
     let Notification { seq, appended_at, expires_at, audiences, event, source, timestamp, payload } = notification;
     let payload = Payload::parse(payload.get().as_bytes().to_vec().into());
-    let payload =
-        payload.map_err(|error| ToolError::Line { line: *seq as usize, reason: format!("payload: {error}") })?;
-    let sql = "INSERT INTO notifications (seq, appended_at, expires_at, audiences, name, source, timestamp, payload) \
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let (all, bytes) = (audiences.join("\n"), payload.as_bytes().as_ref());
-    connection.prepare_cached(sql)?.execute((seq, appended_at, expires_at, all, event, source, timestamp, bytes))?;
-    let mut index = connection.prepare_cached("INSERT INTO places (audience, seq, expires_at) VALUES (?1, ?2, ?3)")?;
-    for audience in audiences {
-        index.execute((audience, seq, expires_at))?;
-    }
+    let event = Event {
+        name: event.as_str().into(),
+        payload: payload.map_err(|error| format!("payload: {error}"))?,
+        source: source.as_str().into(),
+        timestamp: timestamp.as_str().into(),
+    };
+    let audiences = record::audiences(&audiences.join("\n")).ok_or("audiences: one of them is none".to_owned())?;
+    let (seq, appended_at, expires_at) = (*seq as Seq, *appended_at, *expires_at);
+    let record = Record { seq, appended_at, expires_at, audiences: &audiences, event: &event };
+    Insert::prepare(connection)?.execute(&record)?;
     Ok(())
 }

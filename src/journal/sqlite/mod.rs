@@ -5,10 +5,14 @@
 //! which never wait for the writer nor make it wait. What retention lets go leaves in small steps that ride in the commits
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
+mod acknowledged;
 mod archive;
+mod boot;
+mod commit;
 mod keys;
 mod queue;
 mod reader;
+mod recent;
 mod record;
 mod retention;
 mod schema;

@@ -55,12 +55,13 @@ impl Readers {
             audiences: None,
             after,
             before: Some(until.saturating_add(1)),
+            since: None,
             limit: usize::MAX,
             max_bytes: usize::MAX,
             newest_first: false,
         };
         self.with(move |snapshot| {
-            let range = Range::of(&query, bounds(snapshot)?, now);
+            let range = Range::of(snapshot, &query, bounds(snapshot)?, now)?;
             let mut cursors = Cursors::prepare(snapshot, &audiences, range.newest_first)?;
             let mut count = 0;
             merge(&mut cursors, range, |_| {
@@ -95,12 +96,8 @@ impl Readers {
 
 /// What the file holds at the moment of the snapshot.
 fn bounds(snapshot: &Transaction<'_>) -> Result<Bounds, Error> {
-    let bounds = "SELECT oldest, (SELECT max(seq) FROM notifications) FROM journal";
-    let bounds = snapshot.prepare_cached(bounds).and_then(|mut bounds| {
-        bounds.query_row([], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get::<_, Option<i64>>(1)?)))
-    });
-    let (oldest, newest) = bounds.map_err(|error| failure(&error))?;
-    Ok(Bounds { oldest, newest: newest.map_or(oldest - 1, |newest| newest as Seq) })
+    let schema::Ends { oldest, newest, .. } = schema::ends(snapshot).map_err(|error| failure(&error))?;
+    Ok(Bounds { oldest, newest })
 }
 
 /// The places that a query asks for: from the first up to, but not including, the last.
@@ -113,20 +110,39 @@ struct Range {
 }
 
 impl Range {
-    fn of(query: &Query, bounds: Bounds, now: DateTime<Utc>) -> Self {
+    fn of(snapshot: &Transaction<'_>, query: &Query, bounds: Bounds, now: DateTime<Utc>) -> Result<Self, Error> {
         let column = |seq: Seq| i64::try_from(seq).unwrap_or(i64::MAX);
-        Self {
-            from: column(bounds.oldest.max(query.after.saturating_add(1))),
+        let since = query.since.map_or(Ok(0), |since| place_since(snapshot, bounds, record::millis(since)));
+        let since = since.map_err(|error| failure(&error))?;
+        Ok(Self {
+            from: column(bounds.oldest.max(query.after.saturating_add(1)).max(since)),
             to: column(query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1)),
             now: record::millis(now),
             newest_first: query.newest_first,
+        })
+    }
+}
+
+/// The first place that was appended at `since` or later. Places and times rise together, so halving finds it, without an
+/// index that every append would have to pay for.
+fn place_since(snapshot: &Transaction<'_>, bounds: Bounds, since: i64) -> rusqlite::Result<Seq> {
+    let mut appended_at =
+        snapshot.prepare_cached("SELECT appended_at FROM notifications WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
+    let (mut low, mut high) = (bounds.oldest, bounds.newest + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if appended_at.query_row([middle as i64], |row| row.get::<_, i64>(0))? < since {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
+    Ok(low)
 }
 
 fn page(snapshot: &Transaction<'_>, epoch: &Epoch, query: &Query, now: DateTime<Utc>) -> Result<Page, Error> {
     let bounds = bounds(snapshot)?;
-    let range = Range::of(query, bounds, now);
+    let range = Range::of(snapshot, query, bounds, now)?;
     let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
     match &query.audiences {
         None => read_all(snapshot, epoch, range, &mut filling)?,

@@ -12,15 +12,24 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Retention {
     pub(super) max_entries: u64,
+    /// Of the file, without the write-ahead log.
     pub(super) max_bytes: u64,
     pub(super) max_age: TimeDelta,
+}
+
+/// How much of the room on disk the write-ahead log may take; the file has the rest. Long enough, and it gathers the writes
+/// to a page that several commits touch.
+pub(super) fn log_bytes(options: &Options) -> u64 {
+    const SHARE: u64 = 8;
+    const MOST: u64 = 16 * 1024 * 1024;
+    (options.max_bytes.get() as u64 / SHARE).min(MOST)
 }
 
 impl From<&Options> for Retention {
     fn from(options: &Options) -> Self {
         Self {
             max_entries: options.max_entries.get() as u64,
-            max_bytes: options.max_bytes.get() as u64,
+            max_bytes: options.max_bytes.get() as u64 - log_bytes(options),
             max_age: options.max_age(),
         }
     }

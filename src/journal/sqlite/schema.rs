@@ -6,11 +6,14 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use crate::{
-    domain::Epoch,
-    journal::{Error, sqlite::failure},
+    domain::{Epoch, Seq},
+    journal::{
+        Error,
+        sqlite::{acknowledged, boot, failure},
+    },
 };
 
 /// The name of the file in the data directory.
@@ -56,6 +59,9 @@ pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
 pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(path).map_err(|error| unusable(path, &error))?;
     let fresh = check_kind(&connection, path)?;
+    if !fresh {
+        check_end(&connection, path)?;
+    }
     prepare_writer(&connection, fresh).map_err(|error| match failure(&error) {
         Error::Io(_) => unusable(path, &error),
         other => other,
@@ -118,7 +124,32 @@ fn prepare_writer(connection: &Connection, fresh: bool) -> rusqlite::Result<()> 
     }
     // What a process that was killed left in the write-ahead log goes to its place, so that the file can be judged.
     checkpoint(connection, "TRUNCATE")?;
-    Ok(())
+    boot::recover(connection)
+}
+
+/// Whose places a journal holds, and which.
+#[derive(Debug, Clone)]
+pub(super) struct Ends {
+    pub(super) epoch: Epoch,
+    /// The oldest notification that is kept; one more than `newest` when there is none.
+    pub(super) oldest: Seq,
+    pub(super) newest: Seq,
+}
+
+/// Reads the ends of a journal.
+pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
+    let sql = "SELECT epoch, oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications) FROM journal";
+    connection.prepare_cached(sql)?.query_row([], |row| {
+        let epoch = Epoch::from_text(row.get_ref(0)?.as_str()?);
+        Ok(Ends { epoch, oldest: row.get::<_, i64>(1)? as Seq, newest: row.get::<_, i64>(2)? as Seq })
+    })
+}
+
+/// How many pages the write-ahead log has when it takes `bytes`; at least one. From now on it gives back what it took beyond.
+pub(super) fn max_log_pages(connection: &Connection, bytes: u64) -> rusqlite::Result<i32> {
+    connection.pragma_update_and_check(None, "journal_size_limit", bytes as i64, |_| Ok(()))?;
+    let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
+    Ok((bytes as i64 / page).clamp(1, i64::from(i32::MAX)) as i32)
 }
 
 /// Carries the write-ahead log over into the file, as far as nobody needs it, and says how many of its pages remain.
@@ -126,6 +157,22 @@ pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
     connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
         Ok(row.get::<_, i64>(1)? - row.get::<_, i64>(2)?)
     })
+}
+
+/// A journal that ends before what it acknowledged is found here, and left as it is.
+fn check_end(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let end = || {
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+        Ok((ends(connection)?, boot::may_have_lost(connection)?))
+    };
+    let (ends, may_have_lost) = end().map_err(|error| failure(&error))?;
+    let acknowledged = acknowledged::newest(path.parent().unwrap_or(path), &ends.epoch);
+    if let Some(acknowledged) = acknowledged.filter(|seq| *seq > ends.newest && !may_have_lost) {
+        let newest = ends.newest;
+        return Err(Error::Damaged(format!("it ends at notification {newest}, but {acknowledged} was acknowledged")));
+    }
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(|error| failure(&error))?;
+    Ok(())
 }
 
 /// A file that lacks its end is found here, not when somebody happens to read there.

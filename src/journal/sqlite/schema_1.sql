@@ -2,10 +2,13 @@
 CREATE TABLE journal (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     epoch TEXT NOT NULL,
-    oldest INTEGER NOT NULL
+    oldest INTEGER NOT NULL,
+    -- The run of the system during which places were given that may not be on the disk yet.
+    unsynced_since_boot TEXT
 );
 
--- Times are milliseconds since 1970 in UTC. Audiences are the keys of `places`, one a line.
+-- Times are milliseconds since 1970 in UTC. Audiences are the keys of `places`, one a line. `appended_at` never falls from
+-- one place to the next.
 CREATE TABLE notifications (
     seq INTEGER PRIMARY KEY,
     appended_at INTEGER NOT NULL,

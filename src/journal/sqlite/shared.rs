@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
-        Bounds, Condition, Page, Query,
+        Bounds, Condition, Options, Page, Query,
         log::{Limits, Log},
         tail::Tails,
     },
@@ -28,15 +28,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    /// What is known when the file is opened. `memory_bytes` bounds what is held in memory.
-    pub(super) fn new(epoch: Epoch, bounds: Bounds, memory_bytes: usize) -> Self {
-        let limits = Limits { entries: usize::MAX, bytes: memory_bytes, age: TimeDelta::MAX };
+    /// What bounds the memory for the newest notifications.
+    pub(super) fn limits(options: &Options) -> Limits {
+        Limits { entries: usize::MAX, bytes: options.memory_bytes.get(), age: TimeDelta::MAX }
+    }
+
+    /// What is known when the file is opened.
+    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log) -> Self {
         Self {
             epoch,
             tails: Tails::default(),
             oldest: AtomicU64::new(bounds.oldest),
             newest: AtomicU64::new(bounds.newest),
-            recent: Mutex::new(Log::new(limits, bounds.newest)),
+            recent: Mutex::new(recent),
             degraded: Mutex::new(None),
         }
     }
@@ -65,7 +69,9 @@ impl Shared {
         let recent = self.recent.lock();
         let bounds = self.bounds();
         let held = recent.bounds().oldest;
-        let all_held = held <= bounds.oldest.max(query.after.saturating_add(1));
+        // If one that is held is too early for `since`, all that are not held are.
+        let since_held = query.since.is_some_and(|since| recent.place_since(since) > held);
+        let all_held = since_held || held <= bounds.oldest.max(query.after.saturating_add(1));
         if !all_held && !query.newest_first {
             return None;
         }

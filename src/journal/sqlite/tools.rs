@@ -11,9 +11,12 @@ use std::{
 use chrono::{TimeDelta, Utc};
 use rusqlite::Connection;
 
-use crate::journal::{
-    self,
-    sqlite::{archive, failure, retention::Retention, schema},
+use crate::{
+    domain::Seq,
+    journal::{
+        self,
+        sqlite::{acknowledged, archive, failure, retention::Retention, schema},
+    },
 };
 
 /// What can be done with a journal that is not being served from.
@@ -94,14 +97,15 @@ impl Tool {
         match self {
             Self::Check => check(&open(dir)?, dir, out),
             Self::Export { out: None } => {
-                let (count, lost) = archive::export(&open(dir)?, out)?;
+                let connection = open(dir)?;
+                let (count, lost) = archive::export(&connection, acknowledged(&connection, dir)?, out)?;
                 say_lost(count, lost, &mut io::stderr())
             }
             Self::Export { out: Some(path) } => {
                 let connection = open(dir)?;
                 let file = |source| ToolError::File { path: path.clone(), source };
                 let mut writer = BufWriter::new(File::create(path).map_err(file)?);
-                let (count, lost) = archive::export(&connection, &mut writer)?;
+                let (count, lost) = archive::export(&connection, acknowledged(&connection, dir)?, &mut writer)?;
                 writer.into_inner().map_err(|error| file(error.into_error()))?.sync_all().map_err(file)?;
                 say_lost(count, lost, out)
             }
@@ -122,6 +126,11 @@ fn open(dir: &Path) -> Result<Connection, ToolError> {
         true => Err(ToolError::Absent(dir.to_owned())),
         false => Ok(connection),
     }
+}
+
+/// The newest place that is known to have been given. Asked for before the journal is read, which may go on meanwhile.
+fn acknowledged(connection: &Connection, dir: &Path) -> Result<Option<Seq>, ToolError> {
+    Ok(acknowledged::newest(dir, &schema::ends(connection)?.epoch))
 }
 
 fn say_lost(count: u64, lost: u64, out: &mut impl Write) -> Result<(), ToolError> {
@@ -157,6 +166,7 @@ const TRUTHS: [(&str, &str); 4] = [
 ];
 
 fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+    let acknowledged = acknowledged(connection, dir)?;
     let snapshot = connection.unchecked_transaction()?;
     writeln!(out, "{}", dir.join(schema::FILE).display())?;
     let mut sound = true;
@@ -181,13 +191,15 @@ fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<()
             }
         }
     }
+    let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
+    if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {
+        sound = false;
+        writeln!(out, "damaged: it ends at notification {newest}, but {acknowledged} was acknowledged")?;
+    }
     if !sound {
         return Err(ToolError::Unsound);
     }
-    let numbers = "SELECT epoch, oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications), \
-                   (SELECT count(*) FROM keys) FROM journal";
-    let (epoch, oldest, newest, keys): (String, i64, i64, i64) =
-        snapshot.query_row(numbers, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)))?;
+    let keys: i64 = snapshot.query_row("SELECT count(*) FROM keys", [], |row| row.get(0))?;
     let count = newest + 1 - oldest;
     writeln!(out, "epoch {epoch}; {count} notifications, places {oldest} to {newest}; {keys} idempotency keys")?;
     writeln!(out, "sound")?;
@@ -229,9 +241,7 @@ fn prune(
         max_bytes: u64::MAX,
         max_age: older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or(TimeDelta::MAX),
     };
-    let bounds = "SELECT oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications) FROM journal";
-    let (first, newest): (i64, i64) = connection.query_row(bounds, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let (first, newest) = (first as u64, newest as u64);
+    let schema::Ends { oldest: first, newest, .. } = schema::ends(&connection)?;
     let mut oldest = first;
     loop {
         let transaction = connection.unchecked_transaction()?;

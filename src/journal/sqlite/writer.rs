@@ -8,20 +8,20 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
 use crate::{
-    domain::{Delivery, Durability, Epoch, Notification, Seq},
+    domain::{Delivery, Durability, Notification},
     journal::{
-        Bounds, Error, Options, Outcome,
+        Error, Options, Outcome,
         clock::Clock,
         sqlite::{
+            acknowledged::Acknowledged,
+            boot,
+            commit::{Place, Rules, STEP},
             failure,
-            keys::Keys,
             queue::{Job, Next, Queue},
-            record,
-            retention::Retention,
+            recent, retention,
             schema::{self, Lock},
             shared::Shared,
         },
@@ -30,12 +30,6 @@ use crate::{
 
 /// How long the writer waits for work before it looks after the file.
 const IDLE: Duration = Duration::from_secs(1);
-
-/// How many notifications retention lets go of in one step, beyond as many as the step appends.
-const STEP: usize = 256;
-
-/// How many pages the write-ahead log may have before they are carried over into the file.
-const CHECKPOINT_PAGES: i32 = 4_096;
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -46,23 +40,16 @@ pub(super) struct Writer {
     promise: Durability,
     /// What the connection does at a commit at present.
     level: Durability,
-    retention: Retention,
-    keys: Keys,
+    /// It is noted in the file that there may be commits that were not synced.
+    unsynced: bool,
+    rules: Rules,
     place: Place,
-    /// How many pages the write-ahead log has, and with how many it is carried over.
+    acknowledged: Acknowledged,
+    /// How many pages the write-ahead log has, with how many it is to be carried over, and with how many the next time.
     log_pages: Arc<AtomicI32>,
+    max_log_pages: i32,
     checkpoint_at: i32,
     _lock: Lock,
-}
-
-/// Where the file ends. A transaction works on a copy, which counts only when it is committed.
-#[derive(Debug, Clone, Copy)]
-struct Place {
-    oldest: Seq,
-    newest: Seq,
-    /// When the newest notification was appended: later ones are not older.
-    at: DateTime<Utc>,
-    keys: usize,
 }
 
 impl Writer {
@@ -81,8 +68,12 @@ impl Writer {
             Ok(())
         };
         connection.wal_hook(Some(count)).map_err(|error| failure(&error))?;
-        let (epoch, place) = Place::read(&connection).map_err(|error| failure(&error))?;
-        let shared = Arc::new(Shared::new(epoch, place.bounds(), options.memory_bytes.get()));
+        let (epoch, place) = Place::read(&connection)?;
+        let recent = recent::read(&connection, &epoch, place.newest, Shared::limits(options))?;
+        let acknowledged = Acknowledged::open(&options.data_dir, epoch.clone())?;
+        let shared = Arc::new(Shared::new(epoch, place.bounds(), recent));
+        let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options));
+        let max_log_pages = max_log_pages.map_err(|error| failure(&error))?;
         let writer = Self {
             connection,
             queue,
@@ -90,11 +81,13 @@ impl Writer {
             clock,
             promise: options.durability.into(),
             level: Durability::Fsync,
-            retention: options.into(),
-            keys: options.into(),
+            unsynced: false,
+            rules: Rules { retention: options.into(), keys: options.into() },
             place,
+            acknowledged,
             log_pages,
-            checkpoint_at: CHECKPOINT_PAGES,
+            max_log_pages,
+            checkpoint_at: max_log_pages,
             _lock: lock,
         };
         Ok((writer, shared))
@@ -111,6 +104,14 @@ impl Writer {
                 Next::End => break,
             }
             self.carry_over();
+        }
+        self.end();
+    }
+
+    /// Leaves a file in which everything is synced, and no write-ahead log.
+    fn end(&mut self) {
+        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_synced(&self.connection)) {
+            self.complain(&failure(&error));
         }
         self.checkpoint("TRUNCATE");
     }
@@ -138,59 +139,22 @@ impl Writer {
 
     /// Writes all entries of `jobs` in one transaction. On an error the file and this writer are as before.
     fn commit(&mut self, jobs: &[Job]) -> rusqlite::Result<(Vec<Outcome>, Place)> {
-        let entries = || jobs.iter().flat_map(|job| &job.entries);
-        let asked = entries().map(|entry| entry.durability).max().unwrap_or(Durability::Process);
-        let level = asked.clamp(Durability::Process, self.promise);
-        self.set_level(level)?;
-        let mut place = self.place;
-        place.at = jobs.iter().map(|job| job.now).fold(place.at, DateTime::max);
-        let transaction = self.connection.unchecked_transaction()?;
-        let mut insert = transaction.prepare_cached(
-            "INSERT INTO notifications (seq, appended_at, expires_at, audiences, name, source, timestamp, payload) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?;
-        let mut index =
-            transaction.prepare_cached("INSERT INTO places (audience, seq, expires_at) VALUES (?1, ?2, ?3)")?;
-        place.keys -= self.keys.expire(&transaction, place.keys, place.at)?;
-        let mut outcomes = Vec::with_capacity(entries().count());
-        for entry in entries() {
-            let seq = place.newest + 1;
-            if let Some((key, fingerprint)) = &entry.key {
-                if let Some(outcome) = self.keys.claim(&transaction, key, fingerprint, seq, place.at)? {
-                    outcomes.push(outcome);
-                    continue;
-                }
-                place.keys += 1;
-            }
-            let seq_column = seq as i64;
-            let expires_at = entry.expires_at.map(record::millis);
-            let audiences = record::keys(&entry.audiences);
-            let event = &entry.event;
-            insert.execute((
-                seq_column,
-                record::millis(place.at),
-                expires_at,
-                &audiences,
-                &event.name,
-                &event.source,
-                &event.timestamp,
-                event.payload.as_bytes().as_ref(),
-            ))?;
-            for key in record::split(&audiences) {
-                index.execute((key, seq_column, expires_at))?;
-            }
-            place.newest = seq;
-            outcomes.push(Outcome::Appended(seq, level));
+        let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
+        let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
+        if level < Durability::Fsync && !self.unsynced {
+            self.set_level(Durability::Fsync)?;
+            boot::note_unsynced(&self.connection)?;
+            self.unsynced = true;
         }
-        let bounds = (place.oldest, place.newest);
-        place.oldest = self.retention.apply(&transaction, bounds, place.at, STEP + 2 * outcomes.len())?;
-        drop((insert, index));
+        self.set_level(level)?;
+        let transaction = self.connection.unchecked_transaction()?;
+        let written = self.rules.write(&transaction, jobs, self.place, level)?;
         transaction.commit()?;
-        Ok((outcomes, place))
+        Ok(written)
     }
 
     /// Lets followers and readers have what was committed, then those who asked for it their answers.
-    fn hand_on(&self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
+    fn hand_on(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
         let mut outcomes = outcomes.into_iter();
         let mut notifications = Vec::new();
         let mut answers = Vec::with_capacity(jobs.len());
@@ -207,6 +171,10 @@ impl Writer {
         }
         self.shared.committed(self.place.at, &notifications, self.place.oldest);
         if !notifications.is_empty() {
+            if let Err(error) = self.acknowledged.note(self.place.newest) {
+                // With an older place there, less would be found after an accident; nothing is wrong with the journal.
+                tracing::debug!(%error, "the newest acknowledged place could not be noted");
+            }
             self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::Notification).collect());
         }
         for (reply, own) in answers {
@@ -226,11 +194,11 @@ impl Writer {
         let tidied = self.set_level(Durability::Process).and_then(|()| {
             let transaction = self.connection.unchecked_transaction()?;
             let bounds = (self.place.oldest, self.place.newest);
-            let oldest = self.retention.apply(&transaction, bounds, now, STEP)?;
+            let oldest = self.rules.retention.apply(&transaction, bounds, now, STEP)?;
             if degraded {
                 transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
             }
-            let keys = self.keys.expire(&transaction, self.place.keys, now)?;
+            let keys = self.rules.keys.expire(&transaction, self.place.keys, now)?;
             transaction.commit()?;
             Ok((oldest, keys))
         });
@@ -263,9 +231,9 @@ impl Writer {
         let pages = self.log_pages.load(Ordering::Relaxed);
         if pages >= self.checkpoint_at {
             self.checkpoint("PASSIVE");
-            self.checkpoint_at = pages.saturating_add(CHECKPOINT_PAGES);
-        } else if pages < CHECKPOINT_PAGES {
-            self.checkpoint_at = CHECKPOINT_PAGES;
+            self.checkpoint_at = pages.saturating_add(self.max_log_pages);
+        } else if pages < self.max_log_pages {
+            self.checkpoint_at = self.max_log_pages;
         }
     }
 
@@ -280,28 +248,6 @@ impl Writer {
         if self.shared.degrade(&reason) {
             tracing::error!(reason, "the journal cannot be written to; publishes fail until it can");
         }
-    }
-}
-
-impl Place {
-    fn read(connection: &Connection) -> rusqlite::Result<(Epoch, Self)> {
-        let (epoch, oldest) = connection.query_row("SELECT epoch, oldest FROM journal", [], |row| {
-            Ok((Epoch::from_text(row.get_ref(0)?.as_str()?), row.get::<_, i64>(1)? as Seq))
-        })?;
-        let newest = "SELECT seq, appended_at FROM notifications ORDER BY seq DESC LIMIT 1";
-        let newest = connection.query_row(newest, [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
-        let (newest, at) = match newest {
-            Ok((newest, at)) => (newest as Seq, at),
-            Err(rusqlite::Error::QueryReturnedNoRows) => (oldest - 1, 0),
-            Err(error) => return Err(error),
-        };
-        let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
-        let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
-        Ok((epoch, Self { oldest, newest, at, keys }))
-    }
-
-    fn bounds(&self) -> Bounds {
-        Bounds { oldest: self.oldest, newest: self.newest }
     }
 }
 

@@ -69,6 +69,28 @@ async fn a_page_that_was_torn_on_its_way_into_the_file_comes_from_the_log() {
     holds(&home, 20).await;
 }
 
+/// A log that is damaged in the middle looks to the database like one that ends there.
+#[tokio::test]
+async fn a_log_that_lost_what_was_acknowledged_is_refused_and_left_as_it_is() {
+    let (folder, home) = home();
+    fill(&home, 20).await.kill().await;
+    let log = OpenOptions::new().write(true).open(home.log()).expect("a log is left behind");
+    log.write_all_at(&[0x5a; 100], log.metadata().expect("a size").len() / 2).expect("writes");
+    let before = fs::read(home.log()).expect("the log");
+    is_refused(&home, "20 was acknowledged").await;
+    assert_eq!(fs::read(home.log()).expect("the log"), before);
+
+    let check = home.run(&["journal", "check"]).await;
+    assert_eq!(check.status.code(), Some(1));
+    let lines = folder.path().join("lines");
+    let lines = lines.to_str().expect("text");
+    assert_eq!(home.run(&["journal", "export", "--out", lines]).await.status.code(), Some(1));
+    let elsewhere = Home::new(&folder.path().join("elsewhere"), &[]);
+    let import = elsewhere.run(&["journal", "import", lines]).await;
+    assert!(String::from_utf8_lossy(&import.stdout).contains("the epoch is a new one"));
+    elsewhere.start().await.stop().await;
+}
+
 #[tokio::test]
 async fn a_file_that_lacks_its_end_is_refused() {
     let (_folder, home) = home();

@@ -63,3 +63,37 @@ async fn a_second_process_is_refused_the_directory() {
     service.publish("still there").await;
     service.stop().await;
 }
+
+/// The epoch after a kill with `DURABILITY=process`, when the machine went down in between or not.
+async fn epochs_around_a_kill(power_cut: bool) -> (String, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::new(&folder.path().join("data"), &[("DURABILITY", "process")]);
+    let service = home.start().await;
+    service.publish("not synced").await;
+    let (_, epoch) = service.history().await;
+    service.kill().await;
+    if power_cut {
+        let file = rusqlite::Connection::open(home.file()).expect("opens");
+        let sql = "UPDATE journal SET unsynced_since_boot = 'an earlier one' WHERE unsynced_since_boot IS NOT NULL";
+        assert_eq!(file.execute(sql, []).expect("writes"), 1);
+    }
+    let service = home.start().await;
+    let (_, first) = service.history().await;
+    service.stop().await;
+    let service = home.start().await;
+    let (history, second) = service.history().await;
+    assert_eq!(history.len(), 1);
+    assert_eq!(first, second, "the accident is made good for once");
+    service.stop().await;
+    (epoch, second)
+}
+
+// issue 3, 2 and 3: `DURABILITY=process` survives a kill; after a power cut the same places are never given to others under
+// the same epoch
+#[tokio::test]
+async fn a_power_cut_over_what_was_not_synced_begins_a_new_epoch() {
+    let (before, after) = epochs_around_a_kill(true).await;
+    assert_ne!(before, after);
+    let (before, after) = epochs_around_a_kill(false).await;
+    assert_eq!(before, after);
+}

@@ -66,3 +66,16 @@ async fn a_pruned_journal_is_sound_and_goes_on() {
     assert_eq!(history.iter().map(marker).collect::<Vec<_>>(), ["e4", "e5", "e6"]);
     service.stop().await;
 }
+
+// issue 3, 1: `journal import` takes in nothing that the service could not read again
+#[tokio::test]
+async fn an_import_refuses_a_line_that_is_wrong() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = folder.path().join("journal.jsonl");
+    let header = r#"{"journal":{"format":1,"epoch":"e","oldest":1,"newest":1}}"#;
+    let notification = r#"{"notification":{"seq":1,"appended_at":1,"audiences":["x:y"],"event":"e","source":"s","timestamp":"t","payload":{}}}"#;
+    std::fs::write(&lines, format!("{header}\n{notification}\n")).expect("writes");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    let (code, said) = journal(&home, &["import", lines.to_str().expect("text")]).await;
+    assert!(code == Some(1) && said.contains("line 2: audiences"), "{said}");
+}

@@ -1,0 +1,106 @@
+//! One transaction: all entries that wait, their keys, and the next step of retention.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, Transaction};
+
+use crate::{
+    domain::{Durability, Epoch, Seq},
+    journal::{
+        Bounds, Entry, Error, Outcome,
+        sqlite::{
+            failure,
+            keys::Keys,
+            queue::Job,
+            record::{Insert, Record, millis},
+            retention::Retention,
+            schema,
+        },
+    },
+};
+
+/// How many notifications retention lets go of in one step, beyond as many as the step appends.
+pub(super) const STEP: usize = 256;
+
+/// Where the file ends. A transaction works on a copy, which counts only when it is committed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) oldest: Seq,
+    pub(super) newest: Seq,
+    /// When the newest notification was appended: later ones are not older.
+    pub(super) at: DateTime<Utc>,
+    /// How many idempotency keys are known.
+    pub(super) keys: usize,
+}
+
+impl Place {
+    /// Where the file ends that `connection` is open on, and whose it is.
+    pub(super) fn read(connection: &Connection) -> Result<(Epoch, Self), Error> {
+        let read = || {
+            let schema::Ends { epoch, oldest, newest } = schema::ends(connection)?;
+            let at = "SELECT coalesce(max(appended_at), 0) FROM notifications WHERE seq = ?1";
+            let at: i64 = connection.query_row(at, [newest as i64], |row| row.get(0))?;
+            let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
+            let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
+            Ok((epoch, Self { oldest, newest, at, keys }))
+        };
+        read().map_err(|error| failure(&error))
+    }
+
+    pub(super) fn bounds(&self) -> Bounds {
+        Bounds { oldest: self.oldest, newest: self.newest }
+    }
+}
+
+/// What every transaction is made by.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) retention: Retention,
+    pub(super) keys: Keys,
+}
+
+impl Rules {
+    /// Writes all entries of `jobs` behind `place`. Gives what became of each, at `level`, and where the file ends then.
+    pub(super) fn write(
+        &self,
+        transaction: &Transaction<'_>,
+        jobs: &[Job],
+        mut place: Place,
+        level: Durability,
+    ) -> rusqlite::Result<(Vec<Outcome>, Place)> {
+        place.at = jobs.iter().map(|job| job.now).fold(place.at, DateTime::max);
+        place.keys -= self.keys.expire(transaction, place.keys, place.at)?;
+        let mut insert = Insert::prepare(transaction)?;
+        let mut outcomes = Vec::new();
+        for entry in jobs.iter().flat_map(|job| &job.entries) {
+            if let Some(outcome) = self.claim(transaction, entry, &mut place)? {
+                outcomes.push(outcome);
+                continue;
+            }
+            place.newest += 1;
+            insert.execute(&Record {
+                seq: place.newest,
+                appended_at: millis(place.at),
+                expires_at: entry.expires_at.map(millis),
+                audiences: &entry.audiences,
+                event: &entry.event,
+            })?;
+            outcomes.push(Outcome::Appended(place.newest, level));
+        }
+        let bounds = (place.oldest, place.newest);
+        place.oldest = self.retention.apply(transaction, bounds, place.at, STEP + 2 * outcomes.len())?;
+        Ok((outcomes, place))
+    }
+
+    /// Claims the key of an entry, if it has one, for the next place; the outcome when it was claimed before.
+    fn claim(
+        &self,
+        transaction: &Transaction<'_>,
+        entry: &Entry,
+        place: &mut Place,
+    ) -> rusqlite::Result<Option<Outcome>> {
+        let Some((key, fingerprint)) = &entry.key else { return Ok(None) };
+        let outcome = self.keys.claim(transaction, key, fingerprint, place.newest + 1, place.at)?;
+        place.keys += usize::from(outcome.is_none());
+        Ok(outcome)
+    }
+}
