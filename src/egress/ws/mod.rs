@@ -30,6 +30,7 @@ use outgoing::Outgoing;
 
 use crate::{
     egress::{Clients, Options},
+    gate::Gate,
     journal::{Read, Relay},
     rooms::Reader,
 };
@@ -48,6 +49,7 @@ struct Inner {
     rooms: Reader,
     journal: Arc<dyn Read>,
     relay: Arc<dyn Relay>,
+    gate: Gate,
     /// Cancelled when the server goes away: nobody new comes in.
     draining: CancellationToken,
     /// Everybody was sent away: so is whoever was still shaking hands.
@@ -62,6 +64,7 @@ impl Sockets {
         clients: Clients,
         rooms: Reader,
         journal: Arc<impl Read + Relay + 'static>,
+        gate: Gate,
         draining: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
@@ -72,6 +75,7 @@ impl Sockets {
             rooms,
             journal,
             relay,
+            gate,
             draining,
             closed: AtomicBool::new(false),
             tasks,
