@@ -12,7 +12,6 @@ use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tracing::{Instrument, info_span};
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
@@ -129,9 +128,7 @@ async fn handshake(
     let place = sockets.0.clients.place();
     let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
     let upgrade = hyper::upgrade::on(&mut request);
-    let span = info_span!("session", client_id = %hello.client_id);
-    let session = serve(sockets.clone(), hello, upgrade, place);
-    sockets.0.tasks.spawn(session.instrument(span));
+    sockets.0.tasks.spawn(serve(sockets.clone(), hello, upgrade, place));
     Ok(response)
 }
 
@@ -147,7 +144,8 @@ async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrad
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
     match upgraded.downcast::<TokioIo<TcpStream>>() {
-        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf, place).await,
+        // The head is copied: what it was read into is much larger.
+        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf.to_vec(), place).await,
         Err(_) => tracing::error!("the connection was upgraded over something that is not a TCP stream"),
     }
 }

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tracing::Instrument;
 
 use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
@@ -23,7 +21,7 @@ use crate::{
 
 /// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
 /// a hundred thousand of them, and most of them wait.
-pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Bytes, place: OwnedSemaphorePermit) {
+pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Vec<u8>, place: OwnedSemaphorePermit) {
     let options = sockets.0.options.clone();
     let session = Session::new(
         hello.client_id.clone(),
@@ -43,17 +41,17 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
     let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None, _place: place };
     live.take_place().await;
     if let Err(error) = live.open(&hello).await {
-        tracing::error!(%error, "the journal could not be read for a new session");
+        tracing::error!(client_id = %hello.client_id, %error, "the journal could not be read for a new session");
         live.connection.close(Close::Internal);
     }
-    let protocol = Protocol::new(Arc::clone(&live.connection), &head, options.max_message_bytes.get());
-    sockets.0.tasks.spawn(stay(live, protocol).in_current_span());
+    sockets.0.tasks.spawn(stay(live, head));
 }
 
-async fn stay(mut live: Live, protocol: Protocol) {
-    let close = pump::run(&mut live, protocol).await;
+/// What is logged of a session names its client. A span would, too, and hold another kilobyte for as long as it lasts.
+async fn stay(mut live: Live, head: Vec<u8>) {
+    let close = pump::run(&mut live, head).await;
     Box::pin(live.leave(close)).await;
-    tracing::info!(reason = close.label(), "session closed");
+    tracing::info!(client_id = %live.connection.client_id(), reason = close.label(), "session closed");
 }
 
 /// A session with its place among the rooms and the clients.
@@ -102,6 +100,12 @@ impl Live {
             self.tell(room, true, sockets.rooms.members(room)).await;
         }
         Ok(())
+    }
+
+    /// Reads what the client says, from `head` on.
+    pub(super) fn protocol(&self, head: Vec<u8>) -> Box<Protocol> {
+        let max_bytes = self.sockets.0.options.max_message_bytes.get();
+        Box::new(Protocol::new(Arc::clone(&self.connection), head, max_bytes))
     }
 
     /// Everyone this connection is part of.

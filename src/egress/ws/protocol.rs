@@ -17,14 +17,19 @@ use tungstenite::{
 
 use crate::{egress::ws::Connection, wire::status::Close};
 
-/// The buffer that an idle connection holds for what its client may say. Longer messages are read in steps of this size.
+/// Longer messages are read in steps of this size.
 const READ_BUFFER: usize = 512;
 
 /// How often the socket is read before other tasks get their turn.
 const READS_PER_TURN: usize = 256;
 
+/// Exists only while a client is speaking: see [`is_idle`](Self::is_idle).
 #[derive(Debug)]
-pub(super) struct Protocol(WebSocket<Socket>);
+pub(super) struct Protocol {
+    socket: WebSocket<Socket>,
+    /// How long the messages that came out are on the wire, at the least.
+    framed: u64,
+}
 
 /// What came in.
 #[derive(Debug)]
@@ -38,39 +43,61 @@ pub(super) enum Incoming {
 }
 
 impl Protocol {
-    /// Over a socket from which `head` was read already. It is copied: what it was read into is much larger.
-    pub(super) fn new(connection: Arc<Connection>, head: &[u8], max_message_bytes: usize) -> Self {
+    /// Over a socket from which `head` was read already.
+    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, max_message_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
-        let socket = Socket { connection, reads: READS_PER_TURN, spent: false };
-        Self(WebSocket::from_partially_read(socket, head.to_vec(), Role::Server, Some(config)))
+        let socket = Socket { connection, bytes: head.len() as u64, reads: READS_PER_TURN, spent: false };
+        Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), framed: 0 }
+    }
+
+    /// Whether no part of a message is held here, so that another `Protocol` may take over when the client speaks again.
+    ///
+    /// What the messages took is counted as if each had come in one frame with the shortest header. One that did not
+    /// makes the count fall short for good: then this one stays.
+    pub(super) fn is_idle(&self) -> bool {
+        self.socket.get_ref().bytes == self.framed
     }
 
     /// Whether reading stopped for the sake of others, and begins the next turn.
     pub(super) fn take_spent(&mut self) -> bool {
-        let socket = self.0.get_mut();
+        let socket = self.socket.get_mut();
         socket.reads = READS_PER_TURN;
         std::mem::take(&mut socket.spent)
     }
 
     /// The next message that is complete; `None` when there is none yet. An error says how the connection ends.
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, Close> {
-        match self.0.read() {
+        let message = self.socket.read();
+        if let Ok(message) = &message {
+            self.framed += shortest_frame(message.len());
+        }
+        match message {
             Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
             Ok(Message::Binary(bytes)) => Ok(Some(Incoming::Binary(bytes))),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Some(Incoming::Control)),
             Ok(Message::Close(_)) => {
                 // Writing goes into the outbox, which refuses nothing.
-                let _ = self.0.flush();
+                let _ = self.socket.flush();
                 Err(Close::ByClient)
             }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(fault(&error)),
         }
     }
+}
+
+/// How long a client's frame around `length` bytes is: it has a mask of four bytes, and a length of one, three or nine.
+fn shortest_frame(length: usize) -> u64 {
+    let header = match length {
+        0..=125 => 6,
+        126..=65_535 => 8,
+        _ => 14,
+    };
+    header + length as u64
 }
 
 fn fault(error: &Error) -> Close {
@@ -87,6 +114,8 @@ fn fault(error: &Error) -> Close {
 #[derive(Debug)]
 struct Socket {
     connection: Arc<Connection>,
+    /// How much was read.
+    bytes: u64,
     /// How many reads are left in this turn. tungstenite reads until a message is complete, and a client may never
     /// complete one.
     reads: usize,
@@ -103,6 +132,7 @@ impl Read for Socket {
         self.reads -= 1;
         let bytes = self.connection.socket().try_read(buffer)?;
         self.connection.heard();
+        self.bytes += bytes as u64;
         Ok(bytes)
     }
 }

@@ -24,11 +24,13 @@ const MESSAGES_PER_TURN: usize = 32;
 
 /// Pumps a session until it ends, and says why it did.
 ///
-/// What it does is boxed while it is done, so that a session that waits holds only what waiting needs.
-pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
+/// What it does is boxed while it is done, and the protocol exists while the client speaks, so that a session that waits
+/// holds only what waiting needs. `head` is what came in with the handshake.
+pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
     let connection = Arc::clone(&live.connection);
-    // What came in with the handshake is not announced by the socket.
-    let mut readable = true;
+    // The socket does not announce it.
+    let mut readable = !head.is_empty();
+    let mut protocol = readable.then(|| live.protocol(head));
     loop {
         match connection.todo() {
             Todo::Stop => return Close::Vanished,
@@ -41,10 +43,14 @@ pub(super) async fn run(live: &mut Live, mut protocol: Protocol) -> Close {
                 Box::pin(catch_up(live, cursor)).await;
                 yield_now().await;
             }
-            Todo::Wait { full: false, .. } if readable => match Box::pin(take_turn(live, &mut protocol)).await {
-                Ok(more) => readable = more,
-                Err(close) => connection.close(close),
-            },
+            Todo::Wait { full: false, .. } if readable => {
+                let speaking = protocol.get_or_insert_with(|| live.protocol(Vec::new()));
+                match Box::pin(take_turn(live, speaking)).await {
+                    Ok(more) => readable = more,
+                    Err(close) => connection.close(close),
+                }
+                protocol = protocol.filter(|protocol| readable || !protocol.is_idle());
+            }
             Todo::Wait { blocked, full } => readable = wait(&connection, blocked, full).await,
         }
     }
@@ -109,7 +115,8 @@ async fn catch_up(live: &Live, cursor: u64) {
     match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, |kept| kept.into()).await {
         Ok(filling) => live.connection.fill(filling),
         Err(error) => {
-            tracing::error!(%error, "the journal could not be read for a session that is behind");
+            let client_id = live.connection.client_id();
+            tracing::error!(%client_id, %error, "the journal could not be read for a session that is behind");
             live.connection.close(Close::Internal);
         }
     }
