@@ -385,6 +385,23 @@ async fn a_message_of_256_kib_is_read() {
     assert_eq!(ana.close_code().await, 1009);
 }
 
+// RFC 6455, 5.2: a frame may come in parts, with any pause between them
+#[tokio::test]
+async fn a_frame_that_comes_in_parts_is_one_message() {
+    let app = TestApp::start().await;
+    let mut raw = RawSocket::connect(app.http(), "ana").await;
+    assert!(matches!(raw.next().await, Frame::Text(text) if text.contains("connection_established")));
+    let ping = [0x89, 0x80, 0, 0, 0, 0];
+    let frame = [&[0x81, 0x80 | 15, 0, 0, 0, 0], &br#"{"type":"ping"}"#[..]].concat();
+    for parts_at in 1..frame.len() {
+        let (first, rest) = frame.split_at(parts_at);
+        raw.write(&[&ping, first].concat()).await;
+        assert!(matches!(raw.next().await, Frame::Pong(_)), "the first part is read");
+        raw.write(rest).await;
+        assert!(matches!(raw.next().await, Frame::Text(text) if text.contains("pong")), "{parts_at}");
+    }
+}
+
 // issue 2, bounds: a request that is no handshake
 #[tokio::test]
 async fn a_plain_request_is_told_to_upgrade() {
