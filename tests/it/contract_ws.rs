@@ -406,7 +406,7 @@ async fn a_frame_that_comes_in_parts_is_one_message() {
     for parts_at in 1..frame.len() {
         let (first, rest) = frame.split_at(parts_at);
         raw.write(&[&ping, first].concat()).await;
-        assert_eq!(raw.next().await, Frame::Pong, "the first part is read");
+        assert!(matches!(raw.next().await, Frame::Pong(_)), "the first part is read");
         raw.write(rest).await;
         assert!(matches!(raw.next().await, Frame::Text(text) if text.contains("pong")), "{parts_at}");
     }
