@@ -15,6 +15,7 @@ mod delivery;
 mod durability;
 mod gate;
 mod hostile;
+mod hostile_http;
 mod hostile_http2;
 mod journal;
 mod life;

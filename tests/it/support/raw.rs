@@ -78,6 +78,11 @@ impl RawSocket {
         within("writing", self.0.write_all(bytes)).await.expect("the connection is open");
     }
 
+    /// Says that nothing more will be sent, and keeps listening.
+    pub(crate) async fn half_close(&mut self) {
+        self.0.shutdown().await.expect("the connection is open");
+    }
+
     /// The next frame.
     pub(crate) async fn next(&mut self) -> Frame {
         within("a frame", self.read()).await.expect("the connection is open")

@@ -1,0 +1,110 @@
+//! Clients of the HTTP listener that mean no good: each gets its stated answer, and another client's deliveries go on.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::json;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::interval,
+};
+
+use crate::support::{Client, RawSocket, TestApp, within};
+
+async fn goes_on(app: &TestApp, luz: &mut Client) {
+    luz.expect_nothing_before(app.mark().await).await;
+    assert_eq!(app.get("/health").await.json()["status"], "healthy");
+}
+
+/// Sends `start`, then a byte now and again for as long as the server listens.
+async fn drip(address: SocketAddr, start: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(start).await.expect("the connection is open");
+    let mut between = interval(Duration::from_millis(20));
+    let dripping = async {
+        while stream.write_all(b"x").await.is_ok() {
+            between.tick().await;
+        }
+    };
+    within("the server hangs up", dripping).await;
+}
+
+// issue 5: whoever sends a head or a preface byte by byte, never silent and never done, is hung up on
+#[tokio::test]
+async fn a_slow_loris_is_hung_up_on() {
+    let app = TestApp::start_with(|config| config.listen.handshake_timeout = Duration::from_millis(500)).await;
+    let mut luz = app.connect("luz").await;
+    for start in
+        ["", "GET /health HTTP/1.1\r\nX: ", "GET /ws/ana HTTP/1.1\r\nUpgrade: websocket\r\nSec-WebSocket-Key: "]
+    {
+        drip(app.http(), start.as_bytes()).await;
+        goes_on(&app, &mut luz).await;
+    }
+    drip(app.grpc_address(), b"PRI * HTTP/2.0").await;
+    goes_on(&app, &mut luz).await;
+}
+
+// issue 5: ten thousand connections from one address, as fast as the machine makes them, that say nothing and go
+#[tokio::test]
+async fn ten_thousand_connections_come_and_go() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    for address in [app.http(), app.grpc_address()] {
+        for _ in 0..10_000 {
+            drop(within("a connection", TcpStream::connect(address)).await);
+        }
+        goes_on(&app, &mut luz).await;
+    }
+}
+
+// issue 5: a flood of rooms is refused one by one above the limit, and the connection stays
+#[tokio::test]
+async fn a_flood_of_rooms_is_refused() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let mut ana = app.connect("ana?room=flood").await;
+    for number in 0..200 {
+        let answer = ana.ask(json!({ "type": "subscribe", "room": format!("tema_{number}") })).await;
+        assert_eq!(answer["type"] == "error", number >= 63, "{number}: {answer}");
+    }
+    goes_on(&app, &mut luz).await;
+}
+
+// issue 5: JSON that is as deep as it is long is not JSON to the service: 400, and an `error`
+#[tokio::test]
+async fn json_without_a_floor_is_refused() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let deep = "[".repeat(100_000);
+    app.notify(format!(r#"{{"event":"e","payload":{{"x":{deep}"#)).await.refused(400);
+    let mut ana = app.connect("ana?room=b").await;
+    ana.send_text(&format!(r#"{{"type":"ping","x":{deep}"#)).await;
+    assert_eq!(ana.next().await["type"], "error");
+    goes_on(&app, &mut luz).await;
+}
+
+// issue 5: a body in an encoding is not unpacked: what comes is read as it is, and is no JSON
+#[tokio::test]
+async fn a_compressed_body_is_not_unpacked() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let request = app.request(reqwest::Method::POST, "/notify").bearer_auth(crate::support::TOKEN);
+    let request = request.header("content-encoding", "gzip").body(&b"\x1f\x8b\x08\x00bomb"[..]);
+    crate::support::Answer::to(request).await.refused(400);
+    goes_on(&app, &mut luz).await;
+}
+
+// issue 5: a client that closes its half and waits is let go
+#[tokio::test]
+async fn a_half_closed_socket_is_let_go() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let mut half = TcpStream::connect(app.http()).await.expect("a connection");
+    half.shutdown().await.expect("the connection is open");
+    let mut rest = Vec::new();
+    within("the end", half.read_to_end(&mut rest)).await.expect("an end");
+    let mut ana = RawSocket::connect(app.http(), "ana?room=b").await;
+    ana.half_close().await;
+    app.until_connected(1).await;
+    goes_on(&app, &mut luz).await;
+}
