@@ -1,0 +1,60 @@
+//! Counts what arrives, and how long it took.
+
+use std::ops::Range;
+
+use hdrhistogram::Histogram;
+use memchr::memmem::Finder;
+use serde_json::{Value, json};
+
+/// One minute, in microseconds: what takes longer is counted as that.
+const LONGEST: u64 = 60_000_000;
+
+#[derive(Debug)]
+pub(crate) struct Meter {
+    key: Finder<'static>,
+    /// Only what was sent in this time is measured.
+    pub(crate) window: Range<u64>,
+    /// Notifications that arrived so far.
+    pub(crate) total: u64,
+    latency: Histogram<u32>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        Self {
+            key: Finder::new(br#""ts":""#),
+            window: 0..0,
+            total: 0,
+            latency: Histogram::new_with_max(LONGEST, 3).expect("these bounds are valid"),
+        }
+    }
+
+    /// Takes in a message. One without a time is not a notification.
+    #[inline]
+    pub(crate) fn take(&mut self, message: &[u8], now: u64) {
+        let Some(place) = self.key.find(message) else { return };
+        let digits = message[place + 6..].iter().take_while(|byte| byte.is_ascii_digit());
+        let sent = digits.fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
+        self.total += 1;
+        if self.window.contains(&sent) {
+            self.latency.saturating_record(now.saturating_sub(sent) / 1_000);
+        }
+    }
+
+    /// How many of those that were sent in the window arrived.
+    pub(crate) fn measured(&self) -> u64 {
+        self.latency.len()
+    }
+
+    /// Forgets the latencies, to measure in another window.
+    pub(crate) fn restart(&mut self, window: Range<u64>) {
+        self.latency.reset();
+        self.window = window;
+    }
+
+    /// Latencies in microseconds.
+    pub(crate) fn latency(&self) -> Value {
+        let at = |percent| self.latency.value_at_quantile(percent);
+        json!({ "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p999": at(0.999), "max": self.latency.max() })
+    }
+}

@@ -1,0 +1,204 @@
+//! The subscribers: they connect, and read.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+};
+
+use mio::{Interest, Registry, Token, net::TcpStream};
+
+use crate::{
+    Result, clock,
+    frame::{self, CLOSE, PING, PONG},
+    http,
+    meter::Meter,
+    template::{Template, Values},
+};
+
+/// How many may be connecting at the same time.
+const CONNECTING: usize = 256;
+
+/// One buffer for all sockets; what a socket leaves incomplete is kept with it.
+const READ_BUFFER: usize = 256 * 1024;
+
+/// How subscribers connect.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) address: SocketAddr,
+    /// The path of the upgrade; without, frames come at once.
+    pub(crate) path: Option<Template>,
+    pub(crate) conns: u32,
+    pub(crate) rooms: u32,
+    pub(crate) hello: Option<String>,
+    /// The first so many do not read once they are connected.
+    pub(crate) stalled: u32,
+}
+
+/// All subscribers of a run. The token of each is its number.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    plan: Plan,
+    subscribers: Vec<Subscriber>,
+    connecting: usize,
+    open: u32,
+    /// What became of those that are not open.
+    failed: u32,
+    buffer: Box<[u8]>,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    socket: Option<TcpStream>,
+    state: State,
+    /// The beginning of a message whose end did not come yet.
+    incomplete: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Connecting,
+    Upgrading,
+    Open,
+    Closed,
+}
+
+impl Swarm {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let subscribers = Vec::with_capacity(plan.conns as usize);
+        Self { plan, subscribers, connecting: 0, open: 0, failed: 0, buffer: vec![0; READ_BUFFER].into() }
+    }
+
+    pub(crate) fn open(&self) -> u32 {
+        self.open
+    }
+
+    /// Everybody is connected, or will never be.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.open + self.failed == self.plan.conns
+    }
+
+    /// Starts connections, as many as may be in progress.
+    pub(crate) fn connect(&mut self, registry: &Registry) -> Result<()> {
+        while self.connecting < CONNECTING && self.subscribers.len() < self.plan.conns as usize {
+            let mut socket = TcpStream::connect(self.plan.address)?;
+            let token = Token(self.subscribers.len());
+            registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+            self.subscribers.push(Subscriber {
+                socket: Some(socket),
+                state: State::Connecting,
+                incomplete: Vec::new(),
+            });
+            self.connecting += 1;
+        }
+        Ok(())
+    }
+
+    /// Goes on with a subscriber whose socket became ready.
+    pub(crate) fn ready(&mut self, index: usize, meter: &mut Meter) {
+        let before = self.subscribers[index].state;
+        if self.advance(index, meter).is_err() {
+            let subscriber = &mut self.subscribers[index];
+            (subscriber.socket, subscriber.state) = (None, State::Closed);
+        }
+        let after = self.subscribers[index].state;
+        let pending = |state| matches!(state, State::Connecting | State::Upgrading);
+        self.connecting -= usize::from(pending(before) && !pending(after));
+        self.open += u32::from(before != State::Open && after == State::Open);
+        self.open -= u32::from(before == State::Open && after != State::Open);
+        self.failed += u32::from(before != State::Closed && after == State::Closed);
+    }
+
+    fn advance(&mut self, index: usize, meter: &mut Meter) -> Result<()> {
+        let Self { plan, subscribers, buffer, .. } = self;
+        let subscriber = &mut subscribers[index];
+        let Some(socket) = &mut subscriber.socket else { return Ok(()) };
+        if subscriber.state == State::Connecting {
+            if let Some(error) = socket.take_error()? {
+                return Err(error.into());
+            }
+            if socket.peer_addr().is_err() {
+                return Ok(());
+            }
+            socket.set_nodelay(true)?;
+            subscriber.state = State::Open;
+            if let Some(path) = &plan.path {
+                let mut filled = Vec::new();
+                let i = u32::try_from(index)?;
+                path.fill(Values { i, room: i % plan.rooms, ..Values::default() }, &mut filled);
+                socket.write_all(http::upgrade(&String::from_utf8(filled)?).as_bytes())?;
+                subscriber.state = State::Upgrading;
+            }
+        }
+        if subscriber.state == State::Open && index < plan.stalled as usize {
+            return Ok(());
+        }
+        subscriber.read(buffer, plan, meter)
+    }
+}
+
+impl Subscriber {
+    /// Reads until the socket has no more: it is not reported again before that.
+    fn read(&mut self, buffer: &mut [u8], plan: &Plan, meter: &mut Meter) -> Result<()> {
+        loop {
+            let kept = self.incomplete.len();
+            if buffer.len() <= kept {
+                return Err("a message is larger than the buffer".into());
+            }
+            let Some(socket) = &mut self.socket else { return Ok(()) };
+            let bytes = match socket.read(&mut buffer[kept..]) {
+                Ok(0) => return Err("the server closed the connection".into()),
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error.into()),
+            };
+            buffer[..kept].copy_from_slice(&self.incomplete);
+            let used = self.take(&buffer[..kept + bytes], plan, meter)?;
+            self.incomplete.clear();
+            if used < kept + bytes {
+                self.incomplete.extend_from_slice(&buffer[used..kept + bytes]);
+            } else if kept > 0 {
+                self.incomplete = Vec::new();
+            }
+            // A buffer that is not full means that the socket was emptied.
+            if kept + bytes < buffer.len() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes in what is complete, and answers how much that was.
+    fn take(&mut self, bytes: &[u8], plan: &Plan, meter: &mut Meter) -> Result<usize> {
+        let mut used = 0;
+        if self.state == State::Upgrading {
+            let Some(answer) = http::answer(bytes)? else { return Ok(0) };
+            if answer.status != 101 {
+                return Err(format!("no WebSocket: status {}", answer.status).into());
+            }
+            used = answer.length;
+            self.state = State::Open;
+            if let Some(hello) = &plan.hello {
+                self.send(frame::TEXT, hello.as_bytes())?;
+            }
+        }
+        let now = clock::now();
+        while let Some(frame) = frame::first(&bytes[used..]) {
+            match frame.opcode {
+                PING => self.send(PONG, frame.payload)?,
+                CLOSE => return Err("the server said goodbye".into()),
+                // Engine.IO's ping.
+                _ if frame.payload == b"2" => self.send(frame::TEXT, b"3")?,
+                _ => meter.take(frame.payload, now),
+            }
+            used += frame.length;
+        }
+        Ok(used)
+    }
+
+    fn send(&mut self, opcode: u8, payload: &[u8]) -> Result<()> {
+        let mut frame = Vec::with_capacity(payload.len() + 8);
+        frame::put_masked(opcode, payload, &mut frame);
+        let Some(socket) = &mut self.socket else { return Ok(()) };
+        // Clients of this bench say so little that it always fits.
+        Ok(socket.write_all(&frame)?)
+    }
+}
