@@ -15,7 +15,7 @@ use crate::{
     Result,
     args::{Limit, Writer},
     clock, frame,
-    process::{self, Server},
+    process::Server,
     run::{PATIENCE, Run},
     swarm::Plan,
     template::{Template, Values},

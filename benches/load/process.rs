@@ -1,6 +1,9 @@
 //! What a process and its children use.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::{Command, Stdio},
+};
 
 use crate::Result;
 
@@ -52,6 +55,7 @@ pub(crate) fn own_cpu_seconds() -> Result<f64> {
 /// Keeps this process on one CPU.
 pub(crate) fn pin(cpu: usize) -> Result<()> {
     let pid = std::process::id().to_string();
-    let done = Command::new("taskset").args(["-acp", &cpu.to_string(), &pid]).stdout(std::process::Stdio::null());
-    if done.status()?.success() { Ok(()) } else { Err("taskset failed".into()) }
+    let mut taskset = Command::new("taskset");
+    taskset.args(["-acp", &cpu.to_string(), &pid]).stdout(Stdio::null());
+    if taskset.status()?.success() { Ok(()) } else { Err("taskset failed".into()) }
 }

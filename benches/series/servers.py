@@ -34,7 +34,7 @@ def ours(port, directory):
     binary = ROOT / "target" / "release" / "exposia-notifications"
     settings = {
         "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": str(free_port()), "JOURNAL": "memory",
-        "LOG_LEVEL": "WARNING", "DATA_DIR": directory,
+        "LOG_LEVEL": "ERROR", "DATA_DIR": directory,
     }
     return [binary], settings, []
 
