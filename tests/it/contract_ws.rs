@@ -390,7 +390,7 @@ async fn a_message_of_256_kib_is_read() {
 async fn whoever_is_closing_counts_no_more() {
     let app = TestApp::start().await;
     let mut raw = RawSocket::connect(app.http(), "ana").await;
-    raw.write_frame(0x88, &1000_u16.to_be_bytes()).await;
+    raw.write(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
     raw.end().await;
     assert_eq!(app.stats().await["total_connections"], 0);
 }
