@@ -391,7 +391,8 @@ async fn whoever_is_closing_counts_no_more() {
     let app = TestApp::start().await;
     let mut raw = RawSocket::connect(app.http(), "ana").await;
     raw.write(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).await;
-    raw.end().await;
+    assert_eq!(raw.close_code().await, 1000);
+    raw.ends().await;
     assert_eq!(app.stats().await["total_connections"], 0);
 }
 

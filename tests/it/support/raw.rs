@@ -104,11 +104,6 @@ impl RawSocket {
         }
     }
 
-    /// Waits until the server has ended its side; what comes before is passed over.
-    pub(crate) async fn end(&mut self) {
-        while within("the end", self.read()).await.is_ok() {}
-    }
-
     async fn read(&mut self) -> std::io::Result<Frame> {
         let first = self.0.read_u8().await?;
         let length = match self.0.read_u8().await? {
