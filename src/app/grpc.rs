@@ -15,7 +15,7 @@ use tracing::info_span;
 
 use crate::{
     config::Config,
-    egress::{self, History, Subscriber},
+    egress::{self, History, Removal, Subscriber},
     gate::{Gate, GateLayer, caller},
     ingress::{self, Publisher},
     listen::Limited,
@@ -56,6 +56,7 @@ pub(super) struct Notifications {
     pub(super) subscriber: Subscriber,
     pub(super) history: History,
     pub(super) stats: Stats,
+    pub(super) removal: Removal,
 }
 
 /// Serves until `stopping` is cancelled and the calls in hand are finished.
@@ -146,6 +147,14 @@ impl NotificationService for Notifications {
 
     async fn explain_route(&self, request: Request<v1::ExplainRouteRequest>) -> Answer<v1::ExplainRouteResponse> {
         self.publisher.explain_route(request)
+    }
+
+    async fn revoke_user(&self, request: Request<v1::RevokeUserRequest>) -> Answer<v1::RevokeUserResponse> {
+        self.removal.revoke_user(request)
+    }
+
+    async fn disconnect(&self, request: Request<v1::DisconnectRequest>) -> Answer<v1::DisconnectResponse> {
+        self.removal.disconnect(request)
     }
 }
 

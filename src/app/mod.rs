@@ -19,7 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     broker::{Broker, Rules},
     config::{Config, Environment},
-    egress::{self, Clients, History, Sockets},
+    egress::{self, Clients, History, Removal, Sockets},
     gate::{Gate, Key},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
@@ -99,19 +99,6 @@ impl App {
         let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone());
         let publishing = broker.spawn(&life.deliveries, life.closing.clone());
 
-        let clients = Clients::new(config.egress.max_connections.get());
-        let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
-        let history = History::new(Arc::clone(&journal) as _);
-        let stats = Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone());
-        let sockets = Sockets::new(
-            &config.egress,
-            clients,
-            reader.clone(),
-            Arc::clone(&journal),
-            life.draining.clone(),
-            life.sessions.clone(),
-        );
         let production = config.environment == Environment::Production;
         let open = config.gate.open(production);
         if open.subscribing {
@@ -121,16 +108,33 @@ impl App {
         }
         let gate = Gate::new(&config.gate, keys, open);
 
+        let clients = Clients::new(config.egress.max_connections.get());
+        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
+        let history = History::new(Arc::clone(&journal) as _);
+        let stats = Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone());
+        let removal = Removal::new(clients.clone(), gate.revocations().clone());
+        let sockets = Sockets::new(
+            &config.egress,
+            clients,
+            reader.clone(),
+            Arc::clone(&journal),
+            gate.clone(),
+            life.draining.clone(),
+            life.sessions.clone(),
+        );
         let service = grpc::Notifications {
             publisher: ingress::Publisher::new(&config.ingress, intake.clone()),
             subscriber: egress::Subscriber::new(
                 &config.egress,
                 reader,
                 Arc::clone(&journal) as _,
+                gate.revocations().clone(),
                 life.stopping.clone(),
             ),
             history: history.clone(),
             stats: stats.clone(),
+            removal,
         };
         let incoming = listen::grpc_incoming(grpc, &config.listen);
         let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());

@@ -23,7 +23,7 @@ use crate::{
         Options, catch_up,
         outbox::{Frame, Outbox},
     },
-    gate,
+    gate::{self, Revocations, Watch},
     journal::Read,
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
@@ -42,13 +42,20 @@ pub struct Subscriber {
     rooms: Reader,
     journal: Arc<dyn Read>,
     max_bytes: usize,
+    revocations: Revocations,
     stopping: CancellationToken,
 }
 
 impl Subscriber {
-    /// Streams end behind what was delivered when `stopping` is cancelled.
-    pub fn new(options: &Options, rooms: Reader, journal: Arc<dyn Read>, stopping: CancellationToken) -> Self {
-        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), stopping }
+    /// Streams end when their token does, and behind what was delivered when `stopping` is cancelled.
+    pub fn new(
+        options: &Options,
+        rooms: Reader,
+        journal: Arc<dyn Read>,
+        revocations: Revocations,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), revocations, stopping }
     }
 
     /// Begins a stream, at the position that the client was at or from now on.
@@ -76,6 +83,7 @@ impl Subscriber {
             journal: Arc::clone(&self.journal),
             max_bytes: self.max_bytes,
             stopping: self.stopping.clone(),
+            token: self.revocations.watch(permit),
             _subscription: subscription,
         };
         let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
@@ -222,22 +230,27 @@ struct Following {
     journal: Arc<dyn Read>,
     max_bytes: usize,
     stopping: CancellationToken,
+    token: Watch,
     _subscription: Subscription,
 }
 
 impl Following {
     /// One step of the stream; none after an error.
     async fn next(this: Option<Self>) -> Option<(Result<v1::Notification, Status>, Option<Self>)> {
-        let this = this?;
+        let mut this = this?;
         match this.receive().await {
             Ok(notification) => Some((Ok(notification), Some(this))),
             Err(status) => Some((Err(status), None)),
         }
     }
 
-    async fn receive(&self) -> Result<v1::Notification, Status> {
+    async fn receive(&mut self) -> Result<v1::Notification, Status> {
         let epoch = self.journal.epoch();
         loop {
+            self.token.check().map_err(|error| {
+                let message = format!("the token is no longer good: {error}; subscribe again with another");
+                grpc_status(Code::Unauthenticated, message, None)
+            })?;
             match self.follower.next() {
                 Next::Item(item) => {
                     if let Some(message) = item.message(&epoch) {
@@ -250,6 +263,7 @@ impl Following {
                 Next::CatchUp(cursor) => self.catch_up(cursor).await?,
                 Next::Nothing => tokio::select! {
                     () = self.follower.wake.notified() => {}
+                    () = self.token.changed() => {}
                     () = self.stopping.cancelled() => {
                         let message = "the server is going away; resume with the position you hold";
                         return Err(grpc_status(Code::Unavailable, message, None));

@@ -9,6 +9,7 @@ mod clients;
 mod grpc;
 mod history;
 mod outbox;
+mod removal;
 mod session;
 mod ws;
 
@@ -17,6 +18,7 @@ use std::{num::NonZeroUsize, time::Duration};
 pub use clients::{ClientInfo, Clients};
 pub use grpc::{Notifications, Subscriber};
 pub use history::History;
+pub use removal::Removal;
 pub use ws::{Sockets, keep_alive, router as ws_router};
 
 /// The settings of subscribers.
@@ -49,6 +51,11 @@ pub struct Options {
     #[arg(long, env = "SLOW_TIMEOUT", default_value = "30s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub slow_timeout: Duration,
+
+    /// How long a client whose token expired may take to send another before it is closed with 4003.
+    #[arg(long, env = "TOKEN_GRACE", default_value = "30s", value_name = "TIME",
+        value_parser = crate::domain::parse_duration)]
+    pub token_grace: Duration,
 
     /// Over how many seconds the clients of a server that goes away are spread when they come back.
     #[arg(long, env = "DRAIN_SECONDS", default_value = "5", value_name = "SECONDS",

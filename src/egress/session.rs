@@ -5,7 +5,7 @@ use bytes::Bytes;
 
 use crate::{
     domain::{Audience, ClientId, RoomId},
-    gate::Permit,
+    gate::{Denied, Permit},
     wire::{client::ClientMessage, text},
 };
 
@@ -20,6 +20,8 @@ pub(super) enum Effect {
     Enter(RoomId),
     /// Listen to the room no longer, and tell the others there.
     Leave(RoomId),
+    /// Check this token, and go on under it.
+    Refresh(String),
 }
 
 /// Which rooms a client is in, and what its messages do about it.
@@ -71,6 +73,7 @@ impl Session {
             }
             Ok(ClientMessage::Join(room)) => self.join(&room),
             Ok(ClientMessage::Subscribe(room)) => self.subscribe(&room),
+            Ok(ClientMessage::Refresh(token)) => vec![Effect::Refresh(token)],
             Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room),
             Err(error) => refusal(&error.to_string()),
         }
@@ -82,6 +85,13 @@ impl Session {
             Ok(text) => self.on_text(text),
             Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string()),
         }
+    }
+
+    /// Goes on under another permit, if that one allows all rooms that the client is in.
+    pub(super) fn renew(&mut self, permit: Permit) -> Result<(), Denied> {
+        self.rooms.iter().try_for_each(|room| permit.check(Some(&Audience::Room(room.clone()))))?;
+        self.permit = permit;
+        Ok(())
     }
 
     fn may_hear(&self, room: &RoomId) -> bool {
@@ -172,6 +182,7 @@ mod tests {
             Effect::Relay(room, text) => (format!("relay {room}"), content(text)),
             Effect::Enter(room) => (format!("enter {room}"), Value::Null),
             Effect::Leave(room) => (format!("leave {room}"), Value::Null),
+            Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),
         });
         effects.collect()
     }

@@ -38,6 +38,12 @@ pub struct Identity {
     pub grant: Option<Box<Grant>>,
     /// The rooms that may be joined; without, those that are open to everybody.
     pub rooms: Option<Patterns>,
+    /// When its token expires, in seconds since 1970.
+    pub expires_at: Option<i64>,
+    /// When its token was issued.
+    pub issued_at: Option<i64>,
+    /// The id of its token, `jti`.
+    pub token_id: Option<Box<str>>,
 }
 
 /// What a room's name begins with that belongs to one user.
@@ -46,12 +52,15 @@ const USER_ROOM: &str = "user_";
 impl Identity {
     /// One that may do everything: the static token with this number.
     pub(super) fn of_token(number: usize) -> Self {
-        Self { credential: Credential::Token(number), ..Self::unlimited() }
-    }
-
-    fn unlimited() -> Self {
         let grant = Grant { publish: Some(Patterns::all()), admin: true };
-        Self { credential: Credential::Token(0), grant: Some(Box::new(grant)), rooms: Some(Patterns::all()) }
+        Self {
+            credential: Credential::Token(number),
+            grant: Some(Box::new(grant)),
+            rooms: Some(Patterns::all()),
+            expires_at: None,
+            issued_at: None,
+            token_id: None,
+        }
     }
 
     /// The user that it is; static tokens and certificates are nobody in particular.
@@ -176,7 +185,7 @@ impl Caller {
 
     fn permit(&self, open: bool) -> Result<Permit, Denied> {
         match self.identity() {
-            Ok(identity) => Ok(Permit(Some(Arc::clone(identity)))),
+            Ok(identity) => Ok(Permit::of(Arc::clone(identity))),
             Err(_) if open => Ok(Permit(None)),
             Err(denied) => Err(denied),
         }
@@ -190,6 +199,16 @@ pub struct Permit(Option<Arc<Identity>>);
 impl Permit {
     /// The permit to hear everything, as whoever one says one is.
     pub const OPEN: Self = Self(None);
+
+    /// The permit of a credential.
+    pub fn of(identity: Arc<Identity>) -> Self {
+        Self(Some(identity))
+    }
+
+    /// The credential behind it; none where subscribing is open.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.0.as_deref()
+    }
 
     /// Whether it may hear what is for `audience`; `None` stands for everything, whoever it is for.
     pub fn check(&self, audience: Option<&Audience>) -> Result<(), Denied> {

@@ -23,6 +23,9 @@ pub enum TokenError {
     /// It was valid once.
     #[error("it is expired")]
     Expired,
+    /// It, or its user, was revoked.
+    #[error("it was revoked")]
+    Revoked,
     /// It will be valid later.
     #[error("it is not valid yet")]
     NotYet,
@@ -128,6 +131,10 @@ struct Claims {
     #[serde(default)]
     admin: bool,
     rooms: Option<Vec<String>>,
+    /// RFC 7519 allows fractions of seconds.
+    exp: f64,
+    iat: Option<f64>,
+    jti: Option<Box<str>>,
 }
 
 impl Claims {
@@ -139,6 +146,9 @@ impl Claims {
             credential: Credential::Jwt(self.sub.map(|subject| UserId::parse(&subject)).transpose().ok()?),
             grant: publishes.then(|| Box::new(Grant { publish, admin: self.admin })),
             rooms: patterns(self.rooms).ok()?,
+            expires_at: Some(self.exp as i64),
+            issued_at: self.iat.map(|seconds| seconds as i64),
+            token_id: self.jti,
         })
     }
 }

@@ -12,7 +12,7 @@ use http::{
 };
 use tower::{Layer, Service};
 
-use crate::gate::{Caller, Expected, Identity, Key, Open, Options, Secret, TokenError};
+use crate::gate::{Caller, Expected, Identity, Key, Open, Options, Revocations, Secret, TokenError};
 
 /// The rules of the gate.
 #[derive(Debug, Clone)]
@@ -25,6 +25,7 @@ struct Inner {
     keys: Vec<Key>,
     expected: Expected,
     open: Open,
+    revocations: Revocations,
 }
 
 impl Gate {
@@ -32,7 +33,8 @@ impl Gate {
     pub fn new(options: &Options, keys: Vec<Key>, open: Open) -> Self {
         let tokens = options.tokens.iter().cloned().zip(1..);
         let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
-        Self(Arc::new(Inner { tokens, keys, expected: options.expected(), open }))
+        let (expected, revocations) = (options.expected(), Revocations::default());
+        Self(Arc::new(Inner { tokens, keys, expected, open, revocations }))
     }
 
     /// Who sends a request; of the tokens that it has, one that is right is enough.
@@ -61,8 +63,16 @@ impl Gate {
         );
         match known {
             Some(identity) => Ok(Arc::clone(identity)),
-            None => self.0.expected.verify(token, &self.0.keys).map(Arc::new),
+            None => {
+                let identity = self.0.expected.verify(token, &self.0.keys)?;
+                if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
+            }
         }
+    }
+
+    /// What was revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.0.revocations
     }
 }
 
@@ -163,7 +173,13 @@ mod tests {
             .map(|(token, number)| (token.parse().expect("a secret"), Arc::new(Identity::of_token(number))));
         let open = Open { reading: false, subscribing: false };
         let expected = Expected::new(&[], &[], 0);
-        Gate(Arc::new(Inner { tokens: tokens.collect(), keys: Vec::new(), expected, open }))
+        Gate(Arc::new(Inner {
+            tokens: tokens.collect(),
+            keys: Vec::new(),
+            expected,
+            open,
+            revocations: Revocations::default(),
+        }))
     }
 
     /// The credential of a request, or why there is none.

@@ -7,6 +7,7 @@ mod grant;
 mod jwt;
 mod layer;
 mod options;
+mod revocations;
 mod secret;
 
 pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
@@ -15,4 +16,5 @@ pub use grant::{Grant, Patterns};
 pub use jwt::{Expected, Key, TokenError};
 pub use layer::{BEARER_PROTOCOL, Gate, GateLayer};
 pub use options::{Options, SubscriberAuth};
+pub use revocations::{Revocations, Watch};
 pub use secret::Secret;

@@ -25,6 +25,8 @@ pub enum ClientMessage {
     Subscribe(RoomId),
     /// Listens to a room no longer.
     Unsubscribe(RoomId),
+    /// Goes on under another token.
+    Refresh(String),
 }
 
 /// Why a text is not a message. The texts go to the client.
@@ -63,6 +65,8 @@ struct Fields<'a> {
     room: Option<&'a RawValue>,
     #[serde(borrow, default)]
     message: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    token: Option<&'a RawValue>,
 }
 
 impl ClientMessage {
@@ -82,6 +86,7 @@ impl ClientMessage {
             }),
             Some("join_room") => room(fields.room).map(Self::Join),
             Some("subscribe") => room(fields.room).map(Self::Subscribe),
+            Some("refresh") => Ok(Self::Refresh(required("token", fields.token)?.into_owned())),
             Some("unsubscribe") => room(fields.room).map(Self::Unsubscribe),
             Some(other) => Err(MessageError::UnknownType(shortened(other))),
             None => Err(MessageError::UnknownType(shortened(kind))),
@@ -129,6 +134,7 @@ mod tests {
             (r#"{"type":"chat_message","message":"hola","room":"a"}"#, chat(Some(room("a")))),
             (r#"{"type":"join_room","room":"tema_1"}"#, ClientMessage::Join(room("tema_1"))),
             (r#"{"type":"subscribe","room":"a"}"#, ClientMessage::Subscribe(room("a"))),
+            (r#"{"type":"refresh","token":"abc"}"#, ClientMessage::Refresh("abc".into())),
             (r#"{"type":"unsubscribe","room":"a"}"#, ClientMessage::Unsubscribe(room("a"))),
         ];
         for (text, expected) in cases {

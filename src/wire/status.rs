@@ -92,6 +92,12 @@ pub enum Close {
     GoingAway,
     /// A newer connection has the same client id.
     Replaced,
+    /// The client's token expired and was not replaced in time.
+    Expired,
+    /// The client's token, or its user, was revoked.
+    Revoked,
+    /// Somebody with the admin grant closed the connection.
+    Disconnected,
     /// The client does not answer pings.
     Unresponsive,
     /// The client does not take what it is sent.
@@ -111,6 +117,9 @@ impl Close {
             Self::Internal => Some((1011, "internal error")),
             Self::GoingAway => Some((1001, "the server is going away")),
             Self::Replaced => Some((4001, "replaced by a newer connection")),
+            Self::Expired => Some((4003, "the token expired")),
+            Self::Revoked => Some((4003, "the token was revoked")),
+            Self::Disconnected => Some((4003, "disconnected by an administrator")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
         }
@@ -126,6 +135,9 @@ impl Close {
             Self::TooBig => "too_big",
             Self::GoingAway => "going_away",
             Self::Replaced => "replaced",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Disconnected => "disconnected",
             Self::Unresponsive => "unresponsive",
             Self::TooSlow => "too_slow",
             Self::Internal => "internal",

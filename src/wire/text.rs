@@ -142,6 +142,34 @@ pub fn error(message: &str) -> Bytes {
     json(&Message { r#type: "error", message, timestamp: now() })
 }
 
+/// The notice that the token expired: the client has this many seconds to send another.
+pub fn token_expired(grace_seconds: u64) -> Bytes {
+    #[derive(Serialize)]
+    struct Message {
+        r#type: &'static str,
+        message: &'static str,
+        grace_seconds: u64,
+        timestamp: String,
+    }
+    json(&Message {
+        r#type: "token_expired",
+        message: "Tu sesión ha caducado; renueva el token.",
+        grace_seconds,
+        timestamp: now(),
+    })
+}
+
+/// The answer to `refresh`, with when the new token expires, in seconds since 1970.
+pub fn token_refreshed(expires_at: Option<i64>) -> Bytes {
+    #[derive(Serialize)]
+    struct Message {
+        r#type: &'static str,
+        expires_at: Option<i64>,
+        timestamp: String,
+    }
+    json(&Message { r#type: "token_refreshed", expires_at, timestamp: now() })
+}
+
 /// A chat message, as the others in the room see it.
 pub fn chat(client_id: &ClientId, message: &str, room: &RoomId) -> Bytes {
     #[derive(Serialize)]

@@ -21,6 +21,7 @@ use crate::{
         outbox::{Filling, Frame, Outbox},
         ws::Outgoing,
     },
+    gate::Permit,
     rooms::Member,
     wire::{frame, status::Close, text},
 };
@@ -58,6 +59,9 @@ struct Out {
     /// Since when the socket has taken nothing.
     stalled_since: Option<Instant>,
     state: State,
+    permit: Permit,
+    /// Since when the client has known that its token expired.
+    expired_since: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,8 +90,7 @@ impl Connection {
     /// `number` spreads the pings of the connections over time.
     pub(super) fn new(
         number: u32,
-        client_id: ClientId,
-        user_id: Option<UserId>,
+        (client_id, user_id, permit): (ClientId, Option<UserId>, Permit),
         rooms: &[RoomId],
         socket: TcpStream,
         max_bytes: usize,
@@ -99,6 +102,8 @@ impl Connection {
             blocked: false,
             stalled_since: None,
             state: State::Open,
+            permit,
+            expired_since: None,
         };
         Self {
             number,
@@ -121,8 +126,20 @@ impl Connection {
         &self.client_id
     }
 
-    pub(super) fn user_id(&self) -> Option<&UserId> {
+    pub(in crate::egress) fn user_id(&self) -> Option<&UserId> {
         self.user_id.as_ref()
+    }
+
+    /// Whether it is open under the token with this id.
+    pub(in crate::egress) fn has_token(&self, id: &str) -> bool {
+        self.out.lock().permit.identity().is_some_and(|identity| identity.token_id.as_deref() == Some(id))
+    }
+
+    /// Goes on under another permit.
+    pub(super) fn renew(&self, permit: Permit) {
+        let mut out = self.out.lock();
+        out.permit = permit;
+        out.expired_since = None;
     }
 
     pub(super) fn socket(&self) -> &TcpStream {
@@ -260,6 +277,25 @@ impl Connection {
         }
     }
 
+    /// Tells a client whose token expired, once, and closes it when it has not sent another within `grace`.
+    pub(super) fn look_at_token(&self, (now, time): (Instant, i64), grace: Duration) {
+        let mut out = self.out.lock();
+        let expires_at = out.permit.identity().and_then(|identity| identity.expires_at);
+        if out.state != State::Open || expires_at.is_none_or(|expires_at| time < expires_at) {
+            return;
+        }
+        match out.expired_since {
+            Some(since) if now.duration_since(since) >= grace => self.close_in(&mut out, Close::Expired),
+            Some(_) => {}
+            None if out.outbox.is_listening() => {
+                out.expired_since = Some(now);
+                out.outbox.push(frame::text(&text::token_expired(grace.as_secs())).into());
+                self.write(&mut out);
+            }
+            None => {}
+        }
+    }
+
     /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
     fn write(&self, out: &mut Out) {
         if out.blocked {
@@ -377,7 +413,7 @@ mod tests {
         let (socket, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let (socket, _) = socket.expect("a connection");
         let name = ClientId::parse("ana").expect("a name");
-        let connection = Connection::new(0, name, None, &[RoomId::general()], socket, 10);
+        let connection = Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], socket, 10);
         assert!(connection.open(0, false, Bytes::from_static(b"first")));
 
         let content = Content::Frame(Bytes::from_static(b"as large as the queue"));

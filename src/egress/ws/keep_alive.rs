@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::egress::ws::Sockets;
@@ -19,9 +20,11 @@ pub async fn keep_alive(sockets: Sockets) {
     let mut round = 0;
     while sockets.0.draining.run_until_cancelled(ticks.tick()).await.is_some() {
         let now = Instant::now();
+        let time = Utc::now().timestamp();
         for (looked, connection) in sockets.0.clients.connections().into_iter().enumerate() {
             let ping = connection.number() % rounds == round;
             connection.look_after(now, ping, options.slow_timeout);
+            connection.look_at_token((now, time), options.token_grace);
             if looked % LOOKS_PER_TURN == LOOKS_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }

@@ -24,6 +24,7 @@ use outgoing::Outgoing;
 
 use crate::{
     egress::{Clients, Options},
+    gate::Gate,
     journal::{Read, Relay},
     rooms::Reader,
 };
@@ -42,6 +43,7 @@ struct Inner {
     rooms: Reader,
     journal: Arc<dyn Read>,
     relay: Arc<dyn Relay>,
+    gate: Gate,
     /// Cancelled when the server goes away: nobody new comes in.
     draining: CancellationToken,
     tasks: TaskTracker,
@@ -54,11 +56,12 @@ impl Sockets {
         clients: Clients,
         rooms: Reader,
         journal: Arc<impl Read + Relay + 'static>,
+        gate: Gate,
         draining: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
-        Self(Arc::new(Inner { options: options.clone(), clients, rooms, journal, relay, draining, tasks }))
+        Self(Arc::new(Inner { options: options.clone(), clients, rooms, journal, relay, gate, draining, tasks }))
     }
 
     /// Closes every connection behind what was sent, and asks each client to come back at another moment: ten thousand of

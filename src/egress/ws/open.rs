@@ -13,6 +13,7 @@ use crate::{
         session::Session,
         ws::{Connection, Sockets, handshake::Hello, protocol::Protocol, pump},
     },
+    gate::Permit,
     rooms::{Interest, Subscription},
     wire::{
         frame,
@@ -34,14 +35,14 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
     );
     let connection = Arc::new(Connection::new(
         rand::random(),
-        hello.client_id.clone(),
-        hello.user_id.clone(),
+        (hello.client_id.clone(), hello.user_id.clone(), hello.permit.clone()),
         session.rooms(),
         socket,
         options.send_queue_bytes.get(),
     ));
     let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None, _place: place };
     live.take_place().await;
+    live.close_if_revoked(&hello.permit);
     if let Err(error) = live.open(&hello).await {
         tracing::error!(%error, "the journal could not be read for a new session");
         live.connection.close(Close::Internal);
@@ -73,6 +74,13 @@ impl Live {
         for room in replaced.rooms().iter() {
             // Whether the replaced connection still counts depends on how far its own task has come.
             self.tell(room, false, self.sockets.0.rooms.members(room).max(2)).await;
+        }
+    }
+
+    /// Closes a connection whose token was revoked while the connection was not among the clients yet, or not under it.
+    pub(super) fn close_if_revoked(&self, permit: &Permit) {
+        if permit.identity().is_some_and(|identity| self.sockets.0.gate.revocations().has(identity)) {
+            self.connection.close(Close::Revoked);
         }
     }
 

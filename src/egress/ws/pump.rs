@@ -2,6 +2,7 @@
 
 use std::{future::poll_fn, sync::Arc};
 
+use bytes::Bytes;
 use tokio::{task::yield_now, time::timeout};
 
 use crate::{
@@ -15,8 +16,9 @@ use crate::{
             protocol::{Incoming, Protocol},
         },
     },
+    gate::Permit,
     rooms::Member,
-    wire::{frame, status::Close},
+    wire::{frame, status::Close, text},
 };
 
 /// How many messages of a client are handled before other tasks get their turn.
@@ -100,7 +102,27 @@ async fn carry_out(live: &mut Live, effect: Effect) {
             live.connection.set_rooms(live.session.rooms());
             live.leave_room(&room).await;
         }
+        Effect::Refresh(token) => {
+            let answer = refresh(live, &token);
+            live.connection.reply(frame::text(&answer));
+        }
     }
+}
+
+/// Goes on under `token`, if it is good, of the same user, and allows what the client listens to. Gives the answer.
+fn refresh(live: &mut Live, token: &str) -> Bytes {
+    let Ok(identity) = live.sockets.0.gate.identify(token) else {
+        return text::error("El token no es válido");
+    };
+    let permit = Permit::of(identity);
+    let user = live.connection.user_id().cloned();
+    if permit.user(user.clone()).ok() != Some(user) || live.session.renew(permit.clone()).is_err() {
+        return text::error("El token no permite seguir en esta conexión");
+    }
+    let expires_at = permit.identity().and_then(|identity| identity.expires_at);
+    live.connection.renew(permit.clone());
+    live.close_if_revoked(&permit);
+    text::token_refreshed(expires_at)
 }
 
 async fn catch_up(live: &Live, cursor: u64) {

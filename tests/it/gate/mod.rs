@@ -1,5 +1,6 @@
 //! Issue 5: only the right people, at a bearable rate.
 
+mod lifetime;
 mod matrix;
 mod tokens;
 

@@ -1,0 +1,143 @@
+//! Tokens that end: by their time, and by force.
+
+use std::time::Duration;
+
+use exposia_notifications::wire::proto::v1::{DisconnectRequest, RevokeUserRequest, SubscribeRequest};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use super::{guarded, guarded_with, mint};
+use crate::support::{Client, TOKEN, TestApp, open_with, within};
+
+/// A token of `user` that is over already, and believed for the sake of clocks that differ.
+fn expired(user: &str) -> String {
+    mint(json!({ "sub": user, "exp": chrono::Utc::now().timestamp() - 1 }))
+}
+
+async fn connect(app: &TestApp, client: &str, token: &str) -> Client {
+    let headers = [("authorization", format!("Bearer {token}"))];
+    Client::over(open_with(app.http(), client, &headers).await.expect("let in")).await
+}
+
+/// A server that looks at its connections often.
+async fn vigilant(grace: Duration) -> TestApp {
+    guarded_with(|config| {
+        config.egress.ping_interval = Duration::from_secs(1);
+        config.egress.token_grace = grace;
+    })
+    .await
+}
+
+// issue 5, 2: when the token expires the connection gets its time to send another, then is closed with 4003
+#[tokio::test]
+async fn a_token_that_expires_is_told_and_then_the_connection_is_closed() {
+    let app = vigilant(Duration::ZERO).await;
+    let mut ana = connect(&app, "ana", &expired("ana")).await;
+    assert_eq!(ana.next_of_type("token_expired").await["grace_seconds"], 0);
+    assert_eq!(ana.close_code().await, 4003);
+}
+
+// issue 5, 2: `{"type":"refresh","token"}` keeps the connection, for the same user and the rooms it is in
+#[tokio::test]
+async fn a_fresh_token_keeps_the_connection() {
+    let app = vigilant(Duration::from_secs(30)).await;
+    let mut ana = connect(&app, "ana?rooms=tema_7", &expired("ana")).await;
+    assert_eq!(ana.next_of_type("token_expired").await["grace_seconds"], 30);
+    let refresh = |claims: Value| json!({ "type": "refresh", "token": mint(claims) });
+    for useless in [
+        json!({ "sub": "luis" }),
+        json!({}),
+        json!({ "sub": "ana", "rooms": ["general"] }),
+        json!({ "sub": "ana", "exp": 1_000_000_000 }),
+    ] {
+        assert_eq!(ana.ask(refresh(useless.clone())).await["type"], "error", "{useless}");
+    }
+    assert_eq!(ana.ask(json!({ "type": "refresh" })).await["type"], "error");
+    let exp = chrono::Utc::now().timestamp() + 600;
+    let answer = ana.ask(refresh(json!({ "sub": "ana", "rooms": ["general", "tema_7"], "exp": exp }))).await;
+    assert_eq!((&answer["type"], &answer["expires_at"]), (&json!("token_refreshed"), &json!(exp)));
+    // The new claim counts from now on, and nothing more is said of the old token.
+    assert_eq!(ana.ask(json!({ "type": "subscribe", "room": "tema_8" })).await["type"], "error");
+    ana.await_pings(2).await;
+    let marker = app.mark().await;
+    ana.expect_nothing_before(marker).await;
+}
+
+// issue 5, 2: a revoked user is closed at once, its tokens are worth nothing, and nobody else notices
+#[tokio::test]
+async fn a_revoked_user_is_out() {
+    let app = guarded().await;
+    let (token, other) = (mint(json!({ "sub": "ana" })), mint(json!({ "sub": "luis" })));
+    let (mut first, mut second) = (connect(&app, "ana1", &token).await, connect(&app, "ana2", &token).await);
+    let mut luis = connect(&app, "luis", &other).await;
+    let mut streams = Vec::new();
+    for token in [&token, &other] {
+        let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
+        let stream = app.grpc_with(Some(token)).await.subscribe(request).await.expect("let in");
+        streams.push(stream.into_inner());
+    }
+    let request = RevokeUserRequest { user_id: "ana".to_owned(), ..Default::default() };
+    for (caller, code) in [(&other, Code::PermissionDenied), (&"wrong".to_owned(), Code::Unauthenticated)] {
+        let refused = app.grpc_with(Some(caller)).await.revoke_user(request.clone()).await.expect_err("refused");
+        assert_eq!(refused.code(), code);
+    }
+    let mut admin = app.grpc_with(Some(TOKEN)).await;
+    assert_eq!(admin.revoke_user(request).await.expect("done").into_inner().closed, 2);
+    assert_eq!((first.close_code().await, second.close_code().await), (4003, 4003));
+    let ended = within("the end of the stream", streams[0].message()).await.expect_err("ended");
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    let headers = [("authorization", format!("Bearer {token}"))];
+    assert_eq!(open_with(app.http(), "ana", &headers).await.expect_err("revoked").status(), 401);
+    let later = mint(json!({ "sub": "ana", "iat": chrono::Utc::now().timestamp() + 1 }));
+    connect(&app, "ana", &later).await;
+
+    let marker = app.mark().await;
+    assert_eq!(luis.next_of_type("system_notification").await["seq"], marker);
+    let heard = within("a notification", streams[1].message()).await.expect("goes on").expect("a notification");
+    assert_eq!(heard.sequence, marker);
+}
+
+// issue 5, 2: a single token is revoked by its `jti`
+#[tokio::test]
+async fn a_revoked_token_is_out_and_the_users_others_are_not() {
+    let app = guarded().await;
+    let lost = mint(json!({ "sub": "ana", "jti": "lost" }));
+    let kept = mint(json!({ "sub": "ana", "jti": "kept" }));
+    let (mut phone, mut laptop) = (connect(&app, "phone", &lost).await, connect(&app, "laptop", &kept).await);
+    let request = RevokeUserRequest { token_id: "lost".to_owned(), ..Default::default() };
+    let mut admin = app.grpc_with(Some(TOKEN)).await;
+    assert_eq!(admin.revoke_user(request).await.expect("done").into_inner().closed, 1);
+    assert_eq!(phone.close_code().await, 4003);
+    laptop.settle().await;
+    let nobody = admin.revoke_user(RevokeUserRequest::default()).await.expect_err("whom");
+    assert_eq!(nobody.code(), Code::InvalidArgument);
+}
+
+// issue 5, 2: `Disconnect` closes at once; whoever it was may come back
+#[tokio::test]
+async fn a_disconnected_client_may_come_back() {
+    let app = guarded().await;
+    let token = mint(json!({ "sub": "ana" }));
+    let mut admin = app.grpc_with(Some(TOKEN)).await;
+    for (client_id, user_id) in [("phone", ""), ("", "ana")] {
+        let mut phone = connect(&app, "phone", &token).await;
+        let request = DisconnectRequest { client_id: client_id.to_owned(), user_id: user_id.to_owned() };
+        assert_eq!(admin.disconnect(request).await.expect("done").into_inner().closed, 1);
+        assert_eq!(phone.close_code().await, 4003);
+    }
+    let token = mint(json!({ "sub": "php", "publish": ["*"] }));
+    let request = DisconnectRequest { client_id: "phone".to_owned(), ..Default::default() };
+    let refused = app.grpc_with(Some(&token)).await.disconnect(request).await.expect_err("no admin");
+    assert_eq!(refused.message(), "jwt:php lacks the claim `admin`");
+}
+
+// issue 5, 2: a stream over gRPC ends with its token
+#[tokio::test]
+async fn a_stream_ends_with_its_token() {
+    let app = guarded().await;
+    let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
+    let mut client = app.grpc_with(Some(&expired("ana"))).await;
+    let mut stream = client.subscribe(request).await.expect("let in").into_inner();
+    let ended = within("the end of the stream", stream.message()).await.expect_err("ended");
+    assert_eq!(ended.code(), Code::Unauthenticated);
+}
