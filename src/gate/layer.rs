@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(credential(&Method::POST, "/x?token=dev", &[("x-token", "wrong")]), "token-1");
     }
 
-    // issue 5, 2: where a browser can put a token it counts for what only reads, and never for publishing
+    // where a browser can put a token it counts for what only reads, and never for publishing
     #[test]
     fn what_a_browser_sends_by_itself_never_publishes() {
         let ways = [

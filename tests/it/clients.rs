@@ -26,7 +26,7 @@ pub(crate) async fn assert_succeeds(server: &Server, folder: &str, program: &str
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
 }
 
-// issue 2, 10: the snippets of the README are correct
+// the snippets of the README are correct
 #[tokio::test]
 #[ignore = "needs python3, node, php and a JDK; scripts/test runs it"]
 async fn the_snippets_of_the_readme_work() {
@@ -34,7 +34,7 @@ async fn the_snippets_of_the_readme_work() {
     assert_succeeds(&server, ".", "tests/clients/run", &[]).await;
 }
 
-// issue 2, 2: an OpenAPI document that schemathesis passes against the running server
+// an OpenAPI document that schemathesis passes against the running server
 #[tokio::test]
 #[ignore = "needs python3 and schemathesis from PyPI; scripts/test runs it"]
 async fn the_interface_is_as_its_description_says() {

@@ -4,7 +4,7 @@ use crate::{clients::assert_succeeds, support::Server};
 
 const FOLDER: &str = "tests/browser";
 
-// issue 2, 6: the browser client, and the console in a headless browser
+// the browser client, and the console in a headless browser
 #[tokio::test]
 #[ignore = "needs node, npm and chromium; scripts/test runs it"]
 async fn the_console_works_in_a_browser() {

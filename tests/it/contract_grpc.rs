@@ -146,7 +146,7 @@ async fn source_timestamp_and_target_are_honoured() {
     luz.expect_nothing_before(marker).await;
 }
 
-// wire-contract, gRPC: INVALID_ARGUMENT for an empty event or bad JSON; issue 2, 1: BadRequest names the field
+// wire-contract, gRPC: INVALID_ARGUMENT for an empty event or bad JSON; BadRequest names the field
 #[tokio::test]
 async fn a_bad_request_names_its_field() {
     let app = TestApp::start().await;
@@ -193,7 +193,7 @@ fn deep(levels: usize) -> Struct {
     (1..levels).fold(Struct::default(), |inner, _| structure([("a", Kind::StructValue(inner))]))
 }
 
-// issue 2, bounds: deep nesting gets a clear answer, never an internal error
+// deep nesting gets a clear answer, never an internal error
 #[tokio::test]
 async fn a_struct_that_is_too_deep_is_an_invalid_argument() {
     let app = TestApp::start().await;
@@ -244,7 +244,7 @@ async fn a_message_that_is_too_large_is_refused() {
     publish(&mut grpc, event("e")).await;
 }
 
-// issue 2, 7: `idempotency_key` in gRPC, also against `POST /notify`
+// `idempotency_key` in gRPC, also against `POST /notify`
 #[tokio::test]
 async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     let app = TestApp::start().await;
@@ -377,7 +377,7 @@ async fn a_stream_with_a_message_far_over_the_limit_says_so() {
     }
 }
 
-// issue 2, 7: idempotency holds within one stream
+// idempotency holds within one stream
 #[tokio::test]
 async fn duplicates_within_a_stream_are_delivered_once() {
     let app = TestApp::start().await;
@@ -520,7 +520,7 @@ async fn a_subscription_names_what_it_follows() {
     }
 }
 
-// issue 2, 5: a lagging subscriber is filled from the journal
+// a lagging subscriber is filled from the journal
 #[tokio::test]
 async fn a_slow_subscriber_gets_everything() {
     let app = TestApp::start_with(|config| config.egress.send_queue_bytes = NonZeroUsize::MIN).await;
@@ -581,7 +581,7 @@ async fn pages(grpc: &mut GrpcClient, mut request: v1::GetHistoryRequest) -> (Ve
     }
 }
 
-// issue 2, 1: `GetHistory`, paged, by audience and position, forwards and backwards
+// `GetHistory`, paged, by audience and position, forwards and backwards
 #[tokio::test]
 async fn history_is_read_page_by_page() {
     let app = TestApp::start().await;
@@ -608,7 +608,7 @@ async fn history_is_read_page_by_page() {
     assert_eq!(pages(&mut grpc, nobody).await, (vec![], 1));
 }
 
-// issue 3, 3: `GetHistory` from a time on; what a time means is in the journal's suite
+// `GetHistory` from a time on; what a time means is in the journal's suite
 #[tokio::test]
 async fn history_is_read_from_a_time_on() {
     let app = TestApp::start().await;
@@ -657,7 +657,7 @@ async fn stats_are_those_of_the_http_endpoint() {
     assert!(client.connected_at.is_some());
 }
 
-// wire-contract, gRPC: the standard service `grpc.health.v1.Health`; issue 2, 1: not serving while draining
+// wire-contract, gRPC: the standard service `grpc.health.v1.Health`; not serving while draining
 #[tokio::test]
 async fn health_is_serving_and_then_not() {
     let app = TestApp::start().await;
@@ -680,7 +680,7 @@ async fn health_is_serving_and_then_not() {
     within("the end", running).await.expect("no panic").expect("no failure");
 }
 
-// issue 2, 1: serving only once every listener is up: who asks earlier waits for the answer
+// serving only once every listener is up: who asks earlier waits for the answer
 #[tokio::test]
 async fn who_asks_before_it_runs_hears_that_it_serves() {
     let mut config = Config::defaults();
@@ -739,7 +739,7 @@ async fn reflection_v1alpha_describes_the_service() {
     assert!(matches!(answer.message_response, Some(MessageResponse::FileDescriptorResponse(_))), "{answer:?}");
 }
 
-// issue 2, 1: a per-call deadline is honoured
+// a per-call deadline is honoured
 #[tokio::test]
 async fn a_stream_ends_at_its_deadline() {
     let app = TestApp::start().await;

@@ -394,7 +394,7 @@ async fn unknown_fields_are_ignored() {
     assert!(!text.contains("extra") && !text.contains("tags"), "{text}");
 }
 
-// issue 2, 2: errors are JSON `{detail}` everywhere, also for 404 and 405
+// errors are JSON `{detail}` everywhere, also for 404 and 405
 #[tokio::test]
 async fn what_does_not_exist_is_answered_in_json() {
     let app = TestApp::start().await;
@@ -414,7 +414,7 @@ async fn what_does_not_exist_is_answered_in_json() {
     }
 }
 
-// issue 2, bounds: a request head has a limit (wire-contract, HTTP: 64 KiB)
+// a request head has a limit (wire-contract, HTTP: 64 KiB)
 #[tokio::test]
 async fn a_giant_head_is_refused_and_a_large_one_is_not() {
     let app = TestApp::start().await;
@@ -426,7 +426,7 @@ async fn a_giant_head_is_refused_and_a_large_one_is_not() {
     assert_eq!(app.get("/health").await.status, 200);
 }
 
-// issue 2, bounds: malformed HTTP gets a clear answer
+// malformed HTTP gets a clear answer
 #[tokio::test]
 async fn malformed_http_is_refused() {
     let app = TestApp::start().await;
@@ -442,7 +442,7 @@ async fn malformed_http_is_refused() {
     assert_eq!(app.get("/health").await.status, 200);
 }
 
-// issue 2, bounds: a slow handshake is ended
+// a slow handshake is ended
 #[tokio::test]
 async fn a_head_that_does_not_come_is_not_waited_for() {
     let app = TestApp::start_with(|config| config.listen.handshake_timeout = Duration::from_millis(50)).await;
@@ -451,7 +451,7 @@ async fn a_head_that_does_not_come_is_not_waited_for() {
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408 "), "{answer}");
 }
 
-// issue 2, bounds: HTTP connections have a limit
+// HTTP connections have a limit
 #[tokio::test]
 async fn one_connection_too_many_gets_503() {
     let app = TestApp::start_with(|config| {
@@ -514,7 +514,7 @@ async fn publish_under(app: &TestApp, key: &str, payload: &str) -> Answer {
     Answer::to(request.header(CONTENT_TYPE, "application/json").body(body(payload))).await
 }
 
-// issue 2, 7: a key seen before answers the first result with `duplicate`, and delivers nothing
+// a key seen before answers the first result with `duplicate`, and delivers nothing
 #[tokio::test]
 async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     let app = TestApp::start().await;
@@ -528,7 +528,7 @@ async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     ana.expect_nothing_before(app.mark().await).await;
 }
 
-// issue 2, 7: idempotency holds under concurrent duplicates
+// idempotency holds under concurrent duplicates
 #[tokio::test]
 async fn concurrent_duplicates_are_delivered_once() {
     let app = TestApp::start().await;
@@ -544,7 +544,7 @@ async fn concurrent_duplicates_are_delivered_once() {
     ana.expect_nothing_before(app.mark().await).await;
 }
 
-// issue 2, 7: the same key with another content is refused
+// the same key with another content is refused
 #[tokio::test]
 async fn a_key_used_for_another_content_is_a_conflict() {
     let app = TestApp::start().await;
@@ -557,7 +557,7 @@ async fn a_key_used_for_another_content_is_a_conflict() {
     assert_eq!(app.stats().await["total_notifications_sent"], 3);
 }
 
-// issue 2, 2: an OpenAPI 3.1 document
+// an OpenAPI 3.1 document
 #[tokio::test]
 async fn the_interface_describes_itself() {
     let app = TestApp::start().await;

@@ -135,7 +135,7 @@ fn with_routes(text: &str) -> (TempDir, impl FnOnce(&mut Config) + use<>) {
     (folder, move |config: &mut Config| config.broker.routes = Some(path))
 }
 
-// issue 2, 4: a TOML file named by `ROUTES` replaces the rules
+// a TOML file named by `ROUTES` replaces the rules
 #[tokio::test]
 async fn a_file_replaces_the_rules() {
     let table = r#"
@@ -164,7 +164,7 @@ async fn a_file_replaces_the_rules() {
     general.expect_nothing_before(app.mark().await).await;
 }
 
-// issue 2, 4: a bad file refuses to start and says which rule and why
+// a bad file refuses to start and says which rule and why
 #[tokio::test]
 async fn a_bad_file_refuses_to_start() {
     let refusal = async |text: &str| {
@@ -181,7 +181,7 @@ async fn a_bad_file_refuses_to_start() {
     assert!(refusal("hola").await.starts_with("ROUTES: "));
 }
 
-// issue 2, 4: `POST /routes/explain` answers which rule matches and who would receive it, without publishing
+// `POST /routes/explain` answers which rule matches and who would receive it, without publishing
 #[tokio::test]
 async fn rest_explains_where_an_event_would_go() {
     let app = TestApp::start().await;
@@ -218,7 +218,7 @@ async fn rest_explains_where_an_event_would_go() {
     luz.expect_nothing_before(marker).await;
 }
 
-// issue 2, 4: gRPC `ExplainRoute`
+// gRPC `ExplainRoute`
 #[tokio::test]
 async fn grpc_explains_where_an_event_would_go() {
     let app = TestApp::start().await;

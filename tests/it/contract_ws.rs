@@ -279,7 +279,7 @@ async fn of_many_connections_with_one_client_id_one_lives() {
     last.expect_nothing_before(place).await;
 }
 
-// issue 2, 3: `subscribe` and `unsubscribe`: one connection may listen to several rooms
+// `subscribe` and `unsubscribe`: one connection may listen to several rooms
 #[tokio::test]
 async fn rooms_are_added_and_left() {
     let app = TestApp::start().await;
@@ -304,7 +304,7 @@ async fn rooms_are_added_and_left() {
     assert_eq!(ana.ask(json!({"type": "unsubscribe", "room": "general"})).await["type"], "error");
 }
 
-// issue 2, 3: the rooms of a connection are bounded
+// the rooms of a connection are bounded
 #[tokio::test]
 async fn a_connection_has_a_limit_of_rooms() {
     let app = TestApp::start_with(|config| config.egress.max_rooms_per_connection = non_zero(3)).await;
@@ -316,7 +316,7 @@ async fn a_connection_has_a_limit_of_rooms() {
     assert_eq!(refusal(app.http(), "luz?rooms=a,b,c").await.status(), 422);
 }
 
-// issue 2, 3: names are bounded: 1 to 128 characters, no control characters
+// names are bounded: 1 to 128 characters, no control characters
 #[tokio::test]
 async fn names_have_1_to_128_characters_and_no_control_characters() {
     let app = TestApp::start().await;
@@ -413,7 +413,7 @@ async fn a_frame_that_comes_in_parts_is_one_message() {
     }
 }
 
-// issue 2, bounds: a request that is no handshake
+// a request that is no handshake
 #[tokio::test]
 async fn a_plain_request_is_told_to_upgrade() {
     let app = TestApp::start().await;
@@ -422,7 +422,7 @@ async fn a_plain_request_is_told_to_upgrade() {
     assert_eq!(answer.header("upgrade"), "websocket");
 }
 
-// issue 2, bounds: over the connection limit: 503 with `Retry-After`
+// over the connection limit: 503 with `Retry-After`
 #[tokio::test]
 async fn over_the_connection_limit_a_client_is_asked_to_come_back() {
     let app = TestApp::start_with(|config| config.egress.max_connections = non_zero(1)).await;
@@ -556,7 +556,7 @@ async fn flood(app: &TestApp) -> Vec<u64> {
     places
 }
 
-// issue 2, 5: a lagging receiver is filled from the journal: everything, in order, once
+// a lagging receiver is filled from the journal: everything, in order, once
 #[tokio::test]
 async fn a_reader_that_lags_and_reads_on_gets_everything() {
     let app = TestApp::start_with(|config| config.egress.send_queue_bytes = non_zero(4096)).await;
@@ -566,7 +566,7 @@ async fn a_reader_that_lags_and_reads_on_gets_everything() {
     ana.expect_nothing_before(app.mark().await).await;
 }
 
-// issue 2, 5 and wire-contract, Additions: what the journal no longer holds is told as `gap`
+// wire-contract, Additions: what the journal no longer holds is told as `gap`
 #[tokio::test]
 async fn what_is_gone_when_a_lagging_reader_reads_on_is_stated_as_a_gap() {
     let app = TestApp::start_with(|config| {
@@ -594,7 +594,7 @@ async fn what_is_gone_when_a_lagging_reader_reads_on_is_stated_as_a_gap() {
     ana.expect_nothing_before(app.mark().await).await;
 }
 
-// issue 2, bounds: a reader that never reads is closed with 4101; the publisher and the others are undisturbed
+// a reader that never reads is closed with 4101; the publisher and the others are undisturbed
 #[tokio::test]
 async fn a_reader_that_never_reads_is_closed() {
     let app = TestApp::start_with(|config| {
@@ -617,7 +617,7 @@ async fn a_reader_that_never_reads_is_closed() {
     app.until_connected(1).await;
 }
 
-// issue 2, bounds: half-open sockets are closed after a missed pong
+// half-open sockets are closed after a missed pong
 #[tokio::test]
 async fn a_client_that_does_not_answer_pings_is_closed() {
     let app = TestApp::start_with(|config| config.egress.ping_interval = Duration::from_millis(250)).await;
@@ -633,7 +633,7 @@ async fn a_client_that_does_not_answer_pings_is_closed() {
     luz.settle().await;
 }
 
-// issue 2, bounds: a client that vanishes without a word is noticed
+// a client that vanishes without a word is noticed
 #[tokio::test]
 async fn a_client_that_hangs_up_leaves() {
     let app = TestApp::start().await;

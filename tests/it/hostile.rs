@@ -41,7 +41,7 @@ fn flood(mut stream: TcpStream, stop: &AtomicBool) {
     }
 }
 
-// issue 2, bounds: a message without an end does not keep the service from the others
+// a message without an end does not keep the service from the others
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn clients_that_never_end_a_message_do_not_stop_the_service() {
     let app = TestApp::start().await;
@@ -72,7 +72,7 @@ async fn without_a_token_not_even_the_message_is_read() {
     assert_eq!(refusal.code(), Code::Unauthenticated, "{refusal}");
 }
 
-// issue 2, bounds: a connection that says nothing gives its place back
+// a connection that says nothing gives its place back
 #[tokio::test]
 async fn silent_connections_do_not_keep_others_from_grpc() {
     let app = TestApp::start_with(|config| {

@@ -29,7 +29,7 @@ async fn drip(address: SocketAddr, start: &[u8]) {
     within("the server hangs up", dripping).await;
 }
 
-// issue 5: whoever sends a head or a preface byte by byte, never silent and never done, is hung up on
+// whoever sends a head or a preface byte by byte, never silent and never done, is hung up on
 #[tokio::test]
 async fn a_slow_loris_is_hung_up_on() {
     let app = TestApp::start_with(|config| config.listen.handshake_timeout = Duration::from_millis(500)).await;
@@ -44,7 +44,7 @@ async fn a_slow_loris_is_hung_up_on() {
     goes_on(&app, &mut luz).await;
 }
 
-// issue 5: ten thousand connections from one address, as fast as the machine makes them, that say nothing and go
+// ten thousand connections from one address, as fast as the machine makes them, that say nothing and go
 #[tokio::test]
 async fn ten_thousand_connections_come_and_go() {
     let app = TestApp::start().await;
@@ -57,7 +57,7 @@ async fn ten_thousand_connections_come_and_go() {
     }
 }
 
-// issue 5: a flood of rooms is refused one by one above the limit, and the connection stays
+// a flood of rooms is refused one by one above the limit, and the connection stays
 #[tokio::test]
 async fn a_flood_of_rooms_is_refused() {
     let app = TestApp::start().await;
@@ -70,7 +70,7 @@ async fn a_flood_of_rooms_is_refused() {
     goes_on(&app, &mut luz).await;
 }
 
-// issue 5: JSON that is as deep as it is long is not JSON to the service: 400, and an `error`
+// JSON that is as deep as it is long is not JSON to the service: 400, and an `error`
 #[tokio::test]
 async fn json_without_a_floor_is_refused() {
     let app = TestApp::start().await;
@@ -83,7 +83,7 @@ async fn json_without_a_floor_is_refused() {
     goes_on(&app, &mut luz).await;
 }
 
-// issue 5: a body in an encoding is not unpacked: what comes is read as it is, and is no JSON
+// a body in an encoding is not unpacked: what comes is read as it is, and is no JSON
 #[tokio::test]
 async fn a_compressed_body_is_not_unpacked() {
     let app = TestApp::start().await;
@@ -94,7 +94,7 @@ async fn a_compressed_body_is_not_unpacked() {
     goes_on(&app, &mut luz).await;
 }
 
-// issue 5: a client that closes its half and waits is let go
+// a client that closes its half and waits is let go
 #[tokio::test]
 async fn a_half_closed_socket_is_let_go() {
     let app = TestApp::start().await;

@@ -121,7 +121,7 @@ impl Others {
     }
 }
 
-// issue 5: an HTTP/2 rapid reset (CVE-2023-44487) ends with ENHANCE_YOUR_CALM
+// an HTTP/2 rapid reset (CVE-2023-44487) ends with ENHANCE_YOUR_CALM
 #[tokio::test]
 async fn a_rapid_reset_is_told_to_calm_down() {
     let app = TestApp::start().await;
@@ -141,7 +141,7 @@ async fn a_rapid_reset_is_told_to_calm_down() {
     others.go_on(&app).await;
 }
 
-// issue 5: a head without an end, in CONTINUATION frames (CVE-2024-27316 and its like), ends with ENHANCE_YOUR_CALM
+// a head without an end, in CONTINUATION frames (CVE-2024-27316 and its like), ends with ENHANCE_YOUR_CALM
 #[tokio::test]
 async fn a_head_without_an_end_is_told_to_calm_down() {
     let app = TestApp::start().await;
@@ -154,7 +154,7 @@ async fn a_head_without_an_end_is_told_to_calm_down() {
     others.go_on(&app).await;
 }
 
-// issue 5: a flood of settings and pings is answered one by one, in order, and costs the others nothing
+// a flood of settings and pings is answered one by one, in order, and costs the others nothing
 #[tokio::test]
 async fn a_flood_of_settings_is_acknowledged() {
     const MANY: usize = 10_000;
@@ -183,7 +183,7 @@ async fn a_flood_of_settings_is_acknowledged() {
     others.go_on(&app).await;
 }
 
-// issue 5: a compression bomb is not unpacked: no encoding is spoken, and a message in one is UNIMPLEMENTED
+// a compression bomb is not unpacked: no encoding is spoken, and a message in one is UNIMPLEMENTED
 #[tokio::test]
 async fn a_compressed_message_is_not_unpacked() {
     let app = TestApp::start().await;

@@ -51,7 +51,7 @@ impl InHand {
     }
 }
 
-// issue 2, 8: `SIGTERM`: health turns to not serving, new publishes get 503
+// `SIGTERM`: health turns to not serving, new publishes get 503
 #[tokio::test]
 async fn while_it_drains_health_and_new_publishes_get_503() {
     let mut server = Server::start(&[]).await;
@@ -76,7 +76,7 @@ async fn while_it_drains_health_and_new_publishes_get_503() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-// issue 2, 8: a request in hand is answered before the end
+// a request in hand is answered before the end
 #[tokio::test]
 async fn a_request_in_hand_is_answered() {
     let mut server = Server::start(&[]).await;
@@ -123,7 +123,7 @@ async fn publish_until_refused(mut grpc: Grpc, progress: mpsc::Sender<()>) -> Ve
     }
 }
 
-// issue 2, 8: publishes in hand finish, new ones get UNAVAILABLE, sockets close with 1001 behind all that was accepted, exit 0
+// publishes in hand finish, new ones get UNAVAILABLE, sockets close with 1001 behind all that was accepted, exit 0
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_accepted_is_delivered_before_the_end() {
     let server = Server::start(&[]).await;
@@ -150,7 +150,7 @@ async fn what_was_accepted_is_delivered_before_the_end() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-// issue 2, 8: new publishes get UNAVAILABLE: also those that are sent without a pause
+// new publishes get UNAVAILABLE: also those that are sent without a pause
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_in_full_flow_is_told_unavailable() {
     let server = Server::start(&[]).await;
@@ -178,7 +178,7 @@ async fn a_stream_in_full_flow_is_told_unavailable() {
     assert_eq!(server.end().await.0.code(), Some(0));
 }
 
-// issue 2, 8: Ctrl-C is the same
+// Ctrl-C is the same
 #[tokio::test]
 async fn ctrl_c_ends_it_too() {
     let server = Server::start(&[]).await;
@@ -190,7 +190,7 @@ async fn ctrl_c_ends_it_too() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-// issue 2, 8: exit 0 within the grace time, whatever clients do
+// exit 0 within the grace time, whatever clients do
 #[tokio::test]
 async fn clients_that_do_not_let_go_are_left_behind_in_time() {
     let server = Server::start(&[("SHUTDOWN_GRACE", "2s")]).await;
@@ -203,7 +203,7 @@ async fn clients_that_do_not_let_go_are_left_behind_in_time() {
     assert_eq!(status.code(), Some(0), "{log}");
 }
 
-// issue 2, 8: a second signal ends it at once
+// a second signal ends it at once
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start(&[("SHUTDOWN_GRACE", "1h")]).await;
@@ -222,7 +222,7 @@ fn complaints(output: &Output) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-// issue 2, 8: a port in use: one clear line and exit code 1
+// a port in use: one clear line and exit code 1
 #[tokio::test]
 async fn a_port_in_use_is_one_clear_line() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -242,7 +242,7 @@ async fn faults(settings: &[(&str, &str)]) -> Vec<String> {
     complaints(&output)
 }
 
-// issue 2, 8: a bad value: one clear line and exit code 2; all faults reported at once
+// a bad value: one clear line and exit code 2; all faults reported at once
 #[tokio::test]
 async fn bad_values_are_reported_all_at_once() {
     let bad = [
@@ -262,7 +262,7 @@ async fn bad_values_are_reported_all_at_once() {
     }
 }
 
-// issue 2, 8: all faults reported at once, also those of a value that is none and of values that do not go together
+// all faults reported at once, also those of a value that is none and of values that do not go together
 #[tokio::test]
 async fn faults_of_every_kind_are_reported_together() {
     let settings = [
@@ -284,7 +284,7 @@ async fn faults_of_every_kind_are_reported_together() {
     }
 }
 
-// issue 2, 8: a bad flag says so, with exit code 2
+// a bad flag says so, with exit code 2
 #[tokio::test]
 async fn bad_flags_are_reported() {
     for arguments in [&["--port", "many"][..], &["--no-such-flag"], &["no-such-command"]] {
@@ -305,7 +305,7 @@ async fn a_file_env_is_read() {
     assert!(lines.len() == 1 && lines[0].contains("LOG_LEVEL"), "PORT is set besides: {lines:?}");
 }
 
-// issue 2, 8: with `ENVIRONMENT=production` it refuses to start with the token `dev` or an empty one
+// with `ENVIRONMENT=production` it refuses to start with the token `dev` or an empty one
 #[tokio::test]
 async fn production_needs_a_token_of_its_own() {
     for settings in [&[("WS_TOKEN", "dev")][..], &[("WS_TOKEN", "")], &[]] {
@@ -314,7 +314,7 @@ async fn production_needs_a_token_of_its_own() {
     }
 }
 
-// issue 5, 2: production asks for a key for subscribers' tokens, or to be told that there is none
+// production asks for a key for subscribers' tokens, or to be told that there is none
 #[tokio::test]
 async fn production_asks_how_subscribers_are_known() {
     let production = [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n")];
@@ -331,7 +331,7 @@ async fn production_asks_how_subscribers_are_known() {
     }
 }
 
-// issue 5, 2: in development, with no key, it is as open as the original, and says so loudly at its start
+// in development, with no key, it is as open as the original, and says so loudly at its start
 #[tokio::test]
 async fn a_server_that_is_open_says_so() {
     assert!(Server::start(&[]).await.has_said("subscribers need no token"));
@@ -341,7 +341,7 @@ const PRODUCTION: [(&str, &str); 3] =
     [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n"), ("SUBSCRIBER_AUTH", "open")];
 const SECRET: &str = PRODUCTION[1].1;
 
-// issue 2, 8: in production `/stats` and `/history` need the token
+// in production `/stats` and `/history` need the token
 #[tokio::test]
 async fn production_guards_what_can_be_read() {
     let server = Server::start(&PRODUCTION).await;
@@ -356,7 +356,7 @@ async fn production_guards_what_can_be_read() {
     assert_eq!((answer.status, answer.header("access-control-allow-origin")), (200, ""));
 }
 
-// issue 2, 8: an unreadable file: one clear line
+// an unreadable file: one clear line
 #[tokio::test]
 async fn an_unreadable_file_of_rules_is_one_clear_line() {
     for path in ["/nowhere/routes.toml", "/"] {
@@ -365,7 +365,7 @@ async fn an_unreadable_file_of_rules_is_one_clear_line() {
     }
 }
 
-// issue 2, 9: `… health`
+// `… health`
 #[tokio::test]
 async fn the_health_command_answers_with_its_exit_code() {
     let server = Server::start(&[]).await;
@@ -382,7 +382,7 @@ async fn the_health_command_answers_with_its_exit_code() {
     assert_eq!(complaints(&output).len(), 1);
 }
 
-// issue 2, 8: `--help` is the manual; architecture: `.env.example` lists every setting
+// `--help` is the manual; architecture: `.env.example` lists every setting
 #[tokio::test]
 async fn help_and_the_example_file_list_the_same_settings() {
     let output = run_to_end(&["--help"], &[]).await;
@@ -429,7 +429,7 @@ async fn log_of_a_life(settings: &[(&str, &str)], token: &str) -> String {
     server.end().await.1
 }
 
-// issue 2, 8: structured logs: JSON in production
+// structured logs: JSON in production
 #[tokio::test]
 async fn logs_are_json_in_production() {
     let log = log_of_a_life(&PRODUCTION, SECRET).await;
@@ -445,7 +445,7 @@ async fn logs_are_json_in_production() {
     assert!(closed[0].to_string().contains("ana"), "{}", closed[0]);
 }
 
-// issue 2, 8: pretty in development
+// pretty in development
 #[tokio::test]
 async fn logs_are_for_people_in_development() {
     let log = log_of_a_life(&[], "dev").await;

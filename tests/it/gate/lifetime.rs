@@ -28,7 +28,7 @@ async fn vigilant(grace: Duration) -> TestApp {
     .await
 }
 
-// issue 5, 2: when the token expires the connection gets its time to send another, then is closed with 4003
+// when the token expires the connection gets its time to send another, then is closed with 4003
 #[tokio::test]
 async fn a_token_that_expires_is_told_and_then_the_connection_is_closed() {
     let app = vigilant(Duration::ZERO).await;
@@ -37,7 +37,7 @@ async fn a_token_that_expires_is_told_and_then_the_connection_is_closed() {
     assert_eq!(ana.close_code().await, 4003);
 }
 
-// issue 5, 2: `{"type":"refresh","token"}` keeps the connection, for the same user and the rooms it is in
+// `{"type":"refresh","token"}` keeps the connection, for the same user and the rooms it is in
 #[tokio::test]
 async fn a_fresh_token_keeps_the_connection() {
     let app = vigilant(Duration::from_secs(30)).await;
@@ -63,7 +63,7 @@ async fn a_fresh_token_keeps_the_connection() {
     ana.expect_nothing_before(marker).await;
 }
 
-// issue 5, 2: a revoked user is closed at once, its tokens are worth nothing, and nobody else notices
+// a revoked user is closed at once, its tokens are worth nothing, and nobody else notices
 #[tokio::test]
 async fn a_revoked_user_is_out() {
     let app = guarded().await;
@@ -97,7 +97,7 @@ async fn a_revoked_user_is_out() {
     assert_eq!(heard.sequence, marker);
 }
 
-// issue 5, 2: a single token is revoked by its `jti`
+// a single token is revoked by its `jti`
 #[tokio::test]
 async fn a_revoked_token_is_out_and_the_users_others_are_not() {
     let app = guarded().await;
@@ -113,7 +113,7 @@ async fn a_revoked_token_is_out_and_the_users_others_are_not() {
     assert_eq!(nobody.code(), Code::InvalidArgument);
 }
 
-// issue 5, 2: `Disconnect` closes at once; whoever it was may come back
+// `Disconnect` closes at once; whoever it was may come back
 #[tokio::test]
 async fn a_disconnected_client_may_come_back() {
     let app = guarded().await;
@@ -131,7 +131,7 @@ async fn a_disconnected_client_may_come_back() {
     assert_eq!(refused.message(), "jwt:php lacks the claim `admin`");
 }
 
-// issue 5, 2: a stream over gRPC ends with its token
+// a stream over gRPC ends with its token
 #[tokio::test]
 async fn a_stream_ends_with_its_token() {
     let app = guarded().await;

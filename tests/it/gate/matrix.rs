@@ -100,7 +100,7 @@ const TABLE: &[(Action, &[Transport], &str)] = &[
     (Move("user_luis"), &[WebSocket], "uuuuu .f.f."),
 ];
 
-// issue 5, shown by: credential × transport × action × expected answer, every cell against the real server
+// credential × transport × action × expected answer, every cell against the real server
 #[tokio::test]
 async fn everybody_may_do_what_the_table_says_and_nothing_else() {
     let app = guarded().await;

@@ -1,4 +1,4 @@
-//! Issue 5: only the right people, at a bearable rate.
+//! Only the right people, at a bearable rate.
 
 mod lifetime;
 mod matrix;

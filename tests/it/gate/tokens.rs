@@ -35,7 +35,7 @@ async fn notify(app: &TestApp, token: &str) -> u16 {
     Answer::to(app.request(Method::POST, "/notify").bearer_auth(token).body(body)).await.status
 }
 
-// issue 5, 2: HS256/384/512, RS*, PS*, ES*, EdDSA; algorithm confusion is refused
+// HS256/384/512, RS*, PS*, ES*, EdDSA; algorithm confusion is refused
 #[tokio::test]
 async fn each_algorithm_is_believed_with_its_own_kind_of_key_and_no_other() {
     let claims = json!({ "publish": ["*"] });
@@ -62,7 +62,7 @@ async fn each_algorithm_is_believed_with_its_own_kind_of_key_and_no_other() {
     }
 }
 
-// issue 5, 2: `iss`, `aud`, `exp` and `nbf` with leeway are checked
+// `iss`, `aud`, `exp` and `nbf` with leeway are checked
 #[tokio::test]
 async fn a_token_must_be_of_now_from_the_issuer_and_for_us() {
     let app = guarded_with(|config| {
@@ -97,7 +97,7 @@ async fn a_token_must_be_of_now_from_the_issuer_and_for_us() {
     }
 }
 
-// issue 5, 2: the token comes as `Sec-WebSocket-Protocol`, as `Authorization`, as a cookie or as `?token=`; `sub` is the user
+// the token comes as `Sec-WebSocket-Protocol`, as `Authorization`, as a cookie or as `?token=`; `sub` is the user
 #[tokio::test]
 async fn a_subscribers_token_may_be_in_four_places_and_says_who_it_is() {
     let app = guarded().await;
@@ -122,7 +122,7 @@ async fn a_subscribers_token_may_be_in_four_places_and_says_who_it_is() {
     assert_eq!(refusal.status(), 403);
 }
 
-// issue 5, 1: several tokens, for rotation; a refusal names what was missing, never the secret
+// several tokens, for rotation; a refusal names what was missing, never the secret
 #[tokio::test]
 async fn while_a_token_is_replaced_both_are_good() {
     let app = guarded_with(|config| {
@@ -138,7 +138,7 @@ async fn while_a_token_is_replaced_both_are_good() {
     assert_eq!(detail, r#"jwt:php may not publish "presentacion.x": no pattern of its claim `publish` fits"#);
 }
 
-// issue 5, 2: a `rooms` claim does not reach what was published to others, not even by a resume
+// a `rooms` claim does not reach what was published to others, not even by a resume
 #[tokio::test]
 async fn a_resume_replays_only_what_the_token_may_hear() {
     let app = guarded().await;

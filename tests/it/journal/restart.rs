@@ -88,7 +88,7 @@ async fn epochs_around_a_kill(power_cut: bool) -> (String, String) {
     (epoch, second)
 }
 
-// issue 3, 2 and 3: `DURABILITY=process` survives a kill; after a power cut the same places are never given to others under
+// `DURABILITY=process` survives a kill; after a power cut the same places are never given to others under
 // the same epoch
 #[tokio::test]
 async fn a_power_cut_over_what_was_not_synced_begins_a_new_epoch() {

@@ -12,7 +12,7 @@ async fn journal(home: &Home, arguments: &[&str]) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(said).expect("text"))
 }
 
-// issue 3, 1: `journal export` and `import` move a journal, places and epoch and keys with it, so that clients resume
+// `journal export` and `import` move a journal, places and epoch and keys with it, so that clients resume
 #[tokio::test]
 async fn an_exported_journal_goes_on_elsewhere() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -47,7 +47,7 @@ async fn an_exported_journal_goes_on_elsewhere() {
     service.stop().await;
 }
 
-// issue 3, 1: `journal prune` lets the oldest go, and the rest is sound
+// `journal prune` lets the oldest go, and the rest is sound
 #[tokio::test]
 async fn a_pruned_journal_is_sound_and_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -67,7 +67,7 @@ async fn a_pruned_journal_is_sound_and_goes_on() {
     service.stop().await;
 }
 
-// issue 3, 1: `journal import` takes in nothing that the service could not read again
+// `journal import` takes in nothing that the service could not read again
 #[tokio::test]
 async fn an_import_refuses_a_line_that_is_wrong() {
     let folder = tempfile::tempdir().expect("a folder");
