@@ -32,11 +32,11 @@ pub struct Options {
     #[arg(long, env = "JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
     pub jwt_public_key_file: Option<PathBuf>,
 
-    /// What the `iss` of a JWT must be, separated by commas; without, any.
+    /// What the iss of a JWT must be, separated by commas; without, any.
     #[arg(long, env = "JWT_ISSUER", value_name = "ISSUERS", value_delimiter = ',')]
     pub jwt_issuer: Vec<String>,
 
-    /// What the `aud` of a JWT must have one of, separated by commas; without, any.
+    /// What the aud of a JWT must have one of, separated by commas; without, any.
     #[arg(long, env = "JWT_AUDIENCE", value_name = "AUDIENCES", value_delimiter = ',')]
     pub jwt_audience: Vec<String>,
 
