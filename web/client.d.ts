@@ -16,7 +16,10 @@ export interface ConnectOptions {
   room?: string;
   /** Further rooms to receive from. */
   rooms?: Iterable<string>;
-  /** Sent as `?token=`; a function is asked again for each connection, so that it can renew the token. */
+  /**
+   * Sent as `?token=`. A function is asked again for each connection, and for a fresh one when the server says that the
+   * token of an open connection expired; a token that is a text is closed with 4003 then.
+   */
   token?: string | (() => string | undefined);
   /** Where to keep the position, e.g. `sessionStorage`, so that a reloaded page resumes. */
   storage?: Pick<Storage, 'getItem' | 'setItem'>;

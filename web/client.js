@@ -153,6 +153,7 @@ export class NotificationClient {
     if (message.type === 'connection_established') return this.#greet(message, delivery);
     if (message.type === 'pong') return this.#pong(message, delivery);
     if (message.type === 'reconnect') return this.#planReturn(message);
+    if (message.type === 'token_expired') return this.#refresh();
     if (message.type === 'system_notification') {
       if (!delivery.duplicate) this.#listeners.emit('notification', message, delivery);
       return;
@@ -187,6 +188,12 @@ export class NotificationClient {
     if (!(delayMs >= 0)) return;
     this.#returnAt = this.#clock.now() + delayMs;
     this.#schedule(delayMs, () => this.#lost(GOING_AWAY, 'the server asked to reconnect'));
+  }
+
+  /** Without a fresh token the server closes with 4003, which is final. */
+  #refresh() {
+    const { token } = this.#options;
+    if (typeof token === 'function') this.#send({ type: 'refresh', token: token() });
   }
 
   #lost(code, reason) {

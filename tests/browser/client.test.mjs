@@ -106,6 +106,30 @@ describe('close codes', () => {
   }
 });
 
+describe('a token that expires', () => {
+  const expired = { type: 'token_expired', message: 'expired', grace_seconds: 30 };
+
+  test('is replaced by a fresh one', async (t) => {
+    const scene = await Scene.set(t);
+    const tokens = ['first', 'second'];
+    const connection = await scene.connectAndGreet({ token: () => tokens.shift() });
+    assert.equal(connection.query.token, 'first');
+    connection.send(expired);
+    assert.deepEqual(await connection.nextMessage(), { type: 'refresh', token: 'second' });
+    assert.equal(scene.client.state, 'open');
+  });
+
+  test('is not sent again when there is no other', async (t) => {
+    const scene = await Scene.set(t);
+    const connection = await scene.connectAndGreet({ token: 'only' });
+    const told = scene.next('message');
+    connection.send(expired);
+    await told;
+    scene.client.chat('still here');
+    assert.equal((await connection.nextMessage()).type, 'chat_message');
+  });
+});
+
 describe('the server asking to reconnect', () => {
   const request = { type: 'reconnect', after_ms: 7_000, seq: 0, epoch: 'first' };
 
