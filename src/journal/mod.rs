@@ -1,6 +1,6 @@
 //! The log: gives each notification its `seq`, keeps it, and hands what is committed to the fan-out.
 //!
-//! One set of traits, one engine for each store. An engine passes the suite in `conformance.rs` or it is not one.
+//! One set of traits, one engine for each store. An engine passes the suite in `conformance` or it is not one.
 //! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
 
 mod clock;
