@@ -39,7 +39,7 @@ impl Removal {
                 self.close(Close::Revoked, |connection| connection.has_token(token))
             }
             (user, _) => {
-                let user = UserId::parse(user).map_err(|error| bad_name("user_id", error))?;
+                let user = parse_user(user)?;
                 self.revocations.revoke_user(user.clone());
                 self.close(Close::Revoked, |connection| connection.user_id() == Some(&user))
             }
@@ -57,7 +57,7 @@ impl Removal {
         let closed = match (client_id.as_str(), user_id.as_str()) {
             ("", "") => return Err(nobody("client_id")),
             ("", user) => {
-                let user = UserId::parse(user).map_err(|error| bad_name("user_id", error))?;
+                let user = parse_user(user)?;
                 self.close(Close::Disconnected, |connection| connection.user_id() == Some(&user))
             }
             (client, _) => {
@@ -77,6 +77,11 @@ impl Removal {
 
 fn nobody(field: &str) -> Status {
     grpc_status(Code::Invalid, "say whom: one of the two fields must be set", Some(field))
+}
+
+#[allow(clippy::result_large_err, reason = "a status is what tonic takes")]
+fn parse_user(text: &str) -> Result<UserId, Status> {
+    UserId::parse(text).map_err(|error| bad_name("user_id", error))
 }
 
 fn bad_name(field: &str, error: NameError) -> Status {

@@ -14,8 +14,6 @@ pub enum Credential {
     Token(usize),
     /// A JWT, by its subject.
     Jwt(Option<UserId>),
-    /// A client certificate, by its subject.
-    Certificate(Box<str>),
 }
 
 impl fmt::Display for Credential {
@@ -24,7 +22,6 @@ impl fmt::Display for Credential {
             Self::Token(number) => write!(f, "token-{number}"),
             Self::Jwt(Some(subject)) => write!(f, "jwt:{subject}"),
             Self::Jwt(None) => f.write_str("jwt"),
-            Self::Certificate(subject) => write!(f, "certificate:{subject}"),
         }
     }
 }
@@ -63,11 +60,11 @@ impl Identity {
         }
     }
 
-    /// The user that it is; static tokens and certificates are nobody in particular.
+    /// The user that it is; static tokens are nobody in particular.
     pub fn user(&self) -> Option<&UserId> {
         match &self.credential {
             Credential::Jwt(subject) => subject.as_ref(),
-            Credential::Token(_) | Credential::Certificate(_) => None,
+            Credential::Token(_) => None,
         }
     }
 
