@@ -1,4 +1,4 @@
-//! The way of one publish, and of one delivery, for valgrind to count instructions: `scripts/bench counts`.
+//! The way of one publish, and of one offer to a member, for valgrind to count instructions: `scripts/bench counts`.
 //!
 //! Runs an act so many times as it is told. The script runs it with two numbers, and the difference is free of everything
 //! that happens once.
@@ -25,7 +25,7 @@ fn main() -> Result<()> {
     let (act, times) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default().parse()?);
     match &*act {
         "publish" => publish(times),
-        "delivery" => deliver(times),
+        "offer" => offer(times),
         other => Err(format!("no such act: {other}").into()),
     }
 }
@@ -69,8 +69,8 @@ impl Member for Listener {
     }
 }
 
-/// From the tail to each member of a room, without the socket. `times` deliveries, a hundred at a time.
-fn deliver(times: usize) -> Result<()> {
+/// From the tail to each member of a room, without the socket. `times` offers, a hundred at a time.
+fn offer(times: usize) -> Result<()> {
     let (writer, reader) = rooms::split(NonZeroUsize::MIN);
     let room = Audience::Room(RoomId::parse("tema_7")?);
     let _subscriptions: Vec<_> = (0..MEMBERS)
