@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::{Instrument, info_span};
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
@@ -128,7 +129,9 @@ async fn handshake(
     let place = sockets.0.clients.place();
     let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
     let upgrade = hyper::upgrade::on(&mut request);
-    sockets.0.tasks.spawn(serve(sockets.clone(), hello, upgrade, place));
+    let span = info_span!("session", client_id = %hello.client_id);
+    let session = serve(sockets.clone(), hello, upgrade, place);
+    sockets.0.tasks.spawn(session.instrument(span));
     Ok(response)
 }
 

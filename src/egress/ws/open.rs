@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::Instrument;
 
 use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
@@ -42,22 +43,21 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
     live.take_place().await;
     live.close_if_revoked(&hello.permit);
     if let Err(error) = live.open(&hello).await {
-        tracing::error!(client_id = %hello.client_id, %error, "the journal could not be read for a new session");
+        tracing::error!(%error, "the journal could not be read for a new session");
         live.connection.close(Close::Internal);
     }
     if sockets.is_closed() {
         sockets.send_away(&live.connection);
     }
-    sockets.0.tasks.spawn(stay(live, head));
+    sockets.0.tasks.spawn(stay(live, head).in_current_span());
 }
 
-/// What is logged of a session names its client. A span would, too, and hold another kilobyte for as long as it lasts.
 async fn stay(mut live: Live, head: Vec<u8>) {
     let close = pump::run(&mut live, head).await;
     // Whoever is going is no longer a member, however long its client takes to hang up.
     Box::pin(live.leave(close)).await;
     Box::pin(pump::say_goodbye(&live.connection)).await;
-    tracing::info!(client_id = %live.connection.client_id(), reason = close.label(), "session closed");
+    tracing::info!(reason = close.label(), "session closed");
 }
 
 /// A session with its place among the rooms and the clients.

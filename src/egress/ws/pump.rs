@@ -133,8 +133,7 @@ async fn catch_up(live: &Live, cursor: u64) {
     match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, |kept| kept.into()).await {
         Ok(filling) => live.connection.fill(filling),
         Err(error) => {
-            let client_id = live.connection.client_id();
-            tracing::error!(%client_id, %error, "the journal could not be read for a session that is behind");
+            tracing::error!(%error, "the journal could not be read for a session that is behind");
             live.connection.close(Close::Internal);
         }
     }
