@@ -83,8 +83,18 @@ impl RawSocket {
         self.0.shutdown().await.expect("the connection is open");
     }
 
-    /// The next frame.
+    /// The next frame that is no ping: the server pings when it likes.
     pub(crate) async fn next(&mut self) -> Frame {
+        loop {
+            match self.next_or_ping().await {
+                Frame::Ping => {}
+                frame => return frame,
+            }
+        }
+    }
+
+    /// The next frame.
+    pub(crate) async fn next_or_ping(&mut self) -> Frame {
         within("a frame", self.read()).await.expect("the connection is open")
     }
 
