@@ -10,6 +10,7 @@ use exposia_notifications::{
     shutdown::Signals,
     telemetry,
 };
+use tokio_util::sync::CancellationToken;
 
 /// Returns memory to the system after a burst, and packs many small objects well.
 #[global_allocator]
@@ -49,14 +50,18 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     telemetry::init(&config.telemetry, config.environment == Environment::Production);
     // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
-    let (mut first, mut second) = (Signals::install()?, Signals::install()?);
+    let mut signals = Signals::install()?;
+    let asked_to_end = CancellationToken::new();
     let app = App::build(config).await?;
     tracing::info!(http = %app.http_address(), grpc = %app.grpc_address(), "listening");
+    let two_signals = async {
+        signals.next().await;
+        asked_to_end.cancel();
+        signals.next().await;
+    };
     tokio::select! {
-        // First, or two signals that come at once would count as one.
-        biased;
-        () = async { second.next().await; second.next().await } => bail!("ended at once by a second signal"),
-        ended = app.run(first.next()) => ended,
+        () = two_signals => bail!("ended at once by a second signal"),
+        ended = app.run(asked_to_end.cancelled()) => ended,
     }
 }
 

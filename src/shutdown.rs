@@ -4,7 +4,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// `SIGTERM` and Ctrl-C. Each value sees every signal from when it was installed.
+/// `SIGTERM` and Ctrl-C, from when it was installed.
 #[derive(Debug)]
 pub struct Signals {
     terminate: Signal,
