@@ -28,7 +28,8 @@ fn targets() -> Vec<(Target, bool, bool)> {
     ]
 }
 
-/// Publishes `count` events over one stream, and gives which target each place has.
+/// Publishes `count` events over one stream, asserts that their places are in the order in which they were sent, and gives
+/// which target each place has.
 async fn publish_by_grpc(mut grpc: GrpcClient, count: usize) -> BTreeMap<u64, usize> {
     let targets = targets();
     let choice = |number: usize| number % targets.len();
@@ -45,7 +46,9 @@ async fn publish_by_grpc(mut grpc: GrpcClient, count: usize) -> BTreeMap<u64, us
         let Some(Outcome::Accepted(accepted)) = result.outcome else { panic!("refused: {result:?}") };
         (accepted.sequence, choice(result.index as usize))
     });
-    places.collect().await
+    let places: Vec<_> = places.collect().await;
+    assert!(places.is_sorted_by(|(earlier, _), (later, _)| earlier < later), "what a stream sends is not overtaken");
+    places.into_iter().collect()
 }
 
 /// Publishes `count` events one by one, and gives which target each place has.

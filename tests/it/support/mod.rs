@@ -28,6 +28,10 @@ pub(crate) use socket::{Client, open, open_with, refusal};
 /// How long anything may take before the test fails. Nothing waits for it in a test that passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The clients of the tests answer pings only while they are read from, so that the service is not to ping those of a test
+/// that is about something else.
+const NO_PINGS: Duration = Duration::from_secs(60 * 60);
+
 /// The token of a server with default settings.
 pub(crate) const TOKEN: &str = "dev";
 
@@ -78,6 +82,7 @@ impl TestApp {
         config.listen.port = 0;
         config.listen.grpc_port = 0;
         config.journal.engine = Engine::Memory;
+        config.egress.ping_interval = NO_PINGS;
         change(&mut config);
         let app = App::build(config).await.expect("the settings are good and the ports are free");
         let (http, grpc) = (app.http_address(), app.grpc_address());
