@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use axum::extract::ConnectInfo;
 use futures_util::{Stream, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -15,7 +17,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
-use tonic::transport::server::{Connected, TcpConnectInfo};
+use tonic::transport::server::Connected;
 
 use crate::listen::{Options, http::pause_after};
 
@@ -28,11 +30,11 @@ pub fn incoming(listener: TcpListener, options: &Options) -> impl Stream<Item = 
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
                     let unproven = Some(Unproven { patience: Box::pin(sleep(patience)), missing: PREFACE });
                     return Some((
-                        Ok(Limited { stream, unproven, lingering: None, _place: place }),
+                        Ok(Limited { stream, peer, unproven, lingering: None, _place: place }),
                         (listener, places),
                     ));
                 }
@@ -53,6 +55,7 @@ const PREFACE: usize = 24;
 #[derive(Debug)]
 pub struct Limited {
     stream: TcpStream,
+    peer: SocketAddr,
     unproven: Option<Unproven>,
     /// Runs once nothing more will be written.
     lingering: Option<Pin<Box<Sleep>>>,
@@ -66,10 +69,11 @@ struct Unproven {
 }
 
 impl Connected for Limited {
-    type ConnectInfo = TcpConnectInfo;
+    /// The same as on the HTTP listener, for the gate that stands behind both.
+    type ConnectInfo = ConnectInfo<SocketAddr>;
 
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+    fn connect_info(&self) -> ConnectInfo<SocketAddr> {
+        ConnectInfo(self.peer)
     }
 }
 

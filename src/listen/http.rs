@@ -3,9 +3,9 @@
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Extension, Router, extract::ConnectInfo};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -19,6 +19,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Layer;
 
 use crate::listen::Options;
 
@@ -42,8 +43,8 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
     while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 pause_after(&error).await;
                 continue;
@@ -55,7 +56,7 @@ pub async fn serve(
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                let connection = connection(stream, router.clone(), options.clone(), stopping.clone());
+                let connection = connection((stream, peer), router.clone(), options.clone(), stopping.clone());
                 tasks.spawn(async move {
                     connection.await;
                     drop(place);
@@ -66,14 +67,19 @@ pub async fn serve(
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, options: Options, stopping: CancellationToken) {
+async fn connection(
+    (stream, peer): (TcpStream, SocketAddr),
+    router: Router,
+    options: Options,
+    stopping: CancellationToken,
+) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
         .header_read_timeout(options.handshake_timeout)
         .max_buf_size(options.max_header_bytes)
         .half_close(false);
-    let service = TowerToHyperService::new(router);
+    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
     tokio::pin!(connection);
     // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
