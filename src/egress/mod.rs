@@ -38,6 +38,10 @@ pub struct Options {
     #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "262144", value_name = "BYTES")]
     pub max_message_bytes: NonZeroUsize,
 
+    /// How many messages a second a WebSocket client may send, ten seconds' worth at once; 0 sets no limit.
+    #[arg(long, env = "MESSAGE_RATE", default_value = "100", value_name = "N")]
+    pub message_rate: u32,
+
     /// How much may wait for one subscriber; what does not fit is read from the journal later.
     #[arg(long, env = "SEND_QUEUE_BYTES", default_value = "262144", value_name = "BYTES")]
     pub send_queue_bytes: NonZeroUsize,

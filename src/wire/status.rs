@@ -98,6 +98,8 @@ pub enum Close {
     Revoked,
     /// Somebody with the admin grant closed the connection.
     Disconnected,
+    /// The client sends more than it may, and was told.
+    TooMany,
     /// The client does not answer pings.
     Unresponsive,
     /// The client does not take what it is sent.
@@ -120,6 +122,7 @@ impl Close {
             Self::Expired => Some((4003, "the token expired")),
             Self::Revoked => Some((4003, "the token was revoked")),
             Self::Disconnected => Some((4003, "disconnected by an administrator")),
+            Self::TooMany => Some((4008, "too many messages")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
         }
@@ -138,6 +141,7 @@ impl Close {
             Self::Expired => "expired",
             Self::Revoked => "revoked",
             Self::Disconnected => "disconnected",
+            Self::TooMany => "too_many",
             Self::Unresponsive => "unresponsive",
             Self::TooSlow => "too_slow",
             Self::Internal => "internal",

@@ -617,6 +617,32 @@ async fn a_reader_that_never_reads_is_closed() {
     app.until_connected(1).await;
 }
 
+// README, WebSocket: what is too much is answered with an error, and a client that goes on is closed with 4008
+#[tokio::test]
+async fn a_client_that_says_too_much_is_told_and_then_closed() {
+    let app = TestApp::start_with(|config| config.egress.message_rate = 1).await;
+    let mut luz = app.connect("luz").await;
+    let mut ana = RawSocket::connect(app.http(), "ana").await;
+    luz.next_of_type("user_joined").await;
+    let ping = [&[0x81, 0x80 | 15, 0, 0, 0, 0], &br#"{"type":"ping"}"#[..]].concat();
+    ana.write(&ping.repeat(1_000)).await;
+    let mut answers = Vec::new();
+    let code = loop {
+        match ana.next().await {
+            Frame::Text(text) => answers.push(serde_json::from_str::<serde_json::Value>(&text).expect("JSON")),
+            Frame::Close(code) => break code,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(code, Some(4008));
+    let count = |kind| answers.iter().filter(|answer| answer["type"] == kind).count();
+    assert!(count("pong") >= 10 && count("error") >= 100, "{answers:?}");
+    assert_eq!(count("pong") + count("error") + 1, answers.len(), "every message has its answer");
+    drop(ana);
+    assert_eq!(timeless(luz.next().await), user_left("ana", "general"));
+    luz.expect_nothing_before(app.mark().await).await;
+}
+
 // half-open sockets are closed after a missed pong
 #[tokio::test]
 async fn a_client_that_does_not_answer_pings_is_closed() {

@@ -4,6 +4,7 @@
 //! writes prepared frames straight to the socket, without waking anybody. Its `pump` is a task that reads what the
 //! client says, and takes over writing when the socket is full or the journal must be read.
 
+mod allowance;
 mod connection;
 mod handshake;
 mod keep_alive;

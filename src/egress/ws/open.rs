@@ -10,7 +10,7 @@ use crate::{
     egress::{
         catch_up,
         session::Session,
-        ws::{Connection, Sockets, handshake::Hello, protocol::Protocol, pump},
+        ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump},
     },
     gate::Permit,
     rooms::{Interest, Subscription},
@@ -39,7 +39,14 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
         socket,
         options.send_queue_bytes.get(),
     ));
-    let mut live = Live { sockets: sockets.clone(), connection, session, subscription: None, _place: place };
+    let mut live = Live {
+        sockets: sockets.clone(),
+        connection,
+        session,
+        allowance: Allowance::default(),
+        subscription: None,
+        _place: place,
+    };
     live.take_place().await;
     live.close_if_revoked(&hello.permit);
     if let Err(error) = live.open(&hello).await {
@@ -65,6 +72,7 @@ pub(super) struct Live {
     pub(super) sockets: Sockets,
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
+    pub(super) allowance: Allowance,
     subscription: Option<Subscription>,
     _place: OwnedSemaphorePermit,
 }

@@ -1,6 +1,6 @@
 //! The task of a session: it waits for whatever is next and does it.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{task::yield_now, time::timeout};
@@ -11,6 +11,7 @@ use crate::{
         session::Effect,
         ws::{
             CLOSE_TIMEOUT, Connection,
+            allowance::Verdict,
             connection::Todo,
             open::Live,
             protocol::{Incoming, Protocol},
@@ -23,6 +24,9 @@ use crate::{
 
 /// How many messages of a client are handled before other tasks get their turn.
 const MESSAGES_PER_TURN: usize = 32;
+
+/// What a client is told whose message is one too many.
+const TOO_MANY: &str = "Demasiados mensajes: este no se ha atendido; espera un momento";
 
 /// Pumps a session until it ends, and says why it did.
 ///
@@ -77,12 +81,18 @@ async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Clo
         if !live.connection.is_open() {
             return Ok(false);
         }
-        let effects = match protocol.next()? {
+        let incoming = match protocol.next()? {
             None if protocol.take_spent() => break,
             None => return Ok(false),
-            Some(Incoming::Control) => continue,
-            Some(Incoming::Text(text)) => live.session.on_text(&text),
-            Some(Incoming::Binary(bytes)) => live.session.on_binary(&bytes),
+            Some(incoming) => incoming,
+        };
+        let verdict = live.allowance.take(NonZeroU32::new(live.sockets.0.options.message_rate));
+        let effects = match (verdict, incoming) {
+            (Verdict::TooMany, _) => return Err(Close::TooMany),
+            (_, Incoming::Control) => continue,
+            (Verdict::Refused, _) => vec![Effect::Reply(text::error(TOO_MANY))],
+            (Verdict::Allowed, Incoming::Text(text)) => live.session.on_text(&text),
+            (Verdict::Allowed, Incoming::Binary(bytes)) => live.session.on_binary(&bytes),
         };
         for effect in effects {
             carry_out(live, effect).await;
