@@ -1,6 +1,9 @@
 //! Arguments, logs, settings, service, exit code.
 
-use std::{io, process::ExitCode};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::{Context, bail};
 use exposia_notifications::{
@@ -38,10 +41,16 @@ async fn run() -> anyhow::Result<()> {
         Err(error) if !error.not_found() => return Err(error).context(".env cannot be read"),
         _ => {}
     }
-    let Cli { command, config } = Cli::load()?;
+    let Cli { command, config, in_force } = Cli::load()?;
+    let mut out = io::stdout();
     match command {
         Some(Command::Health) => Ok(ops::probe(&config.listen.local_address()).await?),
-        Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut io::stdout().lock())?),
+        Some(Command::Check) => {
+            config.warnings().into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
+            Ok(write!(out, "{in_force}")?)
+        }
+        Some(Command::Token(tool)) => Ok(tool.run(&config.gate, &mut io::stdin(), &mut out)?),
+        Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
         None => serve(config).await,
     }
 }

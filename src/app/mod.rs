@@ -20,7 +20,7 @@ use crate::{
     broker::{Broker, Rules},
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
-    gate::{self, Gate, Key},
+    gate::{Gate, Key},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
     listen,
@@ -100,7 +100,10 @@ impl App {
         let publishing = broker.spawn(&life.deliveries, life.closing.clone());
 
         let production = config.environment == Environment::Production;
-        let gate = new_gate(&config.gate, keys, production);
+        for warning in config.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let gate = Gate::new(&config.gate, keys, config.gate.open(production));
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
@@ -145,17 +148,6 @@ impl App {
         health.enter(Phase::Draining, grpc::SERVICE).await;
         life.end(config.shutdown_grace, publishing, &*journal, &sockets).await;
     }
-}
-
-/// The gate, with a warning when it stands open.
-fn new_gate(options: &gate::Options, keys: Vec<Key>, production: bool) -> Gate {
-    let open = options.open(production);
-    if open.subscribing {
-        tracing::warn!(
-            "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that"
-        );
-    }
-    Gate::new(options, keys, open)
 }
 
 /// The tasks of the service, by the order in which they end.

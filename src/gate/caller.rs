@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    domain::{Audience, Code, RoomId, UserId},
+    domain::{Audience, Code, UserId},
     gate::{Grant, Patterns, TokenError},
 };
 
@@ -33,8 +33,8 @@ pub struct Identity {
     pub credential: Credential,
     /// What it allows a publisher; `None` for a mere subscriber.
     pub grant: Option<Box<Grant>>,
-    /// The rooms that may be joined; without, those that are open to everybody.
-    pub rooms: Option<Patterns>,
+    /// The rooms that may be joined besides its own.
+    pub rooms: Patterns,
     /// When its token expires, in seconds since 1970.
     pub expires_at: Option<i64>,
     /// When its token was issued.
@@ -53,7 +53,7 @@ impl Identity {
         Self {
             credential: Credential::Token(number),
             grant: Some(Box::new(grant)),
-            rooms: Some(Patterns::all()),
+            rooms: Patterns::all(),
             expires_at: None,
             issued_at: None,
             token_id: None,
@@ -72,13 +72,13 @@ impl Identity {
         self.grant.as_ref()?.publish.as_ref()
     }
 
+    /// The room of its own.
+    pub(super) fn own_room(&self) -> Option<String> {
+        self.user().map(|user| format!("{USER_ROOM}{user}"))
+    }
+
     fn may_hear_room(&self, room: &str) -> bool {
-        let own =
-            || room.strip_prefix(USER_ROOM).is_some_and(|user| self.user().is_some_and(|own| own.as_str() == user));
-        match &self.rooms {
-            Some(rooms) => rooms.matches(room) || own(),
-            None => room == RoomId::general().as_str() || room.starts_with("tema_") || own(),
-        }
+        self.rooms.matches(room) || self.own_room().is_some_and(|own| own == room)
     }
 }
 
@@ -215,7 +215,7 @@ impl Permit {
             Some(Audience::Room(room)) => room.to_string(),
             // What is for a user is guarded as that user's own room is.
             Some(Audience::User(user)) => format!("{USER_ROOM}{user}"),
-            None if identity.rooms.as_ref().is_some_and(Patterns::is_all) => return Ok(()),
+            None if identity.rooms.is_all() => return Ok(()),
             None => "everything".to_owned(),
         };
         if audience.is_some() && identity.may_hear_room(&room) {

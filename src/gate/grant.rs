@@ -1,5 +1,7 @@
 //! What a credential allows.
 
+use std::fmt;
+
 use wildmatch::WildMatch;
 
 /// How many patterns one claim may have: they are tried one by one.
@@ -13,6 +15,11 @@ impl Patterns {
     /// Every name.
     pub fn all() -> Self {
         Self([WildMatch::new("*")].into())
+    }
+
+    /// The rooms that are open to everybody who has a token.
+    pub fn open_rooms() -> Self {
+        Self(["general", "tema_*"].map(WildMatch::new).into())
     }
 
     /// The names of a claim; `None` when it has more patterns than are tried.
@@ -29,6 +36,12 @@ impl Patterns {
     /// Whether every name is.
     pub fn is_all(&self) -> bool {
         self.0.iter().any(|pattern| pattern.pattern_chars() == ['*'])
+    }
+}
+
+impl fmt::Display for Patterns {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.iter().map(WildMatch::pattern).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -145,7 +145,7 @@ impl Claims {
         Some(Identity {
             credential: Credential::Jwt(self.sub.map(|subject| UserId::parse(&subject)).transpose().ok()?),
             grant: publishes.then(|| Box::new(Grant { publish, admin: self.admin })),
-            rooms: patterns(self.rooms).ok()?,
+            rooms: patterns(self.rooms).ok()?.unwrap_or_else(Patterns::open_rooms),
             expires_at: Some(self.exp as i64),
             issued_at: self.iat.map(|seconds| seconds as i64),
             token_id: self.jti,

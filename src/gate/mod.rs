@@ -9,6 +9,7 @@ mod layer;
 mod options;
 mod revocations;
 mod secret;
+mod tool;
 
 pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
 pub use extract::{Observer, Publisher, caller};
@@ -18,3 +19,4 @@ pub use layer::{BEARER_PROTOCOL, Gate, GateLayer};
 pub use options::{Options, SubscriberAuth};
 pub use revocations::{Revocations, Watch};
 pub use secret::Secret;
+pub use tool::{Tool, ToolError};

@@ -94,6 +94,12 @@ impl Options {
         Ok(secret.into_iter().chain(public.transpose()?).collect())
     }
 
+    /// What should be known of settings that are not wrong.
+    pub fn warnings(&self, production: bool) -> Vec<&'static str> {
+        let open = "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that";
+        self.open(production).subscribing.then_some(open).into_iter().collect()
+    }
+
     /// What is wrong with the settings together.
     pub fn faults(&self, production: bool) -> Vec<String> {
         let mut faults: Vec<_> = self.keys().err().into_iter().collect();

@@ -1,10 +1,16 @@
 //! The settings of the journal.
 
-use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File},
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    process,
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 
-use crate::domain::Durability;
+use crate::{domain::Durability, journal::Error};
 
 /// The settings of the journal.
 #[derive(Debug, Clone, clap::Args)]
@@ -58,6 +64,18 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether a journal could be written in DATA_DIR. Leaves nothing behind.
+    pub fn check_place(&self) -> Result<(), Error> {
+        if self.engine == Engine::Memory {
+            return Ok(());
+        }
+        // What is missing is made at the start, below the first directory that is there.
+        let there = self.data_dir.ancestors().find(|place| place.exists()).unwrap_or(Path::new("."));
+        let trial = there.join(format!(".check-{}", process::id()));
+        let written = File::create_new(&trial).and_then(|_| fs::remove_file(&trial));
+        written.map_err(|error| Error::Unusable { dir: self.data_dir.clone(), reason: error.to_string() })
+    }
+
     pub(super) fn max_age(&self) -> TimeDelta {
         TimeDelta::from_std(self.max_age).unwrap_or(TimeDelta::MAX)
     }

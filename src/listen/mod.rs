@@ -47,6 +47,12 @@ pub struct Options {
 }
 
 impl Options {
+    /// Whether HOST is an address of this machine, or a name of one. Takes no port that another process may have.
+    pub fn check_host(&self) -> Result<(), String> {
+        let bound = std::net::TcpListener::bind((self.host.as_str(), 0));
+        bound.map(drop).map_err(|error| format!("HOST: cannot listen on {}: {error}", self.host))
+    }
+
     /// Where a process on this machine reaches the HTTP listener.
     pub fn local_address(&self) -> String {
         let host = match self.host.as_str() {

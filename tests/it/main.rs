@@ -5,6 +5,7 @@
 
 mod support;
 
+mod check;
 mod clients;
 mod console;
 mod contract_grpc;

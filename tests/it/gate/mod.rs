@@ -3,6 +3,7 @@
 mod lifetime;
 mod matrix;
 mod tokens;
+mod tool;
 
 use chrono::Utc;
 use exposia_notifications::config::Config;

@@ -21,7 +21,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-pub(crate) use process::{Server, run_in, run_to_end, scratch};
+pub(crate) use process::{Server, run_in, run_to_end, run_with_input, scratch};
 pub(crate) use raw::{Frame, RawSocket, exchange, send_then_read};
 pub(crate) use socket::{Client, open, open_with, refusal};
 

@@ -9,7 +9,7 @@ use std::{
 
 use reqwest::{Client, Method, RequestBuilder};
 use tokio::{
-    io::{AsyncBufReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
     process::{Child, Command},
     sync::mpsc,
 };
@@ -49,6 +49,16 @@ pub(crate) async fn run_to_end(arguments: &[&str], settings: &[(&str, &str)]) ->
 pub(crate) async fn run_in(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     let running = command(folder, arguments, settings).output();
     within("the end of the process", running).await.expect("the binary runs")
+}
+
+/// Runs the binary until it ends by itself, with `input` to read.
+pub(crate) async fn run_with_input(arguments: &[&str], settings: &[(&str, &str)], input: &str) -> Output {
+    let folder = scratch();
+    let mut child = command(folder.path(), arguments, settings).stdin(Stdio::piped()).spawn().expect("the binary runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(input.as_bytes()).await.expect("the binary reads");
+    drop(stdin);
+    within("the end of the process", child.wait_with_output()).await.expect("the binary runs")
 }
 
 /// A server process.

@@ -1,8 +1,12 @@
 //! All settings: one `Options` of each module, from flags and environment variables of the same meaning.
 
+mod in_force;
+
 use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
+
+pub use in_force::InForce;
 
 use crate::{broker, broker::Rules, egress, gate, ingress, journal, listen, telemetry};
 
@@ -21,6 +25,10 @@ pub struct Cli {
     /// The settings.
     #[command(flatten)]
     pub config: Config,
+
+    /// The settings once more, to be shown.
+    #[arg(skip)]
+    pub in_force: InForce,
 }
 
 /// What the binary can do besides serving.
@@ -28,6 +36,12 @@ pub struct Cli {
 pub enum Command {
     /// Ask the service on this machine and PORT whether it is healthy; exit code 0 if it is, 1 if not.
     Health,
+    /// Check all settings and what they point to, and print what is in force, without the secrets; exit code 0 if the
+    /// service could start with them, 2 if not. May run beside the service.
+    Check,
+    /// Mint tokens for development, and see what a token is good for.
+    #[command(subcommand)]
+    Token(gate::Tool),
     /// Look after the journal in DATA_DIR.
     #[command(subcommand)]
     Journal(journal::Tool),
@@ -102,13 +116,18 @@ impl Cli {
         let (bad, mut faults) = bad_variables();
         let command =
             Self::command().mut_args(|arg| if bad.contains(arg.get_id()) { arg.env(None::<&str>) } else { arg });
-        let cli = Self::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit());
-        if faults.is_empty() {
-            return Ok(cli);
+        let matches = command.get_matches();
+        let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        let checking = matches!(cli.command, Some(Command::Check));
+        if checking || !faults.is_empty() {
+            // With their defaults in place of the bad ones, the settings may show further faults.
+            faults.extend(cli.config.check().err().map(|Faults(more)| more).unwrap_or_default());
         }
-        // With their defaults in place of the bad ones, the settings may show further faults.
-        faults.extend(cli.config.check().err().map(|Faults(more)| more).unwrap_or_default());
-        Err(Faults(faults))
+        if checking {
+            faults.extend(cli.config.faults_outside());
+            cli.in_force = InForce::of(Self::command().get_arguments(), &matches);
+        }
+        if faults.is_empty() { Ok(cli) } else { Err(Faults(faults)) }
     }
 }
 
@@ -155,6 +174,17 @@ impl Config {
             Err(fault) => faults.push(fault),
         }
         Err(Faults(faults))
+    }
+
+    /// What is wrong outside that the start would run into, as far as that can be seen beside a service that runs already.
+    fn faults_outside(&self) -> Vec<String> {
+        let journal = self.journal.check_place().map_err(|error| error.to_string());
+        [self.listen.check_host(), journal].into_iter().filter_map(Result::err).collect()
+    }
+
+    /// What should be known of settings that are not wrong.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        self.gate.warnings(self.environment == Environment::Production)
     }
 }
 

@@ -1,0 +1,53 @@
+//! The settings as they are in force, to be shown.
+
+use std::fmt;
+
+use clap::{Arg, ArgMatches, parser::ValueSource};
+
+/// Every setting with its value and where that comes from; of a secret only whether there is one.
+#[derive(Debug, Clone, Default)]
+pub struct InForce(Vec<Setting>);
+
+#[derive(Debug, Clone)]
+struct Setting {
+    variable: String,
+    source: &'static str,
+    value: String,
+}
+
+impl InForce {
+    pub(super) fn of<'a>(arguments: impl Iterator<Item = &'a Arg>, matches: &ArgMatches) -> Self {
+        Self(arguments.filter_map(|arg| Setting::of(arg, matches)).collect())
+    }
+}
+
+impl Setting {
+    /// What is set for `arg`; `None` if it is no setting.
+    fn of(arg: &Arg, matches: &ArgMatches) -> Option<Self> {
+        let variable = arg.get_env()?.to_string_lossy().into_owned();
+        let id = arg.get_id().as_str();
+        let source = match matches.value_source(id) {
+            None => "not set",
+            Some(ValueSource::DefaultValue) => "default",
+            Some(ValueSource::EnvVariable) => "environment",
+            Some(_) => "flag",
+        };
+        let values = matches.get_raw(id).into_iter().flatten();
+        let value = match arg.is_hide_env_values_set() && source != "not set" {
+            true => "[secret]".to_owned(),
+            false => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
+        };
+        Some(Self { variable, source, value })
+    }
+}
+
+impl fmt::Display for InForce {
+    /// A line for each setting.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = self.0.iter().map(|setting| setting.variable.len()).max().unwrap_or(0);
+        for Setting { variable, source, value } in &self.0 {
+            writeln!(f, "{}", format!("{variable:width$}  {source:11}  {value}").trim_end())?;
+        }
+        Ok(())
+    }
+}
