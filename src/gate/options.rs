@@ -109,6 +109,9 @@ impl Options {
                     .to_owned(),
             );
         }
+        if self.jwt_secret.as_ref().is_some_and(|secret| secret.as_bytes().is_empty()) {
+            faults.push("JWT_SECRET: must not be empty, or anybody could sign with it".to_owned());
+        }
         if !production {
             return faults;
         }

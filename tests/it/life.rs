@@ -331,6 +331,13 @@ async fn production_asks_how_subscribers_are_known() {
     }
 }
 
+// an empty secret would let anybody sign, in development too
+#[tokio::test]
+async fn an_empty_secret_is_none() {
+    let lines = faults(&[("JWT_SECRET", "")]).await;
+    assert!(lines.len() == 1 && lines[0].contains("JWT_SECRET"), "{lines:?}");
+}
+
 // in development, with no key, it is as open as the original, and says so loudly at its start
 #[tokio::test]
 async fn a_server_that_is_open_says_so() {
