@@ -74,7 +74,8 @@ impl TryFrom<v1::PublishRequest> for Draft {
             payload: match request.body {
                 None => payload_from(&Struct::default())?,
                 Some(v1::publish_request::Body::Payload(payload)) => payload_from(&payload)?,
-                Some(v1::publish_request::Body::PayloadJson(text)) => Payload::parse(text)?,
+                // Copied, for it would keep the buffer alive that the connection read it into.
+                Some(v1::publish_request::Body::PayloadJson(text)) => Payload::parse(Bytes::copy_from_slice(&text))?,
             },
             source: Some(request.source).filter(|source| !source.is_empty()).map(Into::into),
             timestamp: request.timestamp.map(timestamp_text).transpose()?,
@@ -254,6 +255,16 @@ mod tests {
         let mut text = String::new();
         write_number(&mut text, number).expect("finite");
         text
+    }
+
+    #[test]
+    fn a_payload_does_not_keep_the_message() {
+        let message = Bytes::from(br#"{"id": 1}"#.to_vec());
+        let body = Some(v1::publish_request::Body::PayloadJson(message.clone()));
+        let request = v1::PublishRequest { event: "a.b".into(), body, ..Default::default() };
+        let draft = Draft::try_from(request).expect("the request is valid");
+        assert!(message.is_unique());
+        assert_eq!(draft.payload.as_bytes(), &message);
     }
 
     #[test]
