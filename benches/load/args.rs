@@ -24,6 +24,8 @@ pub(crate) enum Command {
     Fanout(Fanout),
     /// Hold connections that do nothing.
     Idle(Idle),
+    /// Hold connections, cut them off, and have them come back at once.
+    Storm(Storm),
 }
 
 /// Who connects, and to whom.
@@ -57,7 +59,7 @@ pub(crate) struct Pace {
     #[arg(long, default_value_t = 64)]
     pub(crate) window: u32,
     /// Seconds before measuring begins.
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 0.7)]
     pub(crate) warmup: f64,
     /// Seconds that are measured.
     #[arg(long, default_value_t = 5.0)]
@@ -67,7 +69,8 @@ pub(crate) struct Pace {
 /// What to publish, and where.
 #[derive(Debug, Args)]
 pub(crate) struct Publish {
-    /// The path to POST to; {room}, {seq}, {ts} and {pad} are replaced, here and in the body.
+    /// The path to POST to; {room}, {seq}, {ts} and {pad} are replaced, here and in the body, and {hundred} by the names of a
+    /// hundred rooms.
     #[arg(long, default_value = "/notify")]
     pub(crate) to: String,
     #[arg(
@@ -133,6 +136,20 @@ pub(crate) struct Idle {
     #[command(flatten)]
     pub(crate) connect: Connect,
     /// Seconds over which CPU time is read, after everybody is connected.
+    #[arg(long, default_value_t = 30.0)]
+    pub(crate) seconds: f64,
+    #[command(flatten)]
+    pub(crate) publish: Publish,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Storm {
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    /// The path by which they come back, with the place where they were.
+    #[arg(long)]
+    pub(crate) back: String,
+    /// Seconds over which CPU time is read before they are cut off.
     #[arg(long, default_value_t = 30.0)]
     pub(crate) seconds: f64,
     #[command(flatten)]

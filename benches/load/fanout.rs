@@ -6,7 +6,8 @@ use crate::{Result, args::Fanout, process::Server, run::Run};
 
 pub(crate) fn measure(args: &Fanout) -> Result<Value> {
     let server = Server::new(args.connect.pid);
-    let mut run = Run::connected(&args.connect, &args.publish, args.stalled)?;
+    let (mut run, _) = Run::connected(&args.connect, args.stalled)?;
+    run.publish_by(&args.publish, &args.connect)?;
     let rooms = args.publish.into.unwrap_or(args.connect.rooms).max(1);
     run.receivers = u64::from(run.swarm.open().saturating_sub(args.stalled)) / u64::from(rooms);
     let used = run.measure(args.pace, &server)?;

@@ -4,33 +4,60 @@ use serde_json::{Value, json};
 
 use crate::{
     Result,
-    args::{Idle, Pace},
-    clock,
+    args::{Connect, Idle, Pace},
     process::Server,
     run::Run,
 };
 
+/// How long memory is given to settle, in seconds.
+pub(crate) const SETTLING: f64 = 3.0;
+
 pub(crate) fn measure(args: &Idle) -> Result<Value> {
     let server = Server::new(args.connect.pid);
-    let before = server.resident()?;
-    let began = clock::now();
-    let mut run = Run::connected(&args.connect, &args.publish, 0)?;
-    let connected_in = clock::seconds(clock::now() - began);
-    let rest = |run: &mut Run, seconds| run.until(clock::now() + clock::nanos(seconds), |_| Ok(false));
-    rest(&mut run, 2.0)?;
-    let connected = server.resident()?;
-    let cpu = server.cpu_seconds()?;
-    rest(&mut run, args.seconds)?;
-    let cpu = server.cpu_seconds()? - cpu;
-    let open = f64::from(run.swarm.open());
+    let (mut run, held) = hold(&args.connect, args.seconds, &server)?;
+    run.publish_by(&args.publish, &args.connect)?;
     run.receivers = u64::from(run.swarm.open());
     run.measure(Pace { rate: None, window: 64, warmup: 0.0, seconds: 2.0 }, &server)?;
-    rest(&mut run, 5.0)?;
+    run.rest(SETTLING)?;
+    let after_burst = held.bytes_each(&server)?;
     Ok(json!({
-        "open": open,
-        "connected_in": connected_in,
-        "bytes_per_connection": (connected - before) / open,
-        "bytes_per_connection_after_burst": (server.resident()? - before) / open,
-        "microseconds_per_connection_second": cpu * 1e6 / open / args.seconds,
+        "open": held.open,
+        "connected_in": held.connected_in,
+        "bytes_per_connection": held.bytes,
+        "bytes_per_connection_after_burst": after_burst,
+        "microseconds_per_connection_second": held.microseconds,
     }))
+}
+
+/// Connections that do nothing, and what the server spends on each.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    pub(crate) open: f64,
+    /// Seconds until all of them were open.
+    pub(crate) connected_in: f64,
+    pub(crate) bytes: f64,
+    /// Of CPU, a second.
+    pub(crate) microseconds: f64,
+    resident_before: f64,
+}
+
+impl Held {
+    /// What the server's memory has grown by since before they came, for each of them.
+    pub(crate) fn bytes_each(&self, server: &Server) -> Result<f64> {
+        Ok((server.resident()? - self.resident_before) / self.open)
+    }
+}
+
+/// Connects everybody and watches for so many seconds.
+pub(crate) fn hold(connect: &Connect, seconds: f64, server: &Server) -> Result<(Run, Held)> {
+    let resident_before = server.resident()?;
+    let (mut run, connected_in) = Run::connected(connect, 0)?;
+    let open = f64::from(run.swarm.open());
+    run.rest(SETTLING)?;
+    let mut held = Held { open, connected_in, bytes: 0.0, microseconds: 0.0, resident_before };
+    held.bytes = held.bytes_each(server)?;
+    let cpu = server.cpu_seconds()?;
+    run.rest(seconds)?;
+    held.microseconds = (server.cpu_seconds()? - cpu) * 1e6 / open / seconds;
+    Ok((run, held))
 }

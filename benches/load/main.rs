@@ -20,6 +20,7 @@ mod meter;
 mod process;
 mod publisher;
 mod run;
+mod storm;
 mod swarm;
 mod template;
 
@@ -39,6 +40,7 @@ fn main() -> Result<()> {
         Command::Writer(args) => return limit::write(&args),
         Command::Fanout(args) => fanout::measure(&args)?,
         Command::Idle(args) => idle::measure(&args)?,
+        Command::Storm(args) => storm::measure(&args)?,
     };
     println!("{figures}");
     Ok(())

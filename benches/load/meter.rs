@@ -16,6 +16,8 @@ pub(crate) struct Meter {
     pub(crate) window: Range<u64>,
     /// Notifications that arrived so far.
     pub(crate) total: u64,
+    /// When the last message arrived, notification or not.
+    pub(crate) heard: u64,
     latency: Histogram<u32>,
 }
 
@@ -25,6 +27,7 @@ impl Meter {
             key: Finder::new(br#""ts":""#),
             window: 0..0,
             total: 0,
+            heard: 0,
             latency: Histogram::new_with_max(LONGEST, 3).expect("these bounds are valid"),
         }
     }
@@ -32,6 +35,7 @@ impl Meter {
     /// Takes in a message. One without a time is not a notification.
     #[inline]
     pub(crate) fn take(&mut self, message: &[u8], now: u64) {
+        self.heard = now;
         let Some(place) = self.key.find(message) else { return };
         let digits = message[place + 6..].iter().take_while(|byte| byte.is_ascii_digit());
         let sent = digits.fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));

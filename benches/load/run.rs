@@ -18,6 +18,9 @@ use crate::{
 /// How long connecting, or waiting for what is late, may take.
 pub(crate) const PATIENCE: f64 = 60.0;
 
+/// After how long without a word the server is taken to be through with its newcomers.
+const SILENCE: f64 = 0.3;
+
 #[derive(Debug)]
 pub(crate) struct Run {
     poll: Poll,
@@ -53,8 +56,8 @@ impl Run {
         })
     }
 
-    /// A run against a server, with its publishers, when everybody is connected.
-    pub(crate) fn connected(connect: &Connect, publish: &Publish, stalled: u32) -> Result<Self> {
+    /// A run against a server when everybody is connected, and how many seconds that took.
+    pub(crate) fn connected(connect: &Connect, stalled: u32) -> Result<(Self, f64)> {
         let mut run = Self::new(Plan {
             address: connect.address,
             path: Some(Template::new(&connect.path, 0)),
@@ -63,19 +66,45 @@ impl Run {
             hello: connect.hello.clone(),
             stalled,
         })?;
-        run.publisher = Some(Publisher::connect(publish, connect.rooms, connect.address, run.poll.registry())?);
-        run.connect()?;
-        Ok(run)
+        let seconds = run.connect()?;
+        Ok((run, seconds))
     }
 
-    /// Connects everybody.
-    pub(crate) fn connect(&mut self) -> Result<()> {
-        let deadline = clock::now() + clock::nanos(PATIENCE);
-        self.until(deadline, |run| {
+    /// Connects everybody, and waits until the server has said to the newcomers what it has to say. Answers how many seconds passed
+    /// until its last word.
+    pub(crate) fn connect(&mut self) -> Result<f64> {
+        let began = clock::now();
+        let mut last = began;
+        self.until(began + clock::nanos(PATIENCE), |run| {
             run.swarm.connect(run.poll.registry())?;
-            Ok(run.swarm.is_settled())
+            let now = clock::now();
+            last = if run.swarm.is_settled() { last.max(run.meter.heard) } else { now };
+            Ok(now.saturating_sub(last) > clock::nanos(SILENCE))
         })?;
+        Ok(clock::seconds(last - began))
+    }
+
+    /// Connects the publishers. One that is idle for long would be hung up on, so they come when they are needed.
+    pub(crate) fn publish_by(&mut self, publish: &Publish, connect: &Connect) -> Result<()> {
+        let publisher = Publisher::connect(publish, connect.rooms, connect.address, self.poll.registry())?;
+        self.publisher = Some(publisher);
         Ok(())
+    }
+
+    /// Goes on for so many seconds.
+    pub(crate) fn rest(&mut self, seconds: f64) -> Result<()> {
+        self.until(clock::now() + clock::nanos(seconds), |_| Ok(false))
+    }
+
+    /// Cuts all subscribers off, as a proxy does that goes down.
+    pub(crate) fn cut(&mut self) -> Result<()> {
+        self.swarm.cut()
+    }
+
+    /// Connects everybody again, by another path, in so many seconds.
+    pub(crate) fn reconnect(&mut self, path: &str) -> Result<f64> {
+        self.swarm.come_back_by(Template::new(path, 0));
+        self.connect()
     }
 
     /// Goes on until `deadline`, or until `done` says so.
@@ -134,7 +163,7 @@ impl Run {
         if let Some(publisher) = &mut self.publisher {
             publisher.stop();
         }
-        self.until(clock::now() + clock::nanos(1.0), |_| Ok(false))?;
+        self.rest(0.5)?;
         Ok(used)
     }
 

@@ -21,16 +21,23 @@ enum Part {
     Ts,
     Seq,
     Room,
+    Hundred,
     Index,
 }
 
 impl Template {
-    /// `{ts}`, `{seq}`, `{room}` and `{i}` are places, `{pad}` stands for `pad` letters, and every other brace for itself.
+    /// `{ts}`, `{seq}`, `{room}`, `{hundred}` and `{i}` are places, `{pad}` stands for `pad` letters, and every other brace for itself.
     pub(crate) fn new(text: &str, pad: usize) -> Self {
         let mut rest = text.replace("{pad}", &"x".repeat(pad));
         let mut parts = Vec::new();
         let first_place = |text: &str| {
-            let places = [("{ts}", Part::Ts), ("{seq}", Part::Seq), ("{room}", Part::Room), ("{i}", Part::Index)];
+            let places = [
+                ("{ts}", Part::Ts),
+                ("{seq}", Part::Seq),
+                ("{room}", Part::Room),
+                ("{hundred}", Part::Hundred),
+                ("{i}", Part::Index),
+            ];
             let found = places.into_iter().filter_map(|(name, part)| Some((text.find(name)?, name.len(), part)));
             found.min_by_key(|(start, ..)| *start)
         };
@@ -50,6 +57,10 @@ impl Template {
                 Part::Ts => write!(out, "{}", values.ts),
                 Part::Seq => write!(out, "{}", values.seq),
                 Part::Room => write!(out, "{}", values.room),
+                Part::Hundred => {
+                    let names = (values.room * 100..).take(100).map(|room| format!("\"r{room}\""));
+                    write!(out, "{}", names.collect::<Vec<_>>().join(","))
+                }
                 Part::Index => write!(out, "{}", values.i),
             };
             written.expect("a vector takes everything");
