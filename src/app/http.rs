@@ -4,7 +4,7 @@ use axum::Router;
 use http::{Request, StatusCode};
 use tower::ServiceBuilder;
 use tower_http::{
-    cors::{AllowHeaders, Any, CorsLayer},
+    cors::{AllowHeaders, AllowOrigin, Any, CorsLayer},
     trace::TraceLayer,
 };
 use tracing::{Span, info_span};
@@ -12,7 +12,7 @@ use tracing::{Span, info_span};
 use crate::{
     config::Config,
     egress::{self, History, Sockets},
-    gate::{Gate, GateLayer},
+    gate::{Gate, GateLayer, Origins},
     ingress::{self, Intake},
     ops::{self, Health, Stats},
     wire::problem::Problem,
@@ -36,20 +36,27 @@ pub(super) fn routes(
 }
 
 /// The routes behind what every request passes, outermost first.
-pub(super) fn layered(routes: Router, gate: Gate, production: bool) -> Router {
+pub(super) fn layered(routes: Router, gate: Gate) -> Router {
     let layers = ServiceBuilder::new()
         // Around everything, so that whatever happens inside is logged with the request.
         .layer(TraceLayer::new_for_http().make_span_with(span))
         // Before the gate: a browser asks for permission without a token.
-        .option_layer((!production).then(open_to_all_origins))
+        .layer(cors(gate.origins()))
         .layer(GateLayer(gate));
     routes.layer(layers)
 }
 
-/// Any origin, method and header. The headers are named back one by one: browsers do not count `Authorization` in with `*`.
-fn open_to_all_origins() -> CorsLayer {
+/// Any method and header, for the origins that are allowed. The headers are named back one by one: browsers do not count
+/// `Authorization` in with `*`.
+fn cors(origins: &Origins) -> CorsLayer {
+    let origin = if origins.is_open() {
+        AllowOrigin::any()
+    } else {
+        let origins = origins.clone();
+        AllowOrigin::predicate(move |origin, _| origins.allow(origin))
+    };
     CorsLayer::new()
-        .allow_origin(Any)
+        .allow_origin(origin)
         .allow_methods(Any)
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(Any)

@@ -108,7 +108,9 @@ impl App {
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
         let history = History::new(Arc::clone(&journal) as _);
-        let stats = Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone());
+        let refusals = gate.refusals().clone();
+        let stats =
+            Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone(), refusals.clone());
         let removal = Removal::new(clients.clone(), gate.revocations().clone());
         let sockets = Sockets::new(
             &config.egress,
@@ -136,10 +138,11 @@ impl App {
         let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
         life.servers.spawn(serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
-        let router = http::layered(routes, gate, production);
+        let router = http::layered(routes, gate);
         let (stopping, servers) = (life.stopping.clone(), life.servers.clone());
         life.servers.spawn(listen::serve_http(http, router, config.listen.clone(), stopping, servers));
         life.deliveries.spawn(egress::keep_alive(sockets.clone()));
+        life.servers.spawn(refusals.sum_up(life.stopping.clone()));
 
         health.enter(Phase::Serving, grpc::SERVICE).await;
         tracing::info!("serving");

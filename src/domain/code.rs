@@ -18,6 +18,8 @@ pub enum Code {
     Conflict,
     /// The request is larger than the limit.
     TooLarge,
+    /// The caller asks for too much at once, or too often; try again later.
+    TooMany,
     /// The service cannot keep up; try again later.
     Exhausted,
     /// The service is going away or its store is; try again later.

@@ -22,6 +22,8 @@ pub(super) enum Effect {
     Leave(RoomId),
     /// Check this token, and go on under it.
     Refresh(String),
+    /// Note that this was refused.
+    Refused(Denied),
 }
 
 /// Which rooms a client is in, and what its messages do about it.
@@ -63,16 +65,18 @@ impl Session {
         &self.rooms[0]
     }
 
+    /// What it may hear.
+    pub(super) fn permit(&self) -> &Permit {
+        &self.permit
+    }
+
     /// Takes in a message.
     pub(super) fn on_text(&mut self, text: &str) -> Vec<Effect> {
         match ClientMessage::parse(text) {
             Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong())],
             Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room),
-            Ok(ClientMessage::Join(room) | ClientMessage::Subscribe(room)) if !self.may_hear(&room) => {
-                refusal(&format!("No tienes permiso para la sala {room}"))
-            }
-            Ok(ClientMessage::Join(room)) => self.join(&room),
-            Ok(ClientMessage::Subscribe(room)) => self.subscribe(&room),
+            Ok(ClientMessage::Join(room)) => self.if_allowed(&room, Self::join),
+            Ok(ClientMessage::Subscribe(room)) => self.if_allowed(&room, Self::subscribe),
             Ok(ClientMessage::Refresh(token)) => vec![Effect::Refresh(token)],
             Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room),
             Err(error) => refusal(&error.to_string()),
@@ -94,8 +98,15 @@ impl Session {
         Ok(())
     }
 
-    fn may_hear(&self, room: &RoomId) -> bool {
-        self.permit.check(Some(&Audience::Room(room.clone()))).is_ok()
+    fn if_allowed(&mut self, room: &RoomId, enter: fn(&mut Self, &RoomId) -> Vec<Effect>) -> Vec<Effect> {
+        match self.permit.check(Some(&Audience::Room(room.clone()))) {
+            Ok(()) => enter(self, room),
+            Err(denied) => {
+                let mut effects = refusal(&format!("No tienes permiso para la sala {room}"));
+                effects.push(Effect::Refused(denied));
+                effects
+            }
+        }
     }
 
     fn chat(&self, message: &str, room: Option<RoomId>) -> Vec<Effect> {
@@ -183,6 +194,7 @@ mod tests {
             Effect::Enter(room) => (format!("enter {room}"), Value::Null),
             Effect::Leave(room) => (format!("leave {room}"), Value::Null),
             Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),
+            Effect::Refused(denied) => (format!("refused: {denied}"), Value::Null),
         });
         effects.collect()
     }

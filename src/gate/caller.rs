@@ -1,10 +1,10 @@
 //! Who is asking, and what it may do: the one model for gRPC, REST and WebSocket.
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use crate::{
     domain::{Audience, Code, UserId},
-    gate::{Grant, Patterns, TokenError},
+    gate::{Grant, Patterns, Reason, Refusals, TokenError},
 };
 
 /// Which credential it was, in a form that may be shown and logged.
@@ -100,6 +100,12 @@ pub enum Denied {
     /// It says that it is another user than the one of its token.
     #[error("{0} may not be the user {1}")]
     User(Credential, UserId),
+    /// A browser says that it asks for a page from elsewhere.
+    #[error("the origin {0:?} is not allowed here")]
+    Origin(Box<str>),
+    /// So many tokens from this address were wrong that none is looked at for this time.
+    #[error("too many wrong tokens came from this address; try again later")]
+    AuthFailures(Duration),
 }
 
 impl Denied {
@@ -107,7 +113,38 @@ impl Denied {
     pub fn code(&self) -> Code {
         match self {
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Code::Forbidden,
+            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) | Self::Origin(_) => {
+                Code::Forbidden
+            }
+            Self::AuthFailures(_) => Code::TooMany,
+        }
+    }
+
+    /// When it may be tried again, if that can help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::AuthFailures(wait) => Some(*wait),
+            _ => None,
+        }
+    }
+
+    /// What it is called in logs and statistics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unauthenticated(None) => Reason::NoToken,
+            Self::Unauthenticated(Some(_)) => Reason::BadToken,
+            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Reason::Forbidden,
+            Self::Origin(_) => Reason::Origin,
+            Self::AuthFailures(_) => Reason::AuthFailures,
+        }
+    }
+
+    /// What a log says of it. Whoever asks is not told what is wrong with its token; who runs the service is.
+    pub fn why(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unauthenticated(None) => "there is no token".into(),
+            Self::Unauthenticated(Some(error)) => error.to_string().into(),
+            denied => denied.to_string().into(),
         }
     }
 }
@@ -124,18 +161,36 @@ pub struct Open {
 /// Whoever sends a request.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    identity: Result<Arc<Identity>, Option<TokenError>>,
+    identity: Result<Arc<Identity>, Denied>,
+    address: IpAddr,
     open: Open,
+    refusals: Refusals,
 }
 
 impl Caller {
-    pub(super) fn new(identity: Result<Arc<Identity>, Option<TokenError>>, open: Open) -> Self {
-        Self { identity, open }
+    pub(super) fn new(
+        identity: Result<Arc<Identity>, Denied>,
+        address: IpAddr,
+        open: Open,
+        refusals: Refusals,
+    ) -> Self {
+        Self { identity, address, open, refusals }
+    }
+
+    /// Where it is.
+    pub fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Notes that it was refused something.
+    pub fn refused(&self, denied: &Denied) {
+        let credential = self.identity.as_ref().ok().map(|identity| &identity.credential);
+        self.refusals.note(denied, self.address, credential);
     }
 
     /// The checked credential.
     pub fn identity(&self) -> Result<&Arc<Identity>, Denied> {
-        self.identity.as_ref().map_err(|error| Denied::Unauthenticated(*error))
+        self.identity.as_ref().map_err(Denied::clone)
     }
 
     /// Whether it publishes at all.

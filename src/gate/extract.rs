@@ -1,12 +1,17 @@
 //! What handlers ask for instead of checking credentials: an argument of one of these types.
 
+use std::{error::Error, sync::Arc};
+
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 use tonic::Status;
 
 use crate::{
     gate::{Caller, Denied},
-    wire::{problem::Problem, status::grpc_status},
+    wire::{
+        problem::Problem,
+        status::{grpc_status, grpc_status_after},
+    },
 };
 
 /// Whoever sends the request; the handler decides what it may do.
@@ -53,17 +58,38 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get().cloned().ok_or_else(|| Denied::Unauthenticated(None).into())
 }
 
+/// The denial that made an answer what it is.
+pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<&Denied> {
+    let extensions = response.extensions();
+    extensions.get().or_else(|| extensions.get().and_then(denial_in))
+}
+
+/// The denial that made a status what it is.
+pub fn denial_in(status: &Status) -> Option<&Denied> {
+    status.source()?.downcast_ref()
+}
+
 impl From<Denied> for Problem {
     fn from(denied: Denied) -> Self {
-        match denied {
+        let problem = match denied {
             Denied::Unauthenticated(_) => Self::bad_token(),
-            denied => Self::new(denied.code(), denied.to_string()),
-        }
+            _ => Self::new(denied.code(), denied.to_string()),
+        };
+        let problem = match denied.retry_after() {
+            Some(wait) => problem.with_retry_after(wait),
+            None => problem,
+        };
+        problem.with_extension(denied)
     }
 }
 
 impl From<Denied> for Status {
     fn from(denied: Denied) -> Self {
-        grpc_status(denied.code(), denied.to_string(), None)
+        let mut status = match denied.retry_after() {
+            Some(wait) => grpc_status_after(denied.code(), denied.to_string(), wait),
+            None => grpc_status(denied.code(), denied.to_string(), None),
+        };
+        status.set_source(Arc::new(denied));
+        status
     }
 }

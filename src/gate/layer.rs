@@ -2,17 +2,22 @@
 
 use std::{
     borrow::Cow,
+    net::IpAddr,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use http::{
-    HeaderMap, HeaderName, Method, Request, Uri,
+    HeaderMap, HeaderName, Method, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
 };
 use tower::{Layer, Service};
 
-use crate::gate::{Caller, Expected, Identity, Key, Open, Options, Revocations, Secret, TokenError};
+use crate::gate::{
+    Caller, Denied, Expected, Identity, Key, Open, Options, Origins, Refusals, Revocations, Secret, TokenError,
+    address::Proxies, extract::denial_of, failures::Failures,
+};
 
 /// The rules of the gate.
 #[derive(Debug, Clone)]
@@ -25,6 +30,10 @@ struct Inner {
     keys: Vec<Key>,
     expected: Expected,
     open: Open,
+    origins: Origins,
+    proxies: Proxies,
+    failures: Failures,
+    refusals: Refusals,
     revocations: Revocations,
 }
 
@@ -33,27 +42,49 @@ impl Gate {
     pub fn new(options: &Options, keys: Vec<Key>, open: Open) -> Self {
         let tokens = options.tokens.iter().cloned().zip(1..);
         let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
-        let (expected, revocations) = (options.expected(), Revocations::default());
-        Self(Arc::new(Inner { tokens, keys, expected, open, revocations }))
+        Self(Arc::new(Inner {
+            tokens,
+            keys,
+            expected: options.expected(),
+            open,
+            origins: Origins::new(&options.allowed_origins),
+            proxies: Proxies::new(&options.trusted_proxies),
+            failures: Failures::new(options.auth_failure_rate.0),
+            refusals: Refusals::default(),
+            revocations: Revocations::default(),
+        }))
     }
 
     /// Who sends a request; of the tokens that it has, one that is right is enough.
-    pub fn caller(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Caller {
-        let mut identity = Err(None);
-        for token in tokens(method, uri, headers) {
-            match self.identify(&token) {
-                Ok(known) => {
-                    identity = Ok(known);
-                    break;
-                }
-                Err(error) => identity = Err(Some(error)),
+    pub fn caller<B>(&self, request: &Request<B>) -> Caller {
+        let address = self.0.proxies.client(request);
+        let mut identity = Err(Denied::Unauthenticated(None));
+        for token in tokens(request.method(), request.uri(), request.headers()) {
+            identity = self.identify(&token, address);
+            if identity.is_ok() {
+                break;
             }
         }
-        Caller::new(identity, self.0.open)
+        Caller::new(identity, address, self.0.open, self.0.refusals.clone())
     }
 
-    /// Whose token it is.
-    pub fn identify(&self, token: &str) -> Result<Arc<Identity>, TokenError> {
+    /// Whose token it is that came from `address`. An address that sent too many wrong ones is not told, for a while.
+    pub fn identify(&self, token: &str, address: IpAddr) -> Result<Arc<Identity>, Denied> {
+        if let Some(wait) = self.0.failures.ignored_for(address) {
+            return Err(Denied::AuthFailures(wait));
+        }
+        self.verify(token).map_err(|error| match error {
+            // A token that was good once is no guess, and comes from whoever does not watch the clock.
+            TokenError::Expired | TokenError::Revoked | TokenError::NotYet => Denied::Unauthenticated(Some(error)),
+            _ => match self.0.failures.count(address) {
+                Ok(()) => Denied::Unauthenticated(Some(error)),
+                Err(wait) => Denied::AuthFailures(wait),
+            },
+        })
+    }
+
+    /// Whose token it is, wherever it came from.
+    pub(super) fn verify(&self, token: &str) -> Result<Arc<Identity>, TokenError> {
         // All are compared, so that the time does not tell which one it was.
         let known = self.0.tokens.iter().fold(
             None,
@@ -68,6 +99,16 @@ impl Gate {
                 if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
             }
         }
+    }
+
+    /// The origins that are allowed.
+    pub fn origins(&self) -> &Origins {
+        &self.0.origins
+    }
+
+    /// What was refused.
+    pub fn refusals(&self) -> &Refusals {
+        &self.0.refusals
     }
 
     /// What was revoked.
@@ -126,7 +167,7 @@ fn query_token(query: &str) -> Option<String> {
     serde_urlencoded::from_str::<Token>(query).ok().map(|Token { token }| token)
 }
 
-/// Puts the [`Caller`] of each request into its extensions.
+/// Puts the [`Caller`] of each request into its extensions, and notes it when the answer is a refusal.
 #[derive(Debug, Clone)]
 pub struct GateLayer(pub Gate);
 
@@ -145,19 +186,29 @@ pub struct Gated<S> {
     inner: S,
 }
 
-impl<S: Service<Request<B>>, B> Service<Request<B>> for Gated<S> {
+impl<S, B, R> Service<Request<B>> for Gated<S>
+where
+    S: Service<Request<B>, Response = Response<R>, Future: Send + 'static>,
+{
     type Response = S::Response;
     type Error = S::Error;
-    type Future = S::Future;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
-        let caller = self.gate.caller(request.method(), request.uri(), request.headers());
-        request.extensions_mut().insert(caller);
-        self.inner.call(request)
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let caller = self.gate.caller(&request);
+        request.extensions_mut().insert(caller.clone());
+        let answering = self.inner.call(request);
+        Box::pin(async move {
+            let response = answering.await?;
+            if let Some(denied) = denial_of(&response) {
+                caller.refused(denied);
+            }
+            Ok(response)
+        })
     }
 }
 
@@ -166,27 +217,18 @@ mod tests {
     use super::*;
     use crate::domain::Code;
 
-    fn gate(tokens: &[&str]) -> Gate {
-        let tokens = tokens
-            .iter()
-            .zip(1..)
-            .map(|(token, number)| (token.parse().expect("a secret"), Arc::new(Identity::of_token(number))));
-        let open = Open { reading: false, subscribing: false };
-        let expected = Expected::new(&[], &[], 0);
-        Gate(Arc::new(Inner {
-            tokens: tokens.collect(),
-            keys: Vec::new(),
-            expected,
-            open,
-            revocations: Revocations::default(),
-        }))
+    fn gate() -> Gate {
+        let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
+        let matches = command.get_matches_from(["gate", "--ws-token=dev,s3cr3t ñ"]);
+        let options = clap::FromArgMatches::from_arg_matches(&matches).expect("settings");
+        Gate::new(&options, Vec::new(), Open { reading: false, subscribing: false })
     }
 
     /// The credential of a request, or why there is none.
     fn credential(method: &Method, uri: &'static str, headers: &[(&'static str, &'static str)]) -> String {
-        let headers =
-            headers.iter().map(|(name, value)| (HeaderName::from_static(name), http::HeaderValue::from_static(value)));
-        let caller = gate(&["dev", "s3cr3t ñ"]).caller(method, &Uri::from_static(uri), &headers.collect());
+        let request = Request::builder().method(method).uri(uri);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+        let caller = gate().caller(&request.body(()).expect("a request"));
         caller.identity().map_or_else(|denied| format!("{:?}", denied.code()), |known| known.credential.to_string())
     }
 

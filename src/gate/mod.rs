@@ -1,22 +1,30 @@
 //! Who may come in: the same layer for gRPC and HTTP turns whatever credential a request has into a
 //! [`Caller`]. Nothing behind the gate sees a token.
 
+mod address;
 mod caller;
 mod extract;
+mod failures;
 mod grant;
 mod jwt;
 mod layer;
 mod options;
+mod origin;
+mod rate;
+mod refusals;
 mod revocations;
 mod secret;
 mod tool;
 
 pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
-pub use extract::{Observer, Publisher, caller};
+pub use extract::{Observer, Publisher, caller, denial_in};
 pub use grant::{Grant, Patterns};
 pub use jwt::{Expected, Key, TokenError};
 pub use layer::{BEARER_PROTOCOL, Gate, GateLayer};
 pub use options::{Options, SubscriberAuth};
+pub use origin::{OriginPattern, Origins};
+pub use rate::{Bucket, Rate, RateLimit};
+pub use refusals::{Reason, Refusals};
 pub use revocations::{Revocations, Watch};
 pub use secret::Secret;
 pub use tool::{Tool, ToolError};

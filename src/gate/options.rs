@@ -3,9 +3,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use ipnet::IpNet;
 use jsonwebtoken::DecodingKey;
 
-use crate::gate::{Expected, Key, Open, Secret};
+use crate::gate::{Expected, Key, Open, OriginPattern, RateLimit, Secret, address};
 
 /// The settings of the gate.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +49,22 @@ pub struct Options {
     /// Whether subscribers need a token; without this, they do as soon as there is a key for JWTs.
     #[arg(long, env = "SUBSCRIBER_AUTH", value_name = "HOW")]
     pub subscriber_auth: Option<SubscriberAuth>,
+
+    /// The origins whose pages may connect and ask, separated by commas: https://example.com, https://*.example.com, or *
+    /// for any; without, any in development.
+    #[arg(long, env = "ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<OriginPattern>,
+
+    /// The networks of the proxies in front, separated by commas; a client's address is taken from their Forwarded or
+    /// X-Forwarded-For.
+    #[arg(long, env = "TRUSTED_PROXIES", value_name = "NETWORKS", value_delimiter = ',',
+        value_parser = address::parse_network)]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// How many wrong tokens may come from one address (one /64 of IPv6) before none is looked at for a while; off for any
+    /// number.
+    #[arg(long, env = "AUTH_FAILURE_RATE", default_value = "1000/m", value_name = "RATE")]
+    pub auth_failure_rate: RateLimit,
 }
 
 /// Whether subscribers need a token.
@@ -114,6 +131,11 @@ impl Options {
         }
         if !production {
             return faults;
+        }
+        if self.allowed_origins.is_empty() {
+            faults.push(
+                "ALLOWED_ORIGINS: ENVIRONMENT=production needs the origins of the pages that connect, such as https://example.com, or * for any".to_owned(),
+            );
         }
         if self.tokens.iter().any(Secret::is_weak) {
             faults.push(

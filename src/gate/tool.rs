@@ -87,15 +87,15 @@ impl Tool {
             Self::Mint(claims) => {
                 let token = claims.sign(options)?;
                 // A token that the service would refuse is of no use to anybody.
-                gate.identify(&token)?;
+                gate.verify(&token)?;
                 writeln!(out, "{token}")?;
             }
             Self::Verify { token } if token == "-" => {
                 let mut token = String::new();
                 input.take(MAX_TOKEN_BYTES).read_to_string(&mut token)?;
-                describe(&*gate.identify(token.trim())?, out)?;
+                describe(&*gate.verify(token.trim())?, out)?;
             }
-            Self::Verify { token } => describe(&*gate.identify(token)?, out)?,
+            Self::Verify { token } => describe(&*gate.verify(token)?, out)?,
         }
         Ok(())
     }

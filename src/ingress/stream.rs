@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     broker::{Error, Pending, Published},
-    gate::Caller,
+    gate::{Caller, denial_in},
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
@@ -75,7 +75,11 @@ async fn read(
         while let Some(read) = request {
             match read {
                 Ok(message) => {
-                    slots.push(grpc::draft(message, &caller, max_message_bytes).map(|draft| drafts.push(draft)))
+                    let draft = grpc::draft(message, &caller, max_message_bytes);
+                    if let Some(denied) = draft.as_ref().err().and_then(denial_in) {
+                        caller.refused(denied);
+                    }
+                    slots.push(draft.map(|draft| drafts.push(draft)));
                 }
                 Err(status) => {
                     end = Some(unreadable(&status).unwrap_or(status));

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     domain::RoomId,
     egress::{ClientInfo, Clients, History},
-    gate,
+    gate::{self, Refusals},
     journal::Read,
     rooms,
     wire::{problem::Problem, proto::v1, text},
@@ -26,6 +26,7 @@ pub struct Stats {
     rooms: rooms::Reader,
     journal: Arc<dyn Read>,
     history: History,
+    refusals: Refusals,
 }
 
 #[derive(Serialize)]
@@ -35,6 +36,8 @@ struct Body {
     clients: Vec<Client>,
     recent_notifications: Vec<Box<RawValue>>,
     total_notifications_sent: u64,
+    /// By reason, since the start.
+    refusals: BTreeMap<&'static str, u64>,
 }
 
 #[derive(Serialize)]
@@ -48,8 +51,14 @@ struct Client {
 
 impl Stats {
     /// Looks at these.
-    pub fn new(clients: Clients, rooms: rooms::Reader, journal: Arc<dyn Read>, history: History) -> Self {
-        Self { clients, rooms, journal, history }
+    pub fn new(
+        clients: Clients,
+        rooms: rooms::Reader,
+        journal: Arc<dyn Read>,
+        history: History,
+        refusals: Refusals,
+    ) -> Self {
+        Self { clients, rooms, journal, history, refusals }
     }
 
     pub(super) fn router(self) -> Router {
@@ -68,6 +77,7 @@ impl Stats {
             epoch: self.journal.epoch().to_string(),
             oldest_sequence: if bounds.oldest > bounds.newest { 0 } else { bounds.oldest },
             newest_sequence: bounds.newest,
+            refusals: self.refusals.counts().map(|(reason, count)| (reason.to_owned(), count)).collect(),
         }
     }
 
@@ -86,6 +96,7 @@ async fn show(_: gate::Observer, State(stats): State<Stats>) -> Result<Json<Body
         clients,
         recent_notifications: recent,
         total_notifications_sent: stats.journal.bounds().newest,
+        refusals: stats.refusals.counts().collect(),
     }))
 }
 

@@ -1,10 +1,12 @@
 //! Failures over HTTP: a status and a JSON body `{detail}`, with when to try again.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use http::{Extensions, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Serialize;
 
 use crate::{domain::Code, wire::status};
@@ -14,7 +16,9 @@ use crate::{domain::Code, wire::status};
 pub struct Problem {
     status: StatusCode,
     detail: Detail,
-    retry_after: bool,
+    retry_after: Option<Duration>,
+    /// For the layers that the answer passes on its way out.
+    extensions: Extensions,
 }
 
 /// A text; or, for fields that are wrong, the list that clients of the original know from FastAPI.
@@ -43,14 +47,15 @@ impl Problem {
         Self {
             status: status::http_status(code),
             detail: Detail::Text(detail.into()),
-            retry_after: status::retry_after(code).is_some(),
+            retry_after: status::retry_after(code),
+            extensions: Extensions::new(),
         }
     }
 
     /// A failure with a status of HTTP itself, such as 404 or 405.
     pub fn http(status: StatusCode) -> Self {
         let detail = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, detail: Detail::Text(detail), retry_after: false }
+        Self { status, detail: Detail::Text(detail), retry_after: None, extensions: Extensions::new() }
     }
 
     /// The same with another text.
@@ -59,9 +64,15 @@ impl Problem {
         self
     }
 
-    /// The same, asking the client to come back.
-    pub fn with_retry_after(mut self) -> Self {
-        self.retry_after = true;
+    /// The same, asking the client to come back after this time.
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same with something for the layers that the answer passes on its way out.
+    pub fn with_extension(mut self, extension: impl Clone + Send + Sync + 'static) -> Self {
+        self.extensions.insert(extension);
         self
     }
 
@@ -72,7 +83,8 @@ impl Problem {
         Self {
             status: status::http_status(Code::Invalid),
             detail: Detail::Fields([FieldFault { r#type: kind, loc, msg: message.into() }]),
-            retry_after: false,
+            retry_after: None,
+            extensions: Extensions::new(),
         }
     }
 
@@ -85,9 +97,11 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Body { detail: &self.detail })).into_response();
-        if self.retry_after {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(status::RETRY_AFTER.as_secs()));
+        if let Some(wait) = self.retry_after {
+            let seconds = wait.as_secs_f64().ceil() as u64;
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
         }
+        response.extensions_mut().extend(self.extensions);
         if self.status == StatusCode::UNAUTHORIZED {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);

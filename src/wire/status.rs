@@ -18,7 +18,7 @@ pub fn grpc_code(code: Code) -> tonic::Code {
         Code::Forbidden => tonic::Code::PermissionDenied,
         Code::NotFound => tonic::Code::NotFound,
         Code::Conflict => tonic::Code::AlreadyExists,
-        Code::TooLarge | Code::Exhausted => tonic::Code::ResourceExhausted,
+        Code::TooLarge | Code::TooMany | Code::Exhausted => tonic::Code::ResourceExhausted,
         Code::Unavailable => tonic::Code::Unavailable,
         Code::OutOfRange => tonic::Code::OutOfRange,
         Code::Internal => tonic::Code::Internal,
@@ -35,6 +35,7 @@ pub fn http_status(code: Code) -> StatusCode {
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::Conflict => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Code::Exhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
@@ -42,7 +43,7 @@ pub fn http_status(code: Code) -> StatusCode {
 
 /// When the caller may try again, if that can help.
 pub fn retry_after(code: Code) -> Option<Duration> {
-    matches!(code, Code::Exhausted | Code::Unavailable).then_some(RETRY_AFTER)
+    matches!(code, Code::TooMany | Code::Exhausted | Code::Unavailable).then_some(RETRY_AFTER)
 }
 
 /// The gRPC status of a failure, with `google.rpc` details: the field that is wrong, when to try again.
@@ -56,6 +57,11 @@ pub fn grpc_status(code: Code, message: impl Into<String>, field: Option<&str>) 
         details.set_retry_info(Some(delay));
     }
     tonic::Status::with_error_details(grpc_code(code), message, details)
+}
+
+/// The same, when it is known how long the caller must wait.
+pub fn grpc_status_after(code: Code, message: impl Into<String>, delay: Duration) -> tonic::Status {
+    tonic::Status::with_error_details(grpc_code(code), message, ErrorDetails::with_retry_info(Some(delay)))
 }
 
 /// The status of the contract for a message that tonic could not read. tonic says OUT_OF_RANGE for one that is too large, and
@@ -164,6 +170,7 @@ mod tests {
             (Code::NotFound, Grpc::NotFound, 404, false),
             (Code::Conflict, Grpc::AlreadyExists, 409, false),
             (Code::TooLarge, Grpc::ResourceExhausted, 413, false),
+            (Code::TooMany, Grpc::ResourceExhausted, 429, true),
             (Code::Exhausted, Grpc::ResourceExhausted, 503, true),
             (Code::Unavailable, Grpc::Unavailable, 503, true),
             (Code::OutOfRange, Grpc::OutOfRange, 422, false),

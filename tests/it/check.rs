@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::support::{Server, run_in, run_to_end, scratch};
 
-const GUARDED: [(&str, &str); 3] = [
+const GUARDED: [(&str, &str); 4] = [
     ("ENVIRONMENT", "production"),
     ("WS_TOKEN", "old-s3cr3t,new-s3cr3t"),
     ("JWT_SECRET", "s3cr3t that is as long as it has to be"),
+    ("ALLOWED_ORIGINS", "https://example.com"),
 ];
 
 // `check` prints what is in force, each setting with where it comes from, secrets redacted

@@ -305,11 +305,14 @@ async fn a_file_env_is_read() {
     assert!(lines.len() == 1 && lines[0].contains("LOG_LEVEL"), "PORT is set besides: {lines:?}");
 }
 
+const OPEN_PRODUCTION: [(&str, &str); 3] =
+    [("ENVIRONMENT", "production"), ("SUBSCRIBER_AUTH", "open"), ("ALLOWED_ORIGINS", "https://example.com")];
+
 // with `ENVIRONMENT=production` it refuses to start with the token `dev` or an empty one
 #[tokio::test]
 async fn production_needs_a_token_of_its_own() {
     for settings in [&[("WS_TOKEN", "dev")][..], &[("WS_TOKEN", "")], &[]] {
-        let lines = faults(&[&[("ENVIRONMENT", "production"), ("SUBSCRIBER_AUTH", "open")], settings].concat()).await;
+        let lines = faults(&[&OPEN_PRODUCTION, settings].concat()).await;
         assert!(lines.len() == 1 && lines[0].contains("WS_TOKEN"), "{lines:?}");
     }
 }
@@ -317,7 +320,7 @@ async fn production_needs_a_token_of_its_own() {
 // production asks for a key for subscribers' tokens, or to be told that there is none
 #[tokio::test]
 async fn production_asks_how_subscribers_are_known() {
-    let production = [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n")];
+    let production = [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n"), ("ALLOWED_ORIGINS", "*")];
     let cases = [
         (&[][..], "SUBSCRIBER_AUTH"),
         (&[("JWT_SECRET", "short")], "JWT_SECRET"),
@@ -344,8 +347,12 @@ async fn a_server_that_is_open_says_so() {
     assert!(Server::start(&[]).await.has_said("subscribers need no token"));
 }
 
-const PRODUCTION: [(&str, &str); 3] =
-    [("ENVIRONMENT", "production"), ("WS_TOKEN", "s3cr3t-0f-pr0duct10n"), ("SUBSCRIBER_AUTH", "open")];
+const PRODUCTION: [(&str, &str); 4] = [
+    ("ENVIRONMENT", "production"),
+    ("WS_TOKEN", "s3cr3t-0f-pr0duct10n"),
+    ("SUBSCRIBER_AUTH", "open"),
+    ("ALLOWED_ORIGINS", "https://example.com"),
+];
 const SECRET: &str = PRODUCTION[1].1;
 
 // in production `/stats` and `/history` need the token

@@ -20,4 +20,5 @@ mod hostile_http;
 mod hostile_http2;
 mod journal;
 mod life;
+mod limits;
 mod rfc6455;

@@ -1,6 +1,6 @@
 //! `GET /ws/{client_id}`: from a request to a socket.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, net::IpAddr};
 
 use axum::{
     Router,
@@ -35,6 +35,8 @@ pub(super) struct Hello {
     /// Rooms it listens to besides its own.
     pub(super) rooms: Vec<RoomId>,
     pub(super) since: Option<Position>,
+    /// Where it is.
+    pub(super) address: IpAddr,
     /// What it may hear.
     pub(super) permit: Permit,
 }
@@ -56,7 +58,12 @@ struct Parameters<'a> {
 
 impl Hello {
     /// Reads the address. A parameter that is empty counts as absent.
-    fn read(client_id: &str, uri: &Uri, max_rooms: usize, permit: Permit) -> Result<Self, Problem> {
+    fn read(
+        client_id: &str,
+        uri: &Uri,
+        max_rooms: usize,
+        (address, permit): (IpAddr, Permit),
+    ) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         let parameters: Parameters<'_> = serde_urlencoded::from_str(query)
             .map_err(|error| Problem::field("query", "", "value_error", error.to_string()))?;
@@ -82,6 +89,7 @@ impl Hello {
             },
             rooms,
             since: position(&parameters.since, &parameters.epoch)?,
+            address,
             permit,
         })
     }
@@ -117,12 +125,13 @@ async fn handshake(
         Ok(response) => response,
         Err(refusal) => return Ok(refusal.into_response()),
     };
+    sockets.0.gate.origins().check(request.headers())?;
     let permit = caller.subscriber()?;
     choose_protocol(request.headers(), response.headers_mut());
     let client_id =
         client_id.map_err(|rejection| Problem::field("path", "client_id", "value_error", rejection.body_text()))?;
     let max_rooms = sockets.0.options.max_rooms_per_connection.get();
-    let hello = Hello::read(&client_id, request.uri(), max_rooms, permit)?.authorised()?;
+    let hello = Hello::read(&client_id, request.uri(), max_rooms, (caller.address(), permit))?.authorised()?;
     if sockets.0.draining.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
     }

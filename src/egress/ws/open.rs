@@ -1,6 +1,6 @@
 //! The beginning and the end of a session: who takes whose place, who is told, what is delivered first.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
 use tracing::Instrument;
@@ -12,7 +12,7 @@ use crate::{
         session::Session,
         ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump},
     },
-    gate::Permit,
+    gate::{Denied, Permit},
     rooms::{Interest, Subscription},
     wire::{
         frame,
@@ -44,6 +44,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
         connection,
         session,
         allowance: Allowance::default(),
+        address: hello.address,
         subscription: None,
         _place: place,
     };
@@ -73,6 +74,7 @@ pub(super) struct Live {
     pub(super) connection: Arc<Connection>,
     pub(super) session: Session,
     pub(super) allowance: Allowance,
+    pub(super) address: IpAddr,
     subscription: Option<Subscription>,
     _place: OwnedSemaphorePermit,
 }
@@ -93,6 +95,12 @@ impl Live {
         if permit.identity().is_some_and(|identity| self.sockets.0.gate.revocations().has(identity)) {
             self.connection.close(Close::Revoked);
         }
+    }
+
+    /// Notes that the client was refused something.
+    pub(super) fn refused(&self, denied: &Denied) {
+        let credential = self.session.permit().identity().map(|identity| &identity.credential);
+        self.sockets.0.gate.refusals().note(denied, self.address, credential);
     }
 
     /// Listens first, then finds out where delivery begins, then says so to the client and to the others.

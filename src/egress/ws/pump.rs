@@ -114,6 +114,7 @@ async fn carry_out(live: &mut Live, effect: Effect) {
             live.connection.set_rooms(live.session.rooms());
             live.leave_room(&room).await;
         }
+        Effect::Refused(denied) => live.refused(&denied),
         Effect::Refresh(token) => {
             let answer = refresh(live, &token);
             live.connection.reply(frame::text(&answer));
@@ -123,10 +124,13 @@ async fn carry_out(live: &mut Live, effect: Effect) {
 
 /// Goes on under `token`, if it is good, of the same user, and allows what the client listens to. Gives the answer.
 fn refresh(live: &mut Live, token: &str) -> Bytes {
-    let Ok(identity) = live.sockets.0.gate.identify(token) else {
-        return text::error("El token no es válido");
+    let permit = match live.sockets.0.gate.identify(token, live.address) {
+        Ok(identity) => Permit::of(identity),
+        Err(denied) => {
+            live.refused(&denied);
+            return text::error("El token no es válido");
+        }
     };
-    let permit = Permit::of(identity);
     let user = live.connection.user_id().cloned();
     if permit.user(user.clone()).ok() != Some(user) || live.session.renew(permit.clone()).is_err() {
         return text::error("El token no permite seguir en esta conexión");

@@ -16,12 +16,12 @@ use crate::support::TestApp;
 const SECRET: &str = "a secret that is long enough for HS256 and more";
 
 /// A server that has a key for JWTs.
-async fn guarded() -> TestApp {
+pub(crate) async fn guarded() -> TestApp {
     guarded_with(|_| {}).await
 }
 
 /// The same with the settings that `change` makes.
-async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
+pub(crate) async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
     TestApp::start_with(|config| {
         config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
         change(config);
@@ -30,7 +30,7 @@ async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
 }
 
 /// A token with `claims`, valid for an hour if they do not say otherwise.
-fn mint(claims: Value) -> String {
+pub(crate) fn mint(claims: Value) -> String {
     mint_with(Algorithm::HS256, &EncodingKey::from_secret(SECRET.as_bytes()), claims)
 }
 
