@@ -12,11 +12,11 @@ use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tracing::{Instrument, info_span};
+use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
-    egress::ws::{Sockets, upgrade},
+    egress::ws::{Sockets, session_span, upgrade},
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
     wire::problem::Problem,
 };
@@ -138,7 +138,7 @@ async fn handshake(
     let place = sockets.0.clients.place();
     let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
     let upgrade = hyper::upgrade::on(&mut request);
-    let span = info_span!("session", client_id = %hello.client_id);
+    let span = session_span(&hello.client_id);
     let session = serve(sockets.clone(), hello, upgrade, place);
     sockets.0.tasks.spawn(session.instrument(span));
     Ok(response)
@@ -155,9 +155,12 @@ fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
 async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, place: OwnedSemaphorePermit) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
-    match upgraded.downcast::<TokioIo<TcpStream>>() {
-        // The head is copied: what it was read into is much larger.
-        Ok(parts) => super::open::run(sockets, hello, parts.io.into_inner(), parts.read_buf.to_vec(), place).await,
-        Err(_) => tracing::error!("the connection was upgraded over something that is not a TCP stream"),
-    }
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        tracing::error!("the connection was upgraded over something that is not a TCP stream");
+        return;
+    };
+    // What the head was read into is much larger than what is left of it, and opening may have to wait.
+    let head = parts.read_buf.to_vec();
+    drop(parts.read_buf);
+    super::open::run(sockets, hello, parts.io.into_inner(), head, place).await;
 }

@@ -3,14 +3,14 @@
 use std::{net::IpAddr, sync::Arc};
 
 use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
     egress::{
         catch_up,
         session::Session,
-        ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump},
+        ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump, session_span},
     },
     gate::{Denied, Permit},
     rooms::{Interest, Subscription},
@@ -57,14 +57,18 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head:
     if sockets.is_closed() {
         sockets.send_away(&live.connection);
     }
-    sockets.0.tasks.spawn(stay(live, head).in_current_span());
+    // A block, for the future of an `async fn` would hold what it is given twice.
+    sockets.0.tasks.spawn(async move {
+        let close = pump::run(&mut live, head).await;
+        let span = live.span();
+        Box::pin(end(live, close).instrument(span)).await;
+    });
 }
 
-async fn stay(mut live: Live, head: Vec<u8>) {
-    let close = pump::run(&mut live, head).await;
+async fn end(mut live: Live, close: Close) {
     // Whoever is going is no longer a member, however long its client takes to hang up.
-    Box::pin(live.leave(close)).await;
-    Box::pin(pump::say_goodbye(&live.connection)).await;
+    live.leave(close).await;
+    pump::say_goodbye(&live.connection).await;
     tracing::info!(reason = close.label(), "session closed");
 }
 
@@ -135,6 +139,11 @@ impl Live {
     pub(super) fn protocol(&self, head: Vec<u8>) -> Box<Protocol> {
         let max_bytes = self.sockets.0.options.max_message_bytes.get();
         Box::new(Protocol::new(Arc::clone(&self.connection), head, max_bytes))
+    }
+
+    /// The span of what the session does.
+    pub(super) fn span(&self) -> Span {
+        session_span(self.connection.client_id())
     }
 
     /// Everyone this connection is part of.

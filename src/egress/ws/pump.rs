@@ -4,6 +4,7 @@ use std::{future::poll_fn, num::NonZeroU32, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{task::yield_now, time::timeout};
+use tracing::Instrument;
 
 use crate::{
     egress::{
@@ -42,12 +43,14 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
             Todo::Stop => return Close::Vanished,
             Todo::Close(close) => return close,
             Todo::CatchUp(cursor) => {
-                Box::pin(catch_up(live, cursor)).await;
+                let span = live.span();
+                Box::pin(catch_up(live, cursor).instrument(span)).await;
                 yield_now().await;
             }
             Todo::Wait { full: false, .. } if readable => {
                 let speaking = protocol.get_or_insert_with(|| live.protocol(Vec::new()));
-                match Box::pin(take_turn(live, speaking)).await {
+                let span = live.span();
+                match Box::pin(take_turn(live, speaking).instrument(span)).await {
                     Ok(more) => readable = more,
                     Err(close) => connection.close(close),
                 }
