@@ -15,7 +15,7 @@ use exposia_notifications::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Returns memory to the system after a burst, and packs many small objects well.
+/// Packs many small objects well. Version 2 of it, without huge pages, is the one that returns memory soon after a burst.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
