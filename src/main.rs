@@ -49,7 +49,7 @@ async fn run() -> anyhow::Result<()> {
             config.warnings().into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)
         }
-        Some(Command::Token(tool)) => Ok(tool.run(&config.gate, &mut io::stdin(), &mut out)?),
+        Some(Command::Token(tool)) => Ok(tool.run(&config.gate, &mut io::stdin(), &mut out).await?),
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
         None => serve(config).await,
     }

@@ -20,7 +20,7 @@ use crate::{
     broker::{Broker, Rules},
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
-    gate::{Gate, Key},
+    gate::{Gate, Issuer, Keys},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
     listen,
@@ -36,7 +36,8 @@ pub struct App {
     http: TcpListener,
     grpc: TcpListener,
     journal: Opened,
-    keys: Vec<Key>,
+    keys: Keys,
+    issuer: Option<Issuer>,
 }
 
 /// The journal that the settings name.
@@ -51,6 +52,7 @@ impl App {
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let rules = config.check()?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
+        let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
         let journal = match config.journal.engine {
             Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
             Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
@@ -62,7 +64,7 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc, journal, keys })
+        Ok(Self { config, rules, http, grpc, journal, keys, issuer })
     }
 
     /// The address of HTTP and WebSocket.
@@ -92,7 +94,7 @@ impl App {
     }
 
     async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
-        let Self { config, rules, http, grpc, keys, .. } = self;
+        let Self { config, rules, http, grpc, keys, issuer, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
@@ -103,10 +105,10 @@ impl App {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let gate = Gate::new(&config.gate, keys, config.gate.open(production));
+        let gate = Gate::new(&config.gate, keys.clone(), config.gate.open(production));
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _);
+        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys);
         let history = History::new(Arc::clone(&journal) as _);
         let refusals = gate.refusals().clone();
         let stats =
@@ -144,6 +146,11 @@ impl App {
         life.deliveries.spawn(egress::keep_alive(sockets.clone()));
         life.servers.spawn(refusals.sum_up(life.stopping.clone()));
 
+        if let Some(issuer) = issuer {
+            // Tried before anybody is let in, for their tokens need it; if it fails, there are other keys and other times.
+            let fetched = issuer.try_refresh().await;
+            life.servers.spawn(life.stopping.clone().run_until_cancelled_owned(issuer.follow(fetched)));
+        }
         health.enter(Phase::Serving, grpc::SERVICE).await;
         tracing::info!("serving");
         shutdown.await;

@@ -68,6 +68,11 @@ impl Key {
         Self { id, algorithms: key.family().algorithms().to_vec(), key }
     }
 
+    /// A secret that both sides know.
+    pub fn from_secret(secret: &[u8]) -> Self {
+        Self::new(None, DecodingKey::from_secret(secret))
+    }
+
     /// Reads a public key in PEM: RSA, EC or Ed25519.
     pub fn from_pem(pem: &[u8]) -> Option<Self> {
         let key = DecodingKey::from_rsa_pem(pem)
@@ -108,12 +113,12 @@ impl Expected {
     }
 
     /// Checks `token` with those of `keys` that are for its algorithm, and gives what it allows.
-    pub fn verify(&self, token: &str, keys: &[Key]) -> Result<Identity, TokenError> {
+    pub fn verify<'k>(&self, token: &str, keys: impl IntoIterator<Item = &'k Key>) -> Result<Identity, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Unreadable)?;
         let mut validation = self.0.clone();
         validation.algorithms = vec![header.alg];
         let mut outcome = Err(TokenError::NoKey);
-        for key in keys.iter().filter(|key| key.fits(header.alg, header.kid.as_deref())) {
+        for key in keys.into_iter().filter(|key| key.fits(header.alg, header.kid.as_deref())) {
             outcome = decode::<Claims>(token, &key.key, &validation).map_err(TokenError::from);
             // Another key of the set may have made this signature; any other fault stays one.
             if !matches!(outcome, Err(TokenError::Signature)) {

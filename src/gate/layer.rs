@@ -15,7 +15,7 @@ use http::{
 use tower::{Layer, Service};
 
 use crate::gate::{
-    Caller, Denied, Expected, Identity, Key, Open, Options, Origins, Refusals, Revocations, Secret, TokenError,
+    Caller, Denied, Expected, Identity, Keys, Open, Options, Origins, Refusals, Revocations, Secret, TokenError,
     address::Proxies, extract::denial_of, failures::Failures,
 };
 
@@ -27,7 +27,7 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     /// The static tokens, each with what it allows.
     tokens: Vec<(Secret, Arc<Identity>)>,
-    keys: Vec<Key>,
+    keys: Keys,
     expected: Expected,
     open: Open,
     origins: Origins,
@@ -39,7 +39,7 @@ struct Inner {
 
 impl Gate {
     /// With `keys` for JWTs.
-    pub fn new(options: &Options, keys: Vec<Key>, open: Open) -> Self {
+    pub fn new(options: &Options, keys: Keys, open: Open) -> Self {
         let tokens = options.tokens.iter().cloned().zip(1..);
         let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
         Self(Arc::new(Inner {
@@ -95,7 +95,7 @@ impl Gate {
         match known {
             Some(identity) => Ok(Arc::clone(identity)),
             None => {
-                let identity = self.0.expected.verify(token, &self.0.keys)?;
+                let identity = self.0.keys.verify(token, &self.0.expected)?;
                 if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
             }
         }
@@ -221,7 +221,7 @@ mod tests {
         let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
         let matches = command.get_matches_from(["gate", "--ws-token=dev,s3cr3t ñ"]);
         let options = clap::FromArgMatches::from_arg_matches(&matches).expect("settings");
-        Gate::new(&options, Vec::new(), Open { reading: false, subscribing: false })
+        Gate::new(&options, Keys::new(Vec::new(), false), Open { reading: false, subscribing: false })
     }
 
     /// The credential of a request, or why there is none.

@@ -3,10 +3,10 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
+use http::Uri;
 use ipnet::IpNet;
-use jsonwebtoken::DecodingKey;
 
-use crate::gate::{Expected, Key, Open, OriginPattern, RateLimit, Secret, address};
+use crate::gate::{Expected, Key, Keys, Open, OriginPattern, RateLimit, Secret, address};
 
 /// The settings of the gate.
 #[derive(Debug, Clone, clap::Args)]
@@ -32,6 +32,20 @@ pub struct Options {
     /// The file with the public key, in PEM, that JWTs are signed for (RS*, PS*, ES256, ES384, EdDSA).
     #[arg(long, env = "JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
     pub jwt_public_key_file: Option<PathBuf>,
+
+    /// Where the issuer of JWTs publishes its public keys, as a JSON Web Key Set.
+    #[arg(long, env = "JWT_JWKS_URL", value_name = "URL", value_parser = web_address)]
+    pub jwt_jwks_url: Option<Uri>,
+
+    /// How often they are fetched.
+    #[arg(long, env = "JWT_JWKS_REFRESH", default_value = "5m", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub jwt_jwks_refresh: Duration,
+
+    /// How long after a fetch the next one may be that a token with an unknown key, or a failure, asks for.
+    #[arg(long, env = "JWT_JWKS_COOLDOWN", default_value = "10s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub jwt_jwks_cooldown: Duration,
 
     /// What the iss of a JWT must be, separated by commas; without, any.
     #[arg(long, env = "JWT_ISSUER", value_name = "ISSUERS", value_delimiter = ',')]
@@ -76,13 +90,21 @@ pub enum SubscriberAuth {
     Token,
 }
 
+fn web_address(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|_| "expected an address such as https://issuer/jwks.json".to_owned())?;
+    match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => Ok(uri),
+        _ => Err("expected http:// or https:// and a host, without a user".to_owned()),
+    }
+}
+
 /// The shortest secret for production: as long as the hash of HS256 (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
 impl Options {
     /// Whether there is a key for JWTs.
     pub fn has_keys(&self) -> bool {
-        self.jwt_secret.is_some() || self.jwt_public_key_file.is_some()
+        self.jwt_secret.is_some() || self.jwt_public_key_file.is_some() || self.jwt_jwks_url.is_some()
     }
 
     /// What may be done without a credential.
@@ -99,8 +121,8 @@ impl Options {
     }
 
     /// Reads the keys that do not change.
-    pub fn keys(&self) -> Result<Vec<Key>, String> {
-        let secret = self.jwt_secret.as_ref().map(|secret| Key::new(None, DecodingKey::from_secret(secret.as_bytes())));
+    pub fn keys(&self) -> Result<Keys, String> {
+        let secret = self.jwt_secret.as_ref().map(|secret| Key::from_secret(secret.as_bytes()));
         let public = self.jwt_public_key_file.as_ref().map(|path| {
             let shown = path.display();
             let pem = fs::read(path).map_err(|error| format!("JWT_PUBLIC_KEY_FILE: {shown} cannot be read: {error}"))?;
@@ -108,13 +130,21 @@ impl Options {
                 format!("JWT_PUBLIC_KEY_FILE: {shown} is no public key of RSA, EC or Ed25519 in PEM; make one with `openssl pkey -pubout`")
             })
         });
-        Ok(secret.into_iter().chain(public.transpose()?).collect())
+        let fixed = secret.into_iter().chain(public.transpose()?).collect();
+        Ok(Keys::new(fixed, self.jwt_jwks_url.is_some()))
     }
 
     /// What should be known of settings that are not wrong.
     pub fn warnings(&self, production: bool) -> Vec<&'static str> {
-        let open = "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that";
-        self.open(production).subscribing.then_some(open).into_iter().collect()
+        let open = self.open(production).subscribing;
+        let plain = production && self.jwt_jwks_url.as_ref().is_some_and(|url| url.scheme_str() == Some("http"));
+        [
+            (open, "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that"),
+            (plain, "JWT_JWKS_URL is not https: whoever can change what comes over the network can sign tokens"),
+        ]
+        .into_iter()
+        .filter_map(|(given, warning)| given.then_some(warning))
+        .collect()
     }
 
     /// What is wrong with the settings together.
@@ -122,7 +152,7 @@ impl Options {
         let mut faults: Vec<_> = self.keys().err().into_iter().collect();
         if self.subscriber_auth == Some(SubscriberAuth::Token) && !self.has_keys() {
             faults.push(
-                "SUBSCRIBER_AUTH: `token` needs a key to check tokens with: set JWT_SECRET or JWT_PUBLIC_KEY_FILE"
+                "SUBSCRIBER_AUTH: `token` needs a key to check tokens with: set JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWT_JWKS_URL"
                     .to_owned(),
             );
         }
@@ -147,7 +177,7 @@ impl Options {
         }
         if self.subscriber_auth.is_none() && !self.has_keys() {
             faults.push(
-                "SUBSCRIBER_AUTH: ENVIRONMENT=production needs a key for subscribers' tokens (JWT_SECRET or JWT_PUBLIC_KEY_FILE), or SUBSCRIBER_AUTH=open".to_owned(),
+                "SUBSCRIBER_AUTH: ENVIRONMENT=production needs a key for subscribers' tokens (JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWT_JWKS_URL), or SUBSCRIBER_AUTH=open".to_owned(),
             );
         }
         faults

@@ -10,7 +10,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::gate::{Gate, Identity, Options, Patterns, TokenError};
+use crate::gate::{FetchError, Gate, Identity, Issuer, Options, Patterns, TokenError};
 
 /// How much is read of what should be a token.
 const MAX_TOKEN_BYTES: u64 = 65_536;
@@ -74,6 +74,9 @@ pub enum ToolError {
     /// The keys cannot be read.
     #[error("{0}")]
     Keys(String),
+    /// The issuer's keys cannot be fetched.
+    #[error("JWT_JWKS_URL: the issuer's keys cannot be fetched")]
+    Issuer(#[from] FetchError),
     /// Nothing can be read, or nobody reads what is said.
     #[error(transparent)]
     Stream(#[from] io::Error),
@@ -81,8 +84,12 @@ pub enum ToolError {
 
 impl Tool {
     /// Does the work with the keys of the settings; what there is to say goes to `out`.
-    pub fn run(&self, options: &Options, input: &mut impl Read, out: &mut impl Write) -> Result<(), ToolError> {
-        let gate = Gate::new(options, options.keys().map_err(ToolError::Keys)?, options.open(true));
+    pub async fn run(&self, options: &Options, input: &mut impl Read, out: &mut impl Write) -> Result<(), ToolError> {
+        let keys = options.keys().map_err(ToolError::Keys)?;
+        if let (Self::Verify { .. }, Some(issuer)) = (self, Issuer::new(options, keys.clone())?) {
+            issuer.refresh().await?;
+        }
+        let gate = Gate::new(options, keys, options.open(true));
         match self {
             Self::Mint(claims) => {
                 let token = claims.sign(options)?;

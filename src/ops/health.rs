@@ -1,7 +1,7 @@
 //! Whether the service can take events, over HTTP and over `grpc.health.v1`.
 //!
-//! A journal that cannot be written to makes the service degraded, not unhealthy: publishes fail, but subscribers stay
-//! connected and are served, and a restart would not help. So HTTP still answers 200, and gRPC still says `SERVING`.
+//! A journal that cannot be written to, or an issuer that was never reached, makes the service degraded, not unhealthy:
+//! publishes or tokens fail, but subscribers stay connected and are served, and a restart would not help. So HTTP still answers 200, and gRPC still says `SERVING`.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     egress::Clients,
+    gate::Keys,
     journal::{Condition, Read},
     wire::text,
 };
@@ -41,6 +42,7 @@ pub struct Health {
     grpc: HealthReporter,
     clients: Clients,
     journal: Arc<dyn Read>,
+    keys: Keys,
 }
 
 #[derive(Serialize)]
@@ -56,8 +58,8 @@ struct Body {
 
 impl Health {
     /// A service that is starting. `grpc` tells those who ask over gRPC.
-    pub fn new(grpc: HealthReporter, clients: Clients, journal: Arc<dyn Read>) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal }
+    pub fn new(grpc: HealthReporter, clients: Clients, journal: Arc<dyn Read>, keys: Keys) -> Self {
+        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys }
     }
 
     /// Tells everyone of the next phase.
@@ -74,9 +76,15 @@ impl Health {
     }
 }
 
+/// What is wrong while an issuer was never reached.
+const NO_KEYS: &str = "JWT_JWKS_URL: no keys could be fetched yet, so the issuer's tokens are refused";
+
 async fn show(State(health): State<Health>) -> Response {
     let phase = *health.phase.borrow();
     let (code, status, detail) = match (phase, health.journal.condition()) {
+        (Phase::Serving, Condition::Well) if health.keys.are_awaited() => {
+            (StatusCode::OK, "degraded", Some(NO_KEYS.to_owned()))
+        }
         (Phase::Serving, Condition::Well) => (StatusCode::OK, "healthy", None),
         (Phase::Serving, Condition::Degraded(reason)) => (StatusCode::OK, "degraded", Some(reason.to_string())),
         (Phase::Starting, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),

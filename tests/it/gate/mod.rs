@@ -1,5 +1,6 @@
 //! Only the right people, at a bearable rate.
 
+mod issuer;
 mod lifetime;
 mod matrix;
 mod tokens;

@@ -8,7 +8,7 @@ use super::{SECRET, guarded, guarded_with, mint, mint_with};
 use crate::support::{Answer, Client, TestApp, open_with};
 
 /// A key pair that was made for these tests with `openssl genpkey -algorithm ed25519`, and its like for EC and RSA.
-const KEYS: [(&[Algorithm], &str, &str); 4] = [
+pub(super) const KEYS: [(&[Algorithm], &str, &str); 4] = [
     (&[Algorithm::EdDSA], include_str!("keys/ed25519.pem"), include_str!("keys/ed25519.pub.pem")),
     (&[Algorithm::ES256], include_str!("keys/p256.pem"), include_str!("keys/p256.pub.pem")),
     (&[Algorithm::ES384], include_str!("keys/p384.pem"), include_str!("keys/p384.pub.pem")),
@@ -19,7 +19,7 @@ const KEYS: [(&[Algorithm], &str, &str); 4] = [
     ),
 ];
 
-fn signing_key(algorithm: Algorithm, pem: &str) -> EncodingKey {
+pub(super) fn signing_key(algorithm: Algorithm, pem: &str) -> EncodingKey {
     let pem = pem.as_bytes();
     match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(pem),
@@ -30,7 +30,7 @@ fn signing_key(algorithm: Algorithm, pem: &str) -> EncodingKey {
 }
 
 /// The status of `POST /notify` with `token`.
-async fn notify(app: &TestApp, token: &str) -> u16 {
+pub(super) async fn notify(app: &TestApp, token: &str) -> u16 {
     let body = json!({ "event": "presentacion.x", "payload": {} }).to_string();
     Answer::to(app.request(Method::POST, "/notify").bearer_auth(token).body(body)).await.status
 }

@@ -1,0 +1,54 @@
+//! The keys that signatures are checked with: those of the settings, which stay, and those of an issuer, which change.
+
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use tokio::sync::Notify;
+
+use crate::gate::{Expected, Identity, Key, TokenError};
+
+/// All keys that are in force.
+#[derive(Debug, Clone)]
+pub struct Keys(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    fixed: Vec<Key>,
+    /// `None` until those of the issuer have come for the first time.
+    issued: RwLock<Option<Arc<[Key]>>>,
+    /// Told when a token was signed with a key that is not here.
+    missed: Notify,
+}
+
+impl Keys {
+    /// Those of the settings; `awaited` if an issuer's are to come.
+    pub fn new(fixed: Vec<Key>, awaited: bool) -> Self {
+        let issued = RwLock::new((!awaited).then(Arc::default));
+        Self(Arc::new(Inner { fixed, issued, missed: Notify::new() }))
+    }
+
+    /// Whether those of the issuer have not come yet.
+    pub fn are_awaited(&self) -> bool {
+        self.0.issued.read().is_none()
+    }
+
+    /// Checks `token` with them.
+    pub(super) fn verify(&self, token: &str, expected: &Expected) -> Result<Identity, TokenError> {
+        let issued = self.0.issued.read().clone().unwrap_or_default();
+        let outcome = expected.verify(token, self.0.fixed.iter().chain(&*issued));
+        if matches!(outcome, Err(TokenError::NoKey)) {
+            self.0.missed.notify_one();
+        }
+        outcome
+    }
+
+    /// Puts the issuer's keys in place of those that it had before.
+    pub(super) fn replace(&self, issued: Vec<Key>) {
+        *self.0.issued.write() = Some(issued.into());
+    }
+
+    /// Waits until a token was signed with a key that is not here, if it has not happened since the last time.
+    pub(super) async fn missed(&self) {
+        self.0.missed.notified().await;
+    }
+}
