@@ -78,6 +78,8 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(options.handshake_timeout)
         .max_buf_size(options.max_header_bytes)
+        // The buffer takes in more than that before it is looked at.
+        .max_header_size(options.max_header_bytes)
         .half_close(false);
     let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
     let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();

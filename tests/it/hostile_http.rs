@@ -9,9 +9,10 @@ use tokio::{
     time::interval,
 };
 
-use crate::support::{Client, RawSocket, TestApp, within};
+use crate::support::{Client, RawSocket, TestApp, exchange, refusal, within};
 
-async fn goes_on(app: &TestApp, luz: &mut Client) {
+/// Another client's deliveries go on, and so does the health of the service.
+pub(crate) async fn goes_on(app: &TestApp, luz: &mut Client) {
     luz.expect_nothing_before(app.mark().await).await;
     assert_eq!(app.get("/health").await.json()["status"], "healthy");
 }
@@ -106,5 +107,55 @@ async fn a_half_closed_socket_is_let_go() {
     let mut ana = RawSocket::connect(app.http(), "ana?room=b").await;
     ana.half_close().await;
     app.until_connected(1).await;
+    goes_on(&app, &mut luz).await;
+}
+
+// a flood of headers is 431, whether one is long or there are many
+#[tokio::test]
+async fn a_flood_of_headers_is_refused() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let floods = [format!("X: {}\r\n", "x".repeat(100_000)), "X: x\r\n".repeat(101), "X: x\r\n".repeat(100_000)];
+    for path in ["/health", "/ws/ana"] {
+        for flood in &floods {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n{flood}\r\n");
+            let answer = exchange(app.http(), request.as_bytes()).await;
+            assert!(answer.starts_with("HTTP/1.1 431 "), "{path} with {} bytes: {answer}", flood.len());
+            goes_on(&app, &mut luz).await;
+        }
+    }
+}
+
+// a URL that is too long is part of a head that is too large: 431
+#[tokio::test]
+async fn a_flood_in_the_url_is_refused() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    for path in ["/health?x=", "/ws/"] {
+        let request = format!("GET {path}{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(1_000_000));
+        let answer = exchange(app.http(), request.as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 431 "), "{path}: {answer}");
+        goes_on(&app, &mut luz).await;
+    }
+}
+
+// names that are too long are refused one by one: the handshake with 422, a message with an `error`
+#[tokio::test]
+async fn a_flood_of_names_is_refused() {
+    let app = TestApp::start().await;
+    let mut luz = app.connect("luz").await;
+    let name = "x".repeat(10_000);
+    let handshakes =
+        [name.clone(), format!("ana?user_id={name}"), format!("ana?room={name}"), format!("ana?rooms=a,{name}")];
+    for handshake in handshakes {
+        assert_eq!(refusal(app.http(), &handshake).await.status(), 422);
+    }
+    let mut ana = app.connect("ana?room=b").await;
+    for kind in ["join_room", "subscribe", "unsubscribe"] {
+        assert_eq!(ana.ask(json!({ "type": kind, "room": name })).await["type"], "error", "{kind}");
+    }
+    for target in [json!({ "users": [name] }), json!({ "rooms": [name] }), json!({ "rooms": vec!["a"; 100_000] })] {
+        app.notify(json!({ "event": "e", "payload": {}, "target": target }).to_string()).await.refused(422);
+    }
     goes_on(&app, &mut luz).await;
 }

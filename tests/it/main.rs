@@ -18,6 +18,7 @@ mod gate;
 mod hostile;
 mod hostile_http;
 mod hostile_http2;
+mod hostile_websocket;
 mod journal;
 mod life;
 mod limits;
