@@ -1,0 +1,92 @@
+//! What must be true of whatever bytes come in. The fuzz targets and `tests/fuzz.rs` call the same functions.
+
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use bytes::Bytes;
+use exposia_notifications::{
+    broker::Rules,
+    domain::{MAX_NAME_CHARS, Payload},
+    gate::{Expected, Key},
+    wire::{client::ClientMessage, notify},
+};
+use jsonwebtoken::{Algorithm, EncodingKey, crypto};
+use serde_json::Value;
+
+/// The reader of what WebSocket clients send.
+pub(crate) fn client_message(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let message = match ClientMessage::parse(text) {
+        Ok(message) => message,
+        Err(error) => return assert!(error.to_string().chars().count() < 256, "the answer has a bound"),
+    };
+    // A lone surrogate is kept unread in a field that nobody asks for; `Value` would read it.
+    let Ok(document) = serde_json::from_str::<Value>(text) else { return };
+    let room = || document["room"].as_str();
+    let (kind, agrees) = match &message {
+        ClientMessage::Ping => ("ping", true),
+        ClientMessage::Chat { message, room: target } => {
+            ("chat_message", document["message"] == **message && target.as_ref().map(|room| room.as_str()) == room())
+        }
+        ClientMessage::Join(target) => ("join_room", Some(target.as_str()) == room()),
+        ClientMessage::Subscribe(target) => ("subscribe", Some(target.as_str()) == room()),
+        ClientMessage::Unsubscribe(target) => ("unsubscribe", Some(target.as_str()) == room()),
+        ClientMessage::Refresh(token) => ("refresh", document["token"] == **token),
+    };
+    assert!(document["type"] == kind && agrees, "{message:?}");
+}
+
+/// The readers of payloads and of the body of `POST /notify`.
+pub(crate) fn payload(data: &[u8]) {
+    let names = ["usuarioId", "temaId", "a"];
+    if let Ok(payload) = Payload::parse(Bytes::copy_from_slice(data)) {
+        assert_eq!(payload.as_bytes(), data, "kept as it came");
+        let document: Value = serde_json::from_slice(data).expect("what is passed on is JSON to anybody");
+        for (name, found) in names.iter().zip(payload.identifiers(&names)) {
+            let expected = document[name].as_str().filter(|text| !text.is_empty());
+            assert!(expected == found.as_deref() || document[name].is_number(), "{name}: {found:?}");
+        }
+    }
+    let body = Bytes::copy_from_slice(data);
+    if let Ok(draft) = notify::read(&body, None) {
+        assert!(draft.check().is_ok() && !draft.name.is_empty(), "{draft:?}");
+        Payload::parse(draft.payload.as_bytes().clone()).expect("a payload is one by itself");
+    }
+}
+
+/// The rule table, and where it sends an event: a line with its name, a line with its payload, then the table.
+pub(crate) fn routes(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some((event, rest)) = text.split_once('\n') else { return };
+    let (payload, table) = rest.split_once('\n').unwrap_or((rest, ""));
+    let Ok(payload) = Payload::parse(Bytes::copy_from_slice(payload.as_bytes())) else { return };
+    for rules in [Ok(Rules::default()), Rules::parse(table)].into_iter().flatten() {
+        let Ok(route) = rules.route(event, &payload) else { continue };
+        let users = route.audiences.users().map(|user| user.as_str());
+        for name in users.chain(route.audiences.rooms().map(|room| room.as_str())) {
+            assert!((1..=MAX_NAME_CHARS).contains(&name.chars().count()), "{name:?}");
+        }
+    }
+}
+
+/// The reader of tokens: as it comes, which must not be believed, and its claims under a good signature.
+pub(crate) fn token(data: &[u8]) {
+    const SECRET: &[u8] = b"a secret that no fuzzer guesses";
+    let keys =
+        [Key::from_secret(SECRET), Key::from_pem(include_bytes!("../tests/it/gate/keys/rsa.pub.pem")).expect("a key")];
+    let anybody = Expected::new(&[], &[], 0);
+    let somebody = Expected::new(&["issuer".to_owned()], &["audience".to_owned()], 0);
+    let text = String::from_utf8_lossy(data);
+    assert!(anybody.verify(&text, &keys).is_err(), "{text} was never signed");
+
+    let message = format!("eyJhbGciOiJIUzI1NiJ9.{}", BASE64_URL_SAFE_NO_PAD.encode(data));
+    let signature = crypto::sign(message.as_bytes(), &EncodingKey::from_secret(SECRET), Algorithm::HS256);
+    let token = format!("{message}.{}", signature.expect("a signature"));
+    let believed = anybody.verify(&token, &keys);
+    if let Ok(identity) = &believed {
+        // A claim that nobody reads is passed over, and may be what `Value` would not read.
+        let Ok(claims) = serde_json::from_slice::<Value>(data) else { return };
+        assert_eq!(identity.user().map(|user| user.as_str()), claims["sub"].as_str());
+        assert_eq!(identity.grant.as_ref().is_some_and(|grant| grant.admin), claims["admin"] == true);
+        assert!(claims["exp"].is_number());
+    }
+    assert!(somebody.verify(&token, &keys).is_err() || believed.is_ok(), "who asks for more believes less");
+}
