@@ -74,8 +74,11 @@ impl Gate {
             return Err(Denied::AuthFailures(wait));
         }
         self.verify(token).map_err(|error| match error {
-            // A token that was good once is no guess, and comes from whoever does not watch the clock.
-            TokenError::Expired | TokenError::Revoked | TokenError::NotYet => Denied::Unauthenticated(Some(error)),
+            // A token that was good once is no guess, and comes from whoever does not watch the clock; nor is one whose key
+            // may be on its way.
+            TokenError::Expired | TokenError::Revoked | TokenError::NotYet | TokenError::NoKey => {
+                Denied::Unauthenticated(Some(error))
+            }
             _ => match self.0.failures.count(address) {
                 Ok(()) => Denied::Unauthenticated(Some(error)),
                 Err(wait) => Denied::AuthFailures(wait),

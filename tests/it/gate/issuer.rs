@@ -63,14 +63,16 @@ impl Issuer {
         format!("http://{}/jwks.json", self.address)
     }
 
+    /// Makes a server take its keys from here.
+    fn configure(&self, config: &mut Config, interval: Duration, cooldown: Duration) {
+        config.gate.jwt_jwks_url = Some(self.url().parse().expect("a URL"));
+        config.gate.jwt_jwks_refresh = interval;
+        config.gate.jwt_jwks_cooldown = cooldown;
+    }
+
     /// A server that takes its keys from here.
     async fn server(&self, interval: Duration, cooldown: Duration) -> TestApp {
-        let change = |config: &mut Config| {
-            config.gate.jwt_jwks_url = Some(self.url().parse().expect("a URL"));
-            config.gate.jwt_jwks_refresh = interval;
-            config.gate.jwt_jwks_cooldown = cooldown;
-        };
-        TestApp::start_with(change).await
+        TestApp::start_with(|config| self.configure(config, interval, cooldown)).await
     }
 
     /// Waits until it was asked and the answer was looked at: it is not asked twice at a time.
@@ -137,11 +139,15 @@ async fn a_key_that_is_replaced_is_followed() {
     assert_eq!(notify(&app, &old).await, 401);
 }
 
-// the early refresh has a bounded rate
+// the early refresh has a bounded rate, and whoever asks for it has guessed nothing
 #[tokio::test]
 async fn unknown_keys_do_not_make_the_issuer_be_asked_all_the_time() {
     let issuer = Issuer::of(&[key("a", &KEYS[0])]).await;
-    let app = issuer.server(FOREVER, FOREVER).await;
+    let app = TestApp::start_with(|config| {
+        issuer.configure(config, FOREVER, FOREVER);
+        config.gate.auth_failure_rate = "1/h".parse().expect("a rate");
+    })
+    .await;
     for number in 0..50 {
         assert_eq!(notify(&app, &signed_by(&KEYS[0], &format!("unknown-{number}"))).await, 401);
     }
