@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long, env = "SUBSCRIBER_AUTH", value_name = "HOW")]
     pub subscriber_auth: Option<SubscriberAuth>,
 
-    /// The origins whose pages may connect and ask, separated by commas: https://example.com, https://*.example.com, or *
+    /// The origins whose pages may connect and ask, separated by commas: `https://example.com`, `https://*.example.com`, or `*`
     /// for any; without, any in development.
     #[arg(long, env = "ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<OriginPattern>,
