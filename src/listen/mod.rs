@@ -2,6 +2,7 @@
 
 mod grpc;
 mod http;
+mod socket;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -9,6 +10,7 @@ use tokio::net::{TcpListener, TcpSocket, lookup_host};
 
 pub use grpc::{Limited, incoming as grpc_incoming};
 pub use http::serve as serve_http;
+pub use socket::Socket;
 
 /// The settings of the listeners.
 #[derive(Debug, Clone, clap::Args)]

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, sync::Notify, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
@@ -22,6 +22,7 @@ use crate::{
         ws::Outgoing,
     },
     gate::Permit,
+    listen::Socket,
     rooms::Member,
     wire::{frame, status::Close, text},
 };
@@ -39,7 +40,7 @@ pub(in crate::egress) struct Connection {
     user_id: Option<UserId>,
     connected_at: DateTime<Utc>,
     rooms: Mutex<Arc<[RoomId]>>,
-    socket: TcpStream,
+    socket: Socket,
     out: Mutex<Out>,
     /// Calls the session's task: there is something that the fan-out cannot do.
     wake: Notify,
@@ -92,7 +93,7 @@ impl Connection {
         number: u32,
         (client_id, user_id, permit): (ClientId, Option<UserId>, Permit),
         rooms: &[RoomId],
-        socket: TcpStream,
+        socket: Socket,
         max_bytes: usize,
     ) -> Self {
         let out = Out {
@@ -142,7 +143,7 @@ impl Connection {
         out.expired_since = None;
     }
 
-    pub(super) fn socket(&self) -> &TcpStream {
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 
@@ -305,7 +306,6 @@ impl Connection {
         let was_full = out.outbox.is_full();
         while !out.outbox.is_empty() {
             match self.write_some(out) {
-                Ok(0) => return self.fail(out),
                 Ok(bytes) => out.advance(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     out.blocked = true;
@@ -330,10 +330,7 @@ impl Connection {
             *slice = IoSlice::new(if count == 0 { &frame.bytes[out.written..] } else { &frame.bytes });
             count += 1;
         }
-        match count {
-            1 => self.socket.try_write(&slices[0]),
-            _ => self.socket.try_write_vectored(&slices[..count]),
-        }
+        self.socket.try_write(&slices[..count])
     }
 
     fn fail(&self, out: &mut Out) {
@@ -400,7 +397,7 @@ impl Member for Connection {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::domain::{Audience, Content, Ephemeral};
@@ -413,7 +410,7 @@ mod tests {
         let (socket, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let (socket, _) = socket.expect("a connection");
         let name = ClientId::parse("ana").expect("a name");
-        let connection = Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], socket, 10);
+        let connection = Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], socket.into(), 10);
         assert!(connection.open(0, false, Bytes::from_static(b"first")));
 
         let content = Content::Frame(Bytes::from_static(b"as large as the queue"));

@@ -9,15 +9,15 @@ use axum::{
     routing::get,
 };
 use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
     egress::ws::{Sockets, session_span, upgrade},
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
+    listen::Socket,
     wire::problem::Problem,
 };
 
@@ -155,12 +155,8 @@ fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
 async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, place: OwnedSemaphorePermit) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        tracing::error!("the connection was upgraded over something that is not a TCP stream");
-        return;
-    };
-    // What the head was read into is much larger than what is left of it, and opening may have to wait.
-    let head = parts.read_buf.to_vec();
-    drop(parts.read_buf);
-    super::open::run(sockets, hello, parts.io.into_inner(), head, place).await;
+    match Socket::of_upgraded(upgraded) {
+        Some((socket, head)) => super::open::run(sockets, hello, socket, head, place).await,
+        None => tracing::error!("the connection that was upgraded is not one of the listener"),
+    }
 }

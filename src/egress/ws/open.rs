@@ -2,7 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump, session_span},
     },
     gate::{Denied, Permit},
+    listen::Socket,
     rooms::{Interest, Subscription},
     wire::{
         frame,
@@ -23,7 +24,7 @@ use crate::{
 
 /// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
 /// a hundred thousand of them, and most of them wait.
-pub(super) async fn run(sockets: Sockets, hello: Hello, socket: TcpStream, head: Vec<u8>, place: OwnedSemaphorePermit) {
+pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Vec<u8>, place: OwnedSemaphorePermit) {
     let options = sockets.0.options.clone();
     let session = Session::new(
         hello.client_id.clone(),

@@ -62,9 +62,6 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
 }
 
 /// Waits for whatever comes first. Answers whether the client may have said something.
-///
-/// The socket is polled, and not awaited: polling takes the socket's one place for a reader's waker, in which hyper's
-/// task would otherwise be kept alive for as long as the connection.
 async fn wait(connection: &Connection, blocked: bool, full: bool) -> bool {
     let socket = connection.socket();
     tokio::select! {
@@ -158,18 +155,19 @@ async fn catch_up(live: &Live, cursor: u64) {
 
 /// Writes what is left, up to the close frame, and waits for the client to hang up; not for long.
 pub(super) async fn say_goodbye(connection: &Connection) {
+    let socket = connection.socket();
     let goodbye = async {
         while !connection.is_drained() {
-            if connection.todo() == Todo::Stop || connection.socket().writable().await.is_err() {
+            if connection.todo() == Todo::Stop || poll_fn(|cx| socket.poll_write_ready(cx)).await.is_err() {
                 return;
             }
             connection.flush();
         }
         // Nothing more will be written. The client sees the end even if it never answers the close frame.
-        let _ = socket2::SockRef::from(connection.socket()).shutdown(std::net::Shutdown::Write);
+        socket.shut_down();
         let mut scrap = [0; 512];
-        while connection.socket().readable().await.is_ok() {
-            match connection.socket().try_read(&mut scrap) {
+        while poll_fn(|cx| socket.poll_read_ready(cx)).await.is_ok() {
+            match socket.try_read(&mut scrap) {
                 Ok(0) => return,
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,
                 // A client that floods is read no faster than others get their turn, and hung up on in time.
