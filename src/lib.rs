@@ -17,6 +17,7 @@ pub mod egress;
 pub mod ops;
 
 pub mod listen;
+pub mod reload;
 pub mod shutdown;
 pub mod telemetry;
 

@@ -44,7 +44,7 @@ async fn run() -> anyhow::Result<()> {
     let Cli { command, config, in_force } = Cli::load()?;
     let mut out = io::stdout();
     match command {
-        Some(Command::Health) => Ok(ops::probe(&config.listen.local_address()).await?),
+        Some(Command::Health) => Ok(ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?),
         Some(Command::Check) => {
             config.warnings().into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)

@@ -9,9 +9,10 @@ use std::{
 /// What each module may import; of `journal`, `listen` and `rooms` also which of their items, where that is less than all.
 const TABLE: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("reload", &[]),
     ("shutdown", &[]),
     ("telemetry", &[]),
-    ("listen", &["domain"]),
+    ("listen", &["domain", "reload"]),
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
     ("journal", &["domain"]),

@@ -11,6 +11,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duratio
 use anyhow::Context;
 use tokio::{
     net::TcpListener,
+    sync::watch,
     task::{JoinHandle, spawn_blocking},
     time::timeout,
 };
@@ -23,8 +24,9 @@ use crate::{
     gate::{Gate, Issuer, Keys},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
-    listen,
+    listen::{self, Acceptor, Listener, TlsFiles},
     ops::{Health, Phase, Stats},
+    reload::{Followed, Source},
     rooms,
 };
 
@@ -38,6 +40,7 @@ pub struct App {
     journal: Opened,
     keys: Keys,
     issuer: Option<Issuer>,
+    tls: Option<Followed<TlsFiles>>,
 }
 
 /// The journal that the settings name.
@@ -53,6 +56,10 @@ impl App {
         let rules = config.check()?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
+        let tls = match config.listen.tls.files()? {
+            Some(files) => Some(Followed::read(files).await?),
+            None => None,
+        };
         let journal = match config.journal.engine {
             Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
             Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
@@ -64,7 +71,7 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc, journal, keys, issuer })
+        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls })
     }
 
     /// The address of HTTP and WebSocket.
@@ -94,7 +101,7 @@ impl App {
     }
 
     async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
-        let Self { config, rules, http, grpc, keys, issuer, .. } = self;
+        let Self { config, rules, http, grpc, keys, issuer, tls, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
@@ -136,6 +143,9 @@ impl App {
             stats: stats.clone(),
             removal,
         };
+        let tls = tls.map(|tls| life.follow(tls));
+        let grpc = Listener { socket: grpc, tls: tls.clone().map(Acceptor::grpc) };
+        let http = Listener { socket: http, tls: tls.map(Acceptor::http) };
         let incoming = listen::grpc_incoming(grpc, &config.listen);
         let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
         life.servers.spawn(serving);
@@ -180,6 +190,17 @@ struct Life {
 }
 
 impl Life {
+    /// Follows the files of `value` as long as there are listeners.
+    fn follow<S: Source<Value: Send + Sync, Error: Send> + Send + Sync + 'static>(
+        &self,
+        value: Followed<S>,
+    ) -> watch::Receiver<S::Value> {
+        let current = value.watch();
+        let stopping = self.stopping.clone();
+        self.servers.spawn(async move { stopping.run_until_cancelled(value.follow()).await });
+        current
+    }
+
     /// Ends in the order of the flow: what is in hand is taken, what is accepted is delivered, and then the subscribers are
     /// told. A stage that does not end in its share of the grace time is left behind.
     async fn end(&self, grace: Duration, publishing: JoinHandle<()>, journal: &impl Follow, sockets: &Sockets) {

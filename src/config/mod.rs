@@ -167,6 +167,7 @@ impl Config {
         if port == grpc_port && port != 0 {
             faults.push(format!("PORT and GRPC_PORT: both are {port}; give them different ports"));
         }
+        faults.extend(self.listen.tls.fault().map(|fault| fault.to_string()));
         let rules = self.broker.routes.as_ref().map_or_else(|| Ok(Rules::default()), read_rules);
         match rules {
             Ok(rules) if faults.is_empty() => return Ok(rules),

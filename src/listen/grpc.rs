@@ -10,39 +10,66 @@ use std::{
 };
 
 use axum::extract::ConnectInfo;
-use futures_util::{Stream, stream};
+use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore},
     time::{Sleep, sleep},
 };
+use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
-use crate::listen::{Options, http::pause_after};
+use crate::listen::{Acceptor, Listener, Options, Stream, http::pause_after};
 
-/// The connections that come in on `listener`. While `max` are open, further ones wait in the system's queue.
-pub fn incoming(listener: TcpListener, options: &Options) -> impl Stream<Item = io::Result<Limited>> + use<> {
-    let max = options.max_grpc_connections.get();
+/// The connections that come in on `listener`, after their TLS handshakes. While `max` are open, further ones wait in the
+/// system's queue.
+pub fn incoming(
+    listener: Listener,
+    options: &Options,
+) -> impl futures_util::Stream<Item = io::Result<Limited>> + use<> {
+    let max = options.max_grpc_connections.get().min(Semaphore::MAX_PERMITS);
     let patience = options.handshake_timeout;
-    let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-    stream::unfold((listener, places), move |(listener, places)| async move {
+    let tls = listener.tls.clone();
+    accepted(listener, max)
+        .map(move |(accepted, place)| open(accepted, tls.clone(), patience, place))
+        .buffer_unordered(max)
+        .filter_map(async |opened| opened.map(Ok))
+}
+
+/// The connections that are accepted, each with its place among `max`.
+fn accepted(listener: Listener, max: usize) -> impl futures_util::Stream<Item = (Accepted, OwnedSemaphorePermit)> {
+    let places = Arc::new(Semaphore::new(max));
+    stream::unfold((listener, places), |(listener, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         loop {
-            match listener.accept().await {
-                Ok((stream, peer)) => {
-                    let _ = stream.set_nodelay(true);
-                    let unproven = Some(Unproven { patience: Box::pin(sleep(patience)), missing: PREFACE });
-                    return Some((
-                        Ok(Limited { stream, peer, unproven, lingering: None, _place: place }),
-                        (listener, places),
-                    ));
-                }
+            match listener.socket.accept().await {
+                Ok(accepted) => return Some(((accepted, place), (listener, places))),
                 Err(error) => pause_after(&error).await,
             }
         }
     })
 }
+
+/// Shakes hands, if that is asked for.
+async fn open(
+    (tcp, peer): Accepted,
+    tls: Option<Acceptor>,
+    patience: Duration,
+    place: OwnedSemaphorePermit,
+) -> Option<Limited> {
+    let patience = Box::pin(sleep(patience));
+    let _ = tcp.set_nodelay(true);
+    let stream = match tls {
+        None => Either::Left(tcp),
+        Some(tls) => Either::Right(Box::pin(tls.accept(tcp, patience.deadline())).await.ok()?),
+    };
+    let unproven = Some(Unproven { patience, missing: PREFACE });
+    Some(Limited { stream, peer, unproven, lingering: None, _place: place })
+}
+
+/// A connection, and who is at its other end.
+type Accepted = (TcpStream, SocketAddr);
 
 /// How long a connection that was ended is read on.
 const LINGER: Duration = Duration::from_secs(1);
@@ -54,7 +81,7 @@ const PREFACE: usize = 24;
 /// is not waited for for long: afterwards HTTP/2 looks after it.
 #[derive(Debug)]
 pub struct Limited {
-    stream: TcpStream,
+    stream: Stream,
     peer: SocketAddr,
     unproven: Option<Unproven>,
     /// Runs once nothing more will be written.

@@ -1,11 +1,12 @@
-//! The HTTP/1.1 server: axum's router on hyper's connections, with every limit set.
+//! The HTTP server: axum's router on hyper's connections, with every limit set. HTTP/1.1, and over TLS HTTP/2 for whoever
+//! asks for it.
 //!
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo};
+use axum::{Extension, Router, extract::ConnectInfo, middleware::AddExtension};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -14,17 +15,20 @@ use hyper_util::{
 use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     sync::Semaphore,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::Layer;
 
-use crate::listen::Options;
+use crate::listen::{
+    Acceptor, Listener, Options, Stream, http2,
+    tls::{HTTP_2, Refusal},
+};
 
 /// How long what was written may stay unread. It is above the time after which a subscriber is too slow.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long accepting pauses when the system has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -33,16 +37,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
     content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}";
 
+/// What a client gets that speaks plain HTTP where TLS is expected.
+const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\
+    connection: close\r\n\r\n{\"detail\":\"this port speaks TLS: use https:// or wss://\"}";
+
 /// Serves `router` on `listener` until `stopping` is cancelled; then the requests in hand are finished on `tasks`.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     options: Options,
     stopping: CancellationToken,
     tasks: TaskTracker,
 ) {
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
-    while let Some(accepted) = stopping.run_until_cancelled(listener.accept()).await {
+    while let Some(accepted) = stopping.run_until_cancelled(listener.socket.accept()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -56,23 +64,47 @@ pub async fn serve(
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                let connection = connection((stream, peer), router.clone(), options.clone(), stopping.clone());
+                let service = Extension(ConnectInfo(peer)).layer(router.clone());
+                let (options, stopping) = (options.clone(), stopping.clone());
+                let tls = listener.tls.clone();
                 tasks.spawn(async move {
-                    connection.await;
+                    match tls {
+                        None => connection(Either::Left(stream), service, &options, &stopping).await,
+                        Some(tls) => Box::pin(encrypted(stream, &tls, service, &options, &stopping)).await,
+                    }
                     drop(place);
                 });
             }
-            Err(_) => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream)))),
+            // To say so over TLS would cost as much as an answer.
+            Err(_) if listener.tls.is_some() => drop(stream),
+            Err(_) => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream, TOO_MANY)))),
         }
     }
 }
 
-async fn connection(
-    (stream, peer): (TcpStream, SocketAddr),
-    router: Router,
-    options: Options,
-    stopping: CancellationToken,
+/// The router, which is told who is at the other end.
+pub(super) type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
+
+/// Shakes hands, and speaks whatever was agreed upon.
+async fn encrypted(
+    stream: TcpStream,
+    tls: &Acceptor,
+    service: Service,
+    options: &Options,
+    stopping: &CancellationToken,
 ) {
+    let patience = options.handshake_timeout;
+    match stopping.run_until_cancelled(tls.accept(stream, Instant::now() + patience)).await {
+        Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+            http2::connection(stream, service, options, stopping).await;
+        }
+        Some(Ok(stream)) => connection(Either::Right(stream), service, options, stopping).await,
+        Some(Err(Refusal::Plain(stream))) => drop(timeout(patience, turn_away(stream, NOT_TLS)).await),
+        Some(Err(_)) | None => {}
+    }
+}
+
+async fn connection(stream: Stream, service: Service, options: &Options, stopping: &CancellationToken) {
     let mut server = http1::Builder::new();
     server
         .timer(TokioTimer::new())
@@ -81,8 +113,7 @@ async fn connection(
         // The buffer takes in more than that before it is looked at.
         .max_header_size(options.max_header_bytes)
         .half_close(false);
-    let service = TowerToHyperService::new(Extension(ConnectInfo(peer)).layer(router));
-    let connection = server.serve_connection(TokioIo::new(stream), service).with_upgrades();
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
     tokio::pin!(connection);
     // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
     tokio::select! {
@@ -94,8 +125,8 @@ async fn connection(
     }
 }
 
-async fn turn_away(mut stream: TcpStream) {
-    let _ = stream.write_all(TOO_MANY).await;
+async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
+    let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
 }
 

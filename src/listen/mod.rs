@@ -1,16 +1,20 @@
-//! The sockets that the service listens on, and the HTTP/1.1 server behind one of them.
+//! The sockets that the service listens on, with or without TLS, and the HTTP server behind one of them.
 
 mod grpc;
 mod http;
+mod http2;
 mod socket;
+mod tls;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
-use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
+use tokio_util::either::Either;
 
 pub use grpc::{Limited, incoming as grpc_incoming};
 pub use http::serve as serve_http;
 pub use socket::Socket;
+pub use tls::{Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, PemError, Tls};
 
 /// The settings of the listeners.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,7 +38,8 @@ pub struct Options {
         value_parser = at_least_8192)]
     pub max_header_bytes: usize,
 
-    /// How many HTTP connections may be open besides those that became WebSockets; further ones get 503.
+    /// How many HTTP connections may be open besides those that became WebSockets; further ones get 503, or with TLS are
+    /// closed.
     #[arg(long, env = "MAX_HTTP_CONNECTIONS", default_value = "10000", value_name = "N")]
     pub max_http_connections: NonZeroUsize,
 
@@ -42,10 +47,14 @@ pub struct Options {
     #[arg(long, env = "MAX_GRPC_CONNECTIONS", default_value = "1000", value_name = "N")]
     pub max_grpc_connections: NonZeroUsize,
 
-    /// How long a client may take to send a request head, or leave a kept connection idle.
+    /// How long a client may take for the TLS handshake, and to send a request head, or leave a kept connection idle.
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub handshake_timeout: Duration,
+
+    /// TLS.
+    #[command(flatten)]
+    pub tls: TlsOptions,
 }
 
 impl Options {
@@ -73,6 +82,18 @@ fn at_least_8192(text: &str) -> Result<usize, String> {
 
 /// How many connections may wait to be accepted.
 const BACKLOG: u32 = 8192;
+
+/// A port that is listened on, and how clients speak there.
+#[derive(Debug)]
+pub struct Listener {
+    /// The port.
+    pub socket: TcpListener,
+    /// Without, they speak in plain text.
+    pub tls: Option<Acceptor>,
+}
+
+/// A client's connection, plain or encrypted.
+type Stream = Either<TcpStream, tls::Encrypted>;
 
 /// Listens on a port of `host`.
 pub async fn bind(host: &str, port: u16) -> io::Result<TcpListener> {

@@ -5,6 +5,7 @@ mod health;
 mod index;
 mod probe;
 mod stats;
+mod stranger;
 
 use axum::Router;
 

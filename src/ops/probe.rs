@@ -1,12 +1,20 @@
 //! Asking a running service for its health, for container platforms that start a command for it.
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use rustls::pki_types::ServerName;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::ops::stranger;
 
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -33,14 +41,27 @@ pub enum ProbeError {
     Unhealthy(StatusCode),
 }
 
-/// Asks the service on `address`, a host and a port, whether it is healthy.
-pub async fn probe(address: &str) -> Result<(), ProbeError> {
-    timeout(PATIENCE, ask(address)).await.unwrap_or(Err(ProbeError::Timeout))
+/// Asks the service on `address`, a host and a port, whether it is healthy; over TLS, if it speaks that.
+pub async fn probe(address: &str, tls: bool) -> Result<(), ProbeError> {
+    timeout(PATIENCE, ask(address, tls)).await.unwrap_or(Err(ProbeError::Timeout))
 }
 
-async fn ask(address: &str) -> Result<(), ProbeError> {
-    let stream = TcpStream::connect(address).await;
-    let stream = stream.map_err(|source| ProbeError::Connect { address: address.to_owned(), source })?;
+async fn ask(address: &str, tls: bool) -> Result<(), ProbeError> {
+    let connect = |source| ProbeError::Connect { address: address.to_owned(), source };
+    let stream = TcpStream::connect(address).await.map_err(connect)?;
+    if tls {
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = TlsConnector::from(Arc::new(stranger::trusting())).connect(name, stream).await.map_err(connect)?;
+        ask_over(stream, address).await
+    } else {
+        ask_over(stream, address).await
+    }
+}
+
+async fn ask_over(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    address: &str,
+) -> Result<(), ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::get("/health").header("host", address).body(Empty::<bytes::Bytes>::new());
     let request = request.expect("the request is well formed");

@@ -1,33 +1,19 @@
 //! Clients of the HTTP listener that mean no good: each gets its stated answer, and another client's deliveries go on.
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    time::interval,
 };
 
-use crate::support::{Client, RawSocket, TestApp, exchange, refusal, within};
+use crate::support::{Client, RawSocket, TestApp, drip, exchange, refusal, within};
 
 /// Another client's deliveries go on, and so does the health of the service.
 pub(crate) async fn goes_on(app: &TestApp, luz: &mut Client) {
     luz.expect_nothing_before(app.mark().await).await;
     assert_eq!(app.get("/health").await.json()["status"], "healthy");
-}
-
-/// Sends `start`, then a byte now and again for as long as the server listens.
-async fn drip(address: SocketAddr, start: &[u8]) {
-    let mut stream = TcpStream::connect(address).await.expect("a connection");
-    stream.write_all(start).await.expect("the connection is open");
-    let mut between = interval(Duration::from_millis(20));
-    let dripping = async {
-        while stream.write_all(b"x").await.is_ok() {
-            between.tick().await;
-        }
-    };
-    within("the server hangs up", dripping).await;
 }
 
 // whoever sends a head or a preface byte by byte, never silent and never done, is hung up on

@@ -23,3 +23,4 @@ mod journal;
 mod life;
 mod limits;
 mod rfc6455;
+mod tls;

@@ -220,7 +220,7 @@ impl Connection {
 
     /// Whether everything was written.
     pub(super) fn is_drained(&self) -> bool {
-        self.out.lock().outbox.is_empty()
+        self.out.lock().outbox.is_empty() && self.socket.is_flushed()
     }
 
     /// Ends the connection as the server goes away: what waits is written first, then a message that says when to come
@@ -304,7 +304,7 @@ impl Connection {
         }
         // The session's task may have seen the queue full, and not be listening to its client.
         let was_full = out.outbox.is_full();
-        while !out.outbox.is_empty() {
+        while !(out.outbox.is_empty() && self.socket.is_flushed()) {
             match self.write_some(out) {
                 Ok(bytes) => out.advance(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -398,6 +398,7 @@ impl Member for Connection {
 #[cfg(test)]
 mod tests {
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_util::either::Either;
 
     use super::*;
     use crate::domain::{Audience, Content, Ephemeral};
@@ -410,7 +411,8 @@ mod tests {
         let (socket, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
         let (socket, _) = socket.expect("a connection");
         let name = ClientId::parse("ana").expect("a name");
-        let connection = Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], socket.into(), 10);
+        let connection =
+            Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], Either::Left(socket).into(), 10);
         assert!(connection.open(0, false, Bytes::from_static(b"first")));
 
         let content = Content::Frame(Bytes::from_static(b"as large as the queue"));

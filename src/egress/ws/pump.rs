@@ -164,7 +164,9 @@ pub(super) async fn say_goodbye(connection: &Connection) {
             connection.flush();
         }
         // Nothing more will be written. The client sees the end even if it never answers the close frame.
-        socket.shut_down();
+        if socket.shut_down().await.is_err() {
+            return;
+        }
         let mut scrap = [0; 512];
         while poll_fn(|cx| socket.poll_read_ready(cx)).await.is_ok() {
             match socket.try_read(&mut scrap) {

@@ -22,7 +22,7 @@ use tonic::{
 };
 
 pub(crate) use process::{Server, run_in, run_to_end, run_with_input, scratch};
-pub(crate) use raw::{Frame, RawSocket, exchange, send_then_read};
+pub(crate) use raw::{Frame, RawSocket, drip, exchange, send_then_read};
 pub(crate) use socket::{Client, open, open_with, refusal};
 
 /// How long anything may take before the test fails. Nothing waits for it in a test that passes.
@@ -77,6 +77,13 @@ impl TestApp {
 
     /// Starts it with the settings that `change` makes of the default ones.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        let app = Self::launch(change).await;
+        eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
+        app
+    }
+
+    /// Starts it, and does not wait until it is healthy.
+    pub(crate) async fn launch(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::defaults();
         config.listen.host = "127.0.0.1".to_owned();
         config.listen.port = 0;
@@ -88,9 +95,7 @@ impl TestApp {
         let (http, grpc) = (app.http_address(), app.grpc_address());
         let (shutdown, asked) = oneshot::channel();
         let running = tokio::spawn(Box::pin(app.run(async { drop(asked.await) })));
-        let app = Self { http, grpc, shutdown, running, http_client: reqwest::Client::new() };
-        eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
-        app
+        Self { http, grpc, shutdown, running, http_client: reqwest::Client::new() }
     }
 
     /// Where HTTP and WebSocket are.

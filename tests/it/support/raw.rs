@@ -1,10 +1,11 @@
 //! Bytes over a bare socket, for what well-behaved clients do not do.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    time::interval,
 };
 
 use super::within;
@@ -32,6 +33,19 @@ pub(crate) async fn send_then_read(address: SocketAddr, request: &[u8]) -> Strin
         answer
     };
     within("an answer", exchange).await
+}
+
+/// Sends `start`, then a byte now and again for as long as the server listens.
+pub(crate) async fn drip(address: SocketAddr, start: &[u8]) {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(start).await.expect("the connection is open");
+    let mut between = interval(Duration::from_millis(20));
+    let dripping = async {
+        while stream.write_all(b"x").await.is_ok() {
+            between.tick().await;
+        }
+    };
+    within("the server hangs up", dripping).await;
 }
 
 /// A WebSocket that answers nothing by itself and reads only when it is told to.

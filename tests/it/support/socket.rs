@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, net::SocketAddr};
 
-use futures_util::{SinkExt, StreamExt};
+use futures_util::{SinkExt, StreamExt, stream};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -18,8 +21,8 @@ use super::within;
 
 /// A connected client.
 #[derive(Debug)]
-pub(crate) struct Client {
-    socket: Socket,
+pub(crate) struct Client<S = MaybeTlsStream<TcpStream>> {
+    socket: WebSocketStream<S>,
     /// Messages that came while something else was awaited.
     early: VecDeque<String>,
     /// What the server said first.
@@ -67,9 +70,11 @@ impl Client {
     pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
         Self::over(open(http, address).await.unwrap_or_else(|error| panic!("{address}: {error}"))).await
     }
+}
 
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
     /// A client on a connection that was just opened; it has its first message, and the others have been told.
-    pub(crate) async fn over(socket: Socket) -> Self {
+    pub(crate) async fn over(socket: WebSocketStream<S>) -> Self {
         let mut client = Self { socket, early: VecDeque::new(), established: Value::Null, pings: 0 };
         client.established = client.next().await;
         assert_eq!(client.established["type"], "connection_established");
@@ -90,6 +95,23 @@ impl Client {
     /// Sends a message of any kind.
     pub(crate) async fn send_message(&mut self, message: Message) {
         within("sending", self.socket.send(message)).await.expect("the connection is open");
+    }
+
+    /// Sends a text many times, and only then hands them to the connection.
+    pub(crate) async fn send_burst(&mut self, text: &str, times: usize) {
+        let messages = stream::iter((0..times).map(|_| Ok(Message::text(text))));
+        within("sending", self.socket.send_all(&mut { messages })).await.expect("the connection is open");
+    }
+
+    /// Says that nothing more will be sent, below the WebSocket.
+    pub(crate) async fn half_close(&mut self) {
+        self.socket.get_mut().shutdown().await.expect("the connection is open");
+    }
+
+    /// Asserts that the server has nothing more to say.
+    pub(crate) async fn ends(mut self) {
+        let end = within("the end of the connection", self.socket.next()).await;
+        assert!(end.is_none(), "came after the close frame: {end:?}");
     }
 
     /// Sends a message and gives its answer, which must be the next thing that comes.

@@ -1,0 +1,188 @@
+//! TLS on both listeners: whose certificate is shown, and the handshake. Without the settings for it, there is none.
+
+mod pem;
+mod records;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustls::{
+    ServerConfig,
+    crypto::{CryptoProvider, ring},
+    server::NoClientAuth,
+    sign::{CertifiedKey, SingleCertAndKey},
+};
+use tokio::{
+    net::TcpStream,
+    sync::watch,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use crate::reload::Source;
+
+pub use pem::PemError;
+pub(super) use records::Records;
+
+/// The settings of TLS.
+#[derive(Debug, Clone, clap::Args)]
+#[group(id = "tls")]
+#[command(next_help_heading = "TLS")]
+pub struct Options {
+    /// The file with the certificate in PEM, and those up to its CA behind it; both listeners speak TLS with it.
+    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
+    pub tls_cert_file: Option<PathBuf>,
+
+    /// The file with the certificate's private key in PEM.
+    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<PathBuf>,
+}
+
+/// Why there can be no TLS with these settings.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A setting is useless without another.
+    #[error("{0}: is of no use without {1}; set both or none")]
+    Alone(&'static str, &'static str),
+    /// A file is not what the setting asks for.
+    #[error("{0}: {1}")]
+    File(&'static str, PemError),
+    /// The two files do not belong together.
+    #[error("TLS_KEY_FILE: the key does not fit the certificate in TLS_CERT_FILE: {0}")]
+    Pair(rustls::Error),
+}
+
+impl Options {
+    /// Whether the listeners speak TLS.
+    pub fn is_on(&self) -> bool {
+        self.tls_cert_file.is_some()
+    }
+
+    /// The files that the settings name; `None` without TLS.
+    pub fn files(&self) -> Result<Option<Files>, Error> {
+        match (&self.tls_cert_file, &self.tls_key_file) {
+            (None, None) => Ok(None),
+            (Some(certificate), Some(key)) => Ok(Some(Files { certificate: certificate.clone(), key: key.clone() })),
+            (Some(_), None) => Err(Error::Alone("TLS_CERT_FILE", "TLS_KEY_FILE")),
+            (None, Some(_)) => Err(Error::Alone("TLS_KEY_FILE", "TLS_CERT_FILE")),
+        }
+    }
+
+    /// What is wrong with the settings and the files.
+    pub fn fault(&self) -> Option<Error> {
+        self.files().and_then(|files| files.map(|files| files.read()).transpose()).err()
+    }
+}
+
+/// Where certificate and key are.
+#[derive(Debug, Clone)]
+pub struct Files {
+    certificate: PathBuf,
+    key: PathBuf,
+}
+
+impl Source for Files {
+    const NAME: &'static str = "TLS";
+    type Value = Tls;
+    type Error = Error;
+
+    fn files(&self) -> Vec<&Path> {
+        vec![&self.certificate, &self.key]
+    }
+
+    fn read(&self) -> Result<Tls, Error> {
+        let chain = pem::certificates(&self.certificate).map_err(|error| Error::File("TLS_CERT_FILE", error))?;
+        let key = pem::private_key(&self.key).map_err(|error| Error::File("TLS_KEY_FILE", error))?;
+        let provider = Arc::new(ring::default_provider());
+        let pair = CertifiedKey::from_der(chain, key, &provider).map_err(Error::Pair)?;
+        Ok(Tls::new(&provider, pair))
+    }
+}
+
+/// What the listeners are to TLS clients.
+#[derive(Debug, Clone)]
+pub struct Tls {
+    http: Arc<ServerConfig>,
+    grpc: Arc<ServerConfig>,
+}
+
+/// The name of HTTP/2 in a handshake (RFC 9113, 3.2).
+pub(super) const HTTP_2: &[u8] = b"h2";
+
+/// The name of HTTP/1.1 in a handshake.
+const HTTP_1: &[u8] = b"http/1.1";
+
+impl Tls {
+    fn new(provider: &Arc<CryptoProvider>, pair: CertifiedKey) -> Self {
+        let pair = Arc::new(SingleCertAndKey::from(pair));
+        let config = |protocols: &[&[u8]]| {
+            let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
+                .with_safe_default_protocol_versions()
+                .expect("the provider has suites for TLS 1.2 and 1.3")
+                .with_client_cert_verifier(Arc::new(NoClientAuth))
+                .with_cert_resolver(Arc::clone(&pair) as _);
+            config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            Arc::new(config)
+        };
+        Self { http: config(&[HTTP_2, HTTP_1]), grpc: config(&[HTTP_2]) }
+    }
+}
+
+/// Shakes hands on one of the listeners, as the settings are at the time.
+#[derive(Debug, Clone)]
+pub struct Acceptor {
+    tls: watch::Receiver<Tls>,
+    listener: fn(&Tls) -> &Arc<ServerConfig>,
+}
+
+/// A connection that is encrypted.
+pub(super) type Encrypted = Box<TlsStream<TcpStream>>;
+
+/// Why there was no handshake.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Refusal {
+    #[error("the client does not speak TLS")]
+    Plain(TcpStream),
+    #[error("the client took too long")]
+    TooSlow,
+    #[error(transparent)]
+    Failed(#[from] io::Error),
+}
+
+/// What a connection that begins with TLS begins with: a record of type handshake (RFC 8446, 5.1).
+const HANDSHAKE: u8 = 22;
+
+impl Acceptor {
+    /// For HTTP and WebSocket.
+    pub fn http(tls: watch::Receiver<Tls>) -> Self {
+        Self { tls, listener: |tls| &tls.http }
+    }
+
+    /// For gRPC.
+    pub fn grpc(tls: watch::Receiver<Tls>) -> Self {
+        Self { tls, listener: |tls| &tls.grpc }
+    }
+
+    /// Shakes hands until `deadline`. Why that failed is the client's affair, and logged for whoever looks for it.
+    pub(super) async fn accept(&self, tcp: TcpStream, deadline: Instant) -> Result<Encrypted, Refusal> {
+        let accepted = timeout_at(deadline, self.shake_hands(tcp)).await.unwrap_or(Err(Refusal::TooSlow));
+        if let Err(refusal) = &accepted {
+            tracing::debug!(%refusal, "a TLS handshake failed");
+        }
+        accepted
+    }
+
+    async fn shake_hands(&self, tcp: TcpStream) -> Result<Encrypted, Refusal> {
+        let mut first = [HANDSHAKE];
+        tcp.peek(&mut first).await?;
+        if first != [HANDSHAKE] {
+            return Err(Refusal::Plain(tcp));
+        }
+        let config = Arc::clone((self.listener)(&self.tls.borrow()));
+        let accepting = TlsAcceptor::from(config).accept_with(tcp, |tls| tls.set_buffer_limit(Some(records::MAX_HELD)));
+        Ok(Box::new(accepting.await?))
+    }
+}

@@ -1,0 +1,44 @@
+//! What is wrong with the settings of TLS is one clear line each, and the service does not start.
+
+use std::fs;
+
+use super::{Authority, Files};
+use crate::support::run_to_end;
+
+async fn complaint(settings: &[(&str, &str)]) -> String {
+    let output = run_to_end(&[], settings).await;
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let text = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(text.lines().count(), 1, "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_faulty_file_is_one_clear_line() {
+    let authority = Authority::new();
+    let files = Files::with(&authority.server());
+    let other = Files::with(&authority.server());
+    let [certificate, key] = files.settings();
+    let [_, other_key] = other.settings();
+    let empty = files.folder.path().join("empty.pem");
+    fs::write(&empty, "").expect("written");
+    let empty = empty.to_str().expect("text");
+    let broken = files.folder.path().join("broken.pem");
+    fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").expect("written");
+    let broken = broken.to_str().expect("text");
+    let cases: [(&[(&str, &str)], &str); 9] = [
+        (&[certificate], "error: TLS_CERT_FILE: is of no use without TLS_KEY_FILE"),
+        (&[key], "error: TLS_KEY_FILE: is of no use without TLS_CERT_FILE"),
+        (&[("TLS_CERT_FILE", "/nowhere"), key], "error: TLS_CERT_FILE: /nowhere cannot be read"),
+        (&[certificate, ("TLS_KEY_FILE", "/nowhere")], "error: TLS_KEY_FILE: /nowhere cannot be read"),
+        (&[("TLS_CERT_FILE", empty), key], "has no certificate in PEM in it"),
+        (&[("TLS_CERT_FILE", broken), key], "is no good PEM"),
+        (&[("TLS_CERT_FILE", key.1), key], "has no certificate in PEM in it"),
+        (&[certificate, ("TLS_KEY_FILE", certificate.1)], "has no private key in PEM in it"),
+        (&[certificate, other_key], "error: TLS_KEY_FILE: the key does not fit the certificate"),
+    ];
+    for (settings, expected) in cases {
+        let text = complaint(settings).await;
+        assert!(text.contains(expected), "{settings:?}: {text}");
+    }
+}
