@@ -52,9 +52,12 @@ impl Log {
         self.entries.push_back((appended_at, notification));
     }
 
-    /// Lets the oldest go until the rest is within its limits at `now`. The newest one may be too large, but not too old.
-    pub(super) fn trim(&mut self, now: DateTime<Utc>) {
-        while let Some((appended_at, _)) = self.entries.front() {
+    /// Lets the oldest go until the rest is within its limits at `now`, or no more than the newest `needed` are left. The
+    /// newest one may be too large, but not too old.
+    pub(super) fn trim(&mut self, now: DateTime<Utc>, needed: usize) {
+        while self.entries.len() > needed
+            && let Some((appended_at, _)) = self.entries.front()
+        {
             let many = self.entries.len() > self.limits.entries;
             let large = self.bytes > self.limits.bytes && self.entries.len() > 1;
             let old = now - *appended_at >= self.limits.age;

@@ -67,7 +67,7 @@ impl Memory {
                 outcome
             })
             .collect();
-        kept.log.trim(now);
+        kept.log.trim(now, 0);
         (outcomes, committed.into())
     }
 }

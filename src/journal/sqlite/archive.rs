@@ -1,27 +1,42 @@
 //! A journal as JSON lines: the first says whose it is, then come the notifications in order, then the keys.
 
-use std::io::{BufRead, Write};
+use std::{
+    io::{BufRead, Write},
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
+use chrono::DateTime;
 use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Epoch, Event, Payload, Seq},
-    journal::sqlite::{
-        record::{self, Insert, Record},
-        schema,
-        tools::ToolError,
+    domain::{self, Epoch, Event, Payload, Seq},
+    journal::{
+        Error,
+        sqlite::{
+            block::{self, Blocks},
+            index::Unindexed,
+            record, schema,
+            tools::ToolError,
+        },
     },
 };
 
 /// The form of the lines; a later one gets another number.
 const FORMAT: u32 = 1;
 
+/// How many notifications an import writes together.
+const BATCH: usize = 1_024;
+
+/// How many bytes of them get an index together.
+const SEGMENT: usize = 32 * 1024 * 1024;
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line {
-    Journal { format: u32, epoch: String, oldest: i64, newest: i64 },
+    Journal { format: u32, epoch: String, oldest: Seq, newest: Seq },
     Notification(Notification),
     Key { key: String, used_at: i64, fingerprint: String, seq: i64 },
 }
@@ -29,7 +44,7 @@ enum Line {
 /// A row of the table.
 #[derive(Serialize, Deserialize)]
 struct Notification {
-    seq: i64,
+    seq: Seq,
     appended_at: i64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires_at: Option<i64>,
@@ -58,10 +73,9 @@ pub(super) fn export(
 ) -> Result<(u64, u64), ToolError> {
     let snapshot = connection.unchecked_transaction()?;
     let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
-    let newest = acknowledged.map_or(newest, |acknowledged| acknowledged.max(newest)) as i64;
-    let oldest = oldest as i64;
+    let newest = acknowledged.map_or(newest, |acknowledged| acknowledged.max(newest));
     write(out, &Line::Journal { format: FORMAT, epoch: epoch.to_string(), oldest, newest })?;
-    let exported = export_notifications(&snapshot, oldest, newest, out)?;
+    let exported = export_notifications(&snapshot, &epoch, oldest..=newest, out)?;
     export_keys(&snapshot, out)?;
     out.flush()?;
     Ok(exported)
@@ -69,31 +83,16 @@ pub(super) fn export(
 
 fn export_notifications(
     snapshot: &Connection,
-    oldest: i64,
-    newest: i64,
+    epoch: &Epoch,
+    places: RangeInclusive<Seq>,
     out: &mut impl Write,
 ) -> Result<(u64, u64), ToolError> {
-    // Each by itself, so that a damaged page takes no others with it.
-    let mut by_place = snapshot.prepare(
-        "SELECT seq, appended_at, expires_at, audiences, name, source, timestamp, payload FROM notifications WHERE seq = ?1",
-    )?;
+    // Row by row, so that a damaged page takes no others with it.
+    let mut blocks = Blocks::prepare(snapshot)?;
     let (mut count, mut lost) = (0, 0);
-    for seq in oldest..=newest {
-        let row = by_place.query_row([seq], |row| {
-            let payload = row.get_ref(7)?.as_blob()?.to_vec();
-            let payload = String::from_utf8(payload).ok().and_then(|text| RawValue::from_string(text).ok());
-            Ok(Notification {
-                seq: row.get(0)?,
-                appended_at: row.get(1)?,
-                expires_at: row.get(2)?,
-                audiences: row.get_ref(3)?.as_str()?.split('\n').map(str::to_owned).collect(),
-                event: row.get(4)?,
-                source: row.get(5)?,
-                timestamp: row.get(6)?,
-                payload: payload.ok_or(rusqlite::Error::InvalidQuery)?,
-            })
-        });
-        match row {
+    for seq in places {
+        let found = blocks.find(seq);
+        match found.and_then(|block| Notification::new(&*block.notification(epoch, seq)?, block.appended_at)) {
             Ok(notification) => {
                 write(out, &Line::Notification(notification))?;
                 count += 1;
@@ -125,7 +124,9 @@ fn write(out: &mut impl Write, line: &Line) -> Result<(), ToolError> {
 /// Fills an empty journal: all of it or, on an error, nothing.
 pub(super) fn import(connection: &Connection, lines: impl BufRead) -> Result<Imported, ToolError> {
     let transaction = connection.unchecked_transaction()?;
-    let mut import = Import { connection: &transaction, imported: Imported::default(), reached: None };
+    let unindexed = Unindexed::new(&[], SEGMENT);
+    let rows = Rows { connection: &transaction, waiting: Vec::new(), unindexed };
+    let mut import = Import { connection: &transaction, rows, imported: Imported::default(), reached: None };
     for (number, text) in (1..).zip(lines.lines()) {
         let line = serde_json::from_str(&text?).map_err(|error| error.to_string());
         match line.map(|line| import.line(line)) {
@@ -162,15 +163,17 @@ impl From<String> for Refused {
 /// How far an import is.
 struct Import<'c> {
     connection: &'c Connection,
+    rows: Rows<'c>,
     imported: Imported,
     reached: Option<Reached>,
 }
 
 struct Reached {
+    epoch: Epoch,
     /// The place that comes next, if none is missing.
-    next: i64,
+    next: Seq,
     /// The newest place of the journal that was exported.
-    newest: i64,
+    newest: Seq,
     appended_at: i64,
 }
 
@@ -178,21 +181,25 @@ impl Import<'_> {
     fn line(&mut self, line: Line) -> Result<(), Refused> {
         match (line, &mut self.reached) {
             (Line::Journal { format: FORMAT, epoch, oldest, newest }, None) => {
-                self.connection.execute("UPDATE journal SET epoch = ?1, oldest = ?2", (epoch, oldest))?;
-                self.reached = Some(Reached { next: oldest, newest, appended_at: i64::MIN });
+                self.connection.execute("UPDATE journal SET epoch = ?1, oldest = ?2", (&epoch, oldest as i64))?;
+                let epoch = Epoch::from_text(&epoch);
+                self.reached = Some(Reached { epoch, next: oldest, newest, appended_at: i64::MIN });
             }
             (Line::Journal { format, .. }, None) => {
                 return Err(format!("the format is {format}, and this version knows {FORMAT}").into());
             }
             (Line::Notification(notification), Some(reached)) if notification.seq >= reached.next => {
-                if notification.appended_at < reached.appended_at {
+                let (seq, appended_at) = (notification.seq, notification.appended_at);
+                if appended_at < reached.appended_at {
                     return Err("it is older than the notification before it".to_owned().into());
                 }
-                self.imported.holes += (notification.seq - reached.next) as u64;
+                if seq > reached.next || appended_at > reached.appended_at || self.rows.waiting.len() >= BATCH {
+                    self.rows.write(reached.appended_at)?;
+                }
+                self.rows.waiting.push(Arc::new(notification.restore(&reached.epoch)?));
+                self.imported.holes += seq - reached.next;
                 self.imported.notifications += 1;
-                reached.next = notification.seq + 1;
-                reached.appended_at = notification.appended_at;
-                insert(self.connection, &notification)?;
+                (reached.next, reached.appended_at) = (seq + 1, appended_at);
             }
             (Line::Key { key, used_at, fingerprint, seq }, Some(_)) => {
                 self.imported.keys += 1;
@@ -208,30 +215,70 @@ impl Import<'_> {
     fn end(mut self) -> Result<Imported, ToolError> {
         let reached = self.reached.as_ref();
         let reached = reached.ok_or_else(|| ToolError::Line { line: 1, reason: "the file is empty".to_owned() })?;
-        self.imported.holes += u64::try_from(reached.newest + 1 - reached.next).unwrap_or(0);
+        self.rows.write(reached.appended_at)?;
+        self.rows.index()?;
+        self.imported.holes += (reached.newest + 1).saturating_sub(reached.next);
         if self.imported.holes > 0 {
             let epoch = Epoch::from_random(rand::random());
             self.connection.execute("UPDATE journal SET epoch = ?1", [epoch.as_str()])?;
         }
         // What is missing before the first is gone, not a hole.
-        let first = "UPDATE journal SET oldest = coalesce((SELECT min(seq) FROM notifications), oldest)";
+        let first = "UPDATE journal SET oldest = coalesce((SELECT min(first) FROM blocks), oldest)";
         self.connection.execute(first, [])?;
         Ok(self.imported)
     }
 }
 
-fn insert(connection: &Connection, notification: &Notification) -> Result<(), Refused> {
-    let Notification { seq, appended_at, expires_at, audiences, event, source, timestamp, payload } = notification;
-    let payload = Payload::parse(payload.get().as_bytes().to_vec().into());
-    let event = Event {
-        name: event.as_str().into(),
-        payload: payload.map_err(|error| format!("payload: {error}"))?,
-        source: source.as_str().into(),
-        timestamp: timestamp.as_str().into(),
-    };
-    let audiences = record::audiences(&audiences.join("\n")).ok_or("audiences: one of them is none".to_owned())?;
-    let (seq, appended_at, expires_at) = (*seq as Seq, *appended_at, *expires_at);
-    let record = Record { seq, appended_at, expires_at, audiences: &audiences, event: &event };
-    Insert::prepare(connection)?.execute(&record)?;
-    Ok(())
+/// What of an import is yet to be written.
+struct Rows<'c> {
+    connection: &'c Connection,
+    /// Notifications with consecutive places that were appended at the same time.
+    waiting: Vec<Arc<domain::Notification>>,
+    unindexed: Unindexed,
+}
+
+impl Rows<'_> {
+    fn write(&mut self, appended_at: i64) -> rusqlite::Result<()> {
+        block::write(self.connection, appended_at, &self.waiting)?;
+        self.unindexed.extend(&self.waiting);
+        self.waiting.clear();
+        if self.unindexed.is_full() { self.index() } else { Ok(()) }
+    }
+
+    fn index(&mut self) -> rusqlite::Result<()> {
+        self.unindexed.write(self.connection, 0)?;
+        self.unindexed.clear();
+        Ok(())
+    }
+}
+
+impl Notification {
+    fn new(notification: &domain::Notification, appended_at: i64) -> Result<Self, Error> {
+        let domain::Notification { seq, event, audiences, expires_at, .. } = notification;
+        let payload = serde_json::from_slice(event.payload.as_bytes());
+        Ok(Self {
+            seq: *seq,
+            appended_at,
+            expires_at: expires_at.map(record::millis),
+            audiences: audiences.as_slice().iter().map(record::key).collect(),
+            event: event.name.to_string(),
+            source: event.source.to_string(),
+            timestamp: event.timestamp.to_string(),
+            payload: payload.map_err(|_| Error::Damaged(format!("the payload of notification {seq} is not JSON")))?,
+        })
+    }
+
+    fn restore(self, epoch: &Epoch) -> Result<domain::Notification, Refused> {
+        let payload = Payload::parse(self.payload.get().as_bytes().to_vec().into());
+        let event = Event {
+            name: self.event.into(),
+            payload: payload.map_err(|error| format!("payload: {error}"))?,
+            source: self.source.into(),
+            timestamp: self.timestamp.into(),
+        };
+        let audiences = record::audiences(&self.audiences);
+        let audiences = audiences.ok_or("audiences: one of them is none".to_owned())?;
+        let expires_at = self.expires_at.and_then(DateTime::from_timestamp_millis);
+        Ok(domain::Notification::new(epoch.clone(), self.seq, event, audiences, expires_at))
+    }
 }

@@ -1,20 +1,15 @@
 //! One transaction: all entries that wait, their keys, and the next step of retention.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    domain::{Durability, Epoch, Seq},
+    domain::{Durability, Epoch, Notification, Seq},
     journal::{
         Bounds, Entry, Error, Outcome,
-        sqlite::{
-            failure,
-            keys::Keys,
-            queue::Job,
-            record::{Insert, Record, millis},
-            retention::Retention,
-            schema,
-        },
+        sqlite::{block, failure, keys::Keys, record::millis, retention::Retention, schema},
     },
 };
 
@@ -37,8 +32,8 @@ impl Place {
     pub(super) fn read(connection: &Connection) -> Result<(Epoch, Self), Error> {
         let read = || {
             let schema::Ends { epoch, oldest, newest } = schema::ends(connection)?;
-            let at = "SELECT coalesce(max(appended_at), 0) FROM notifications WHERE seq = ?1";
-            let at: i64 = connection.query_row(at, [newest as i64], |row| row.get(0))?;
+            let at = "SELECT coalesce((SELECT appended_at FROM blocks ORDER BY first DESC LIMIT 1), 0)";
+            let at: i64 = connection.query_row(at, [], |row| row.get(0))?;
             let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
             let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
             Ok((epoch, Self { oldest, newest, at, keys }))
@@ -58,37 +53,43 @@ pub(super) struct Rules {
     pub(super) keys: Keys,
 }
 
+/// What a transaction wrote. It counts when that is committed.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// What became of each entry.
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) notifications: Vec<Arc<Notification>>,
+    /// Where the file ends then.
+    pub(super) place: Place,
+}
+
 impl Rules {
-    /// Writes all entries of `jobs` behind `place`. Gives what became of each, at `level`, and where the file ends then.
+    /// Writes `entries` behind `place`, at `level`, and takes the next step of retention.
     pub(super) fn write(
         &self,
         transaction: &Transaction<'_>,
-        jobs: &[Job],
+        epoch: &Epoch,
+        entries: Vec<Entry>,
         mut place: Place,
         level: Durability,
-    ) -> rusqlite::Result<(Vec<Outcome>, Place)> {
-        place.at = jobs.iter().map(|job| job.now).fold(place.at, DateTime::max);
+    ) -> rusqlite::Result<Written> {
         place.keys -= self.keys.expire(transaction, place.keys, place.at)?;
-        let mut insert = Insert::prepare(transaction)?;
-        let mut outcomes = Vec::new();
-        for entry in jobs.iter().flat_map(|job| &job.entries) {
-            if let Some(outcome) = self.claim(transaction, entry, &mut place)? {
+        let mut outcomes = Vec::with_capacity(entries.len());
+        let mut notifications = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if let Some(outcome) = self.claim(transaction, &entry, &mut place)? {
                 outcomes.push(outcome);
                 continue;
             }
             place.newest += 1;
-            insert.execute(&Record {
-                seq: place.newest,
-                appended_at: millis(place.at),
-                expires_at: entry.expires_at.map(millis),
-                audiences: &entry.audiences,
-                event: &entry.event,
-            })?;
+            let Entry { event, audiences, expires_at, .. } = entry;
+            notifications.push(Arc::new(Notification::new(epoch.clone(), place.newest, event, audiences, expires_at)));
             outcomes.push(Outcome::Appended(place.newest, level));
         }
+        block::write(transaction, millis(place.at), &notifications)?;
         let bounds = (place.oldest, place.newest);
         place.oldest = self.retention.apply(transaction, bounds, place.at, STEP + 2 * outcomes.len())?;
-        Ok((outcomes, place))
+        Ok(Written { outcomes, notifications, place })
     }
 
     /// Claims the key of an entry, if it has one, for the next place; the outcome when it was claimed before.

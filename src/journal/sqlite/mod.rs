@@ -7,8 +7,11 @@
 
 mod acknowledged;
 mod archive;
+mod block;
 mod boot;
+mod check;
 mod commit;
+mod index;
 mod keys;
 mod queue;
 mod reader;
@@ -127,16 +130,16 @@ impl Read for Sqlite {
     async fn read(&self, query: Query) -> Result<Page, Error> {
         let now = self.clock.now();
         match self.shared.read(&query, now) {
-            Some(page) => Ok(page),
-            None => self.readers.read(query, now).await,
+            (page, None) => Ok(page),
+            (recent, Some(held)) => self.readers.read(query, recent, held, now).await,
         }
     }
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
         let now = self.clock.now();
         match self.shared.count(&audiences, after, until, now) {
-            Some(count) => Ok(count),
-            None => self.readers.count(audiences, after, until, now).await,
+            (count, None) => Ok(count),
+            (recent, Some(held)) => Ok(recent + self.readers.count(audiences, after, until.min(held - 1), now).await?),
         }
     }
 

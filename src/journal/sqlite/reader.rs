@@ -1,17 +1,22 @@
 //! Reading from the file: a few connections that see what is committed, each as it is at one moment.
 
-use std::{cmp::Reverse, collections::BinaryHeap, path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use rusqlite::{CachedStatement, Connection, Rows, Transaction};
+use rusqlite::{Connection, Transaction};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
         Bounds, Error, Page, Query,
-        sqlite::{failure, record, schema},
+        sqlite::{
+            block::{Block, Blocks},
+            failure,
+            index::Index,
+            record, schema,
+        },
     },
 };
 
@@ -39,9 +44,10 @@ impl Readers {
         self.idle.lock().clear();
     }
 
-    pub(super) async fn read(&self, query: Query, now: DateTime<Utc>) -> Result<Page, Error> {
+    /// Reads what the page has before the place `held`, and makes one page of it and of what is `recent`.
+    pub(super) async fn read(&self, query: Query, recent: Page, held: Seq, now: DateTime<Utc>) -> Result<Page, Error> {
         let epoch = self.epoch.clone();
-        self.with(move |snapshot| page(snapshot, &epoch, &query, now)).await
+        self.with(move |snapshot| page(snapshot, &epoch, &query, &recent, held, now)).await
     }
 
     pub(super) async fn count(
@@ -51,20 +57,10 @@ impl Readers {
         until: Seq,
         now: DateTime<Utc>,
     ) -> Result<u64, Error> {
-        let query = Query {
-            audiences: None,
-            after,
-            before: Some(until.saturating_add(1)),
-            since: None,
-            limit: usize::MAX,
-            max_bytes: usize::MAX,
-            newest_first: false,
-        };
         self.with(move |snapshot| {
-            let range = Range::of(snapshot, &query, bounds(snapshot)?, now)?;
-            let mut cursors = Cursors::prepare(snapshot, &audiences, range.newest_first)?;
+            let places = oldest(snapshot)?.max(after.saturating_add(1))..until.saturating_add(1);
             let mut count = 0;
-            merge(&mut cursors, range, |_| {
+            visit_some(snapshot, &audiences, &Reach { places, now: record::millis(now), newest_first: false }, |_| {
                 count += 1;
                 Ok(true)
             })?;
@@ -94,41 +90,31 @@ impl Readers {
     }
 }
 
-/// What the file holds at the moment of the snapshot.
-fn bounds(snapshot: &Transaction<'_>) -> Result<Bounds, Error> {
-    let schema::Ends { oldest, newest, .. } = schema::ends(snapshot).map_err(|error| failure(&error))?;
-    Ok(Bounds { oldest, newest })
+/// The oldest place that the file keeps at the moment of the snapshot.
+fn oldest(snapshot: &Transaction<'_>) -> Result<Seq, Error> {
+    schema::ends(snapshot).map(|ends| ends.oldest).map_err(|error| failure(&error))
 }
 
-/// The places that a query asks for: from the first up to, but not including, the last.
-#[derive(Debug, Clone, Copy)]
-struct Range {
-    from: i64,
-    to: i64,
+/// What of the file is to be read.
+struct Reach {
+    places: Range<Seq>,
+    /// What expired by then is passed over; milliseconds since 1970.
     now: i64,
     newest_first: bool,
 }
 
-impl Range {
-    fn of(snapshot: &Transaction<'_>, query: &Query, bounds: Bounds, now: DateTime<Utc>) -> Result<Self, Error> {
-        let column = |seq: Seq| i64::try_from(seq).unwrap_or(i64::MAX);
-        let since = query.since.map_or(Ok(0), |since| place_since(snapshot, bounds, record::millis(since)));
-        let since = since.map_err(|error| failure(&error))?;
-        Ok(Self {
-            from: column(bounds.oldest.max(query.after.saturating_add(1)).max(since)),
-            to: column(query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1)),
-            now: record::millis(now),
-            newest_first: query.newest_first,
-        })
+impl Reach {
+    fn order(&self) -> &'static str {
+        if self.newest_first { "DESC" } else { "ASC" }
     }
 }
 
-/// The first place that was appended at `since` or later. Places and times rise together, so halving finds it, without an
-/// index that every append would have to pay for.
-fn place_since(snapshot: &Transaction<'_>, bounds: Bounds, since: i64) -> rusqlite::Result<Seq> {
-    let mut appended_at =
-        snapshot.prepare_cached("SELECT appended_at FROM notifications WHERE seq >= ?1 ORDER BY seq LIMIT 1")?;
-    let (mut low, mut high) = (bounds.oldest, bounds.newest + 1);
+/// The first of `places` that was appended at `since` or later. Places and times rise together, so halving finds it, without
+/// an index that every append would have to pay for.
+fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> rusqlite::Result<Seq> {
+    let sql = "SELECT appended_at FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+    let mut appended_at = snapshot.prepare_cached(sql)?;
+    let (mut low, mut high) = (places.start, places.end);
     while low < high {
         let middle = low + (high - low) / 2;
         if appended_at.query_row([middle as i64], |row| row.get::<_, i64>(0))? < since {
@@ -140,15 +126,41 @@ fn place_since(snapshot: &Transaction<'_>, bounds: Bounds, since: i64) -> rusqli
     Ok(low)
 }
 
-fn page(snapshot: &Transaction<'_>, epoch: &Epoch, query: &Query, now: DateTime<Utc>) -> Result<Page, Error> {
-    let bounds = bounds(snapshot)?;
-    let range = Range::of(snapshot, query, bounds, now)?;
-    let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
-    match &query.audiences {
-        None => read_all(snapshot, epoch, range, &mut filling)?,
-        Some(audiences) => read_some(snapshot, epoch, audiences, range, &mut filling)?,
+fn page(
+    snapshot: &Transaction<'_>,
+    epoch: &Epoch,
+    query: &Query,
+    recent: &Page,
+    held: Seq,
+    now: DateTime<Utc>,
+) -> Result<Page, Error> {
+    let oldest = oldest(snapshot)?;
+    let mut places = oldest.max(query.after.saturating_add(1))..query.before.unwrap_or(Seq::MAX).min(held);
+    if let Some(since) = query.since {
+        places.start = place_since(snapshot, &places, record::millis(since)).map_err(|error| failure(&error))?;
     }
-    Ok(Page { notifications: filling.notifications, more: filling.more, bounds })
+    let reach = Reach { places, now: record::millis(now), newest_first: query.newest_first };
+    let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
+    if query.newest_first {
+        filling.take_recent(recent);
+    }
+    match &query.audiences {
+        None => visit_all(snapshot, &reach, |block, seq| {
+            let notification = block.notification(epoch, seq)?;
+            Ok(notification.is_expired(now) || filling.take(notification))
+        })?,
+        Some(audiences) => {
+            let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
+            visit_some(snapshot, audiences, &reach, |seq| {
+                let notification = blocks.find(seq)?.notification(epoch, seq)?;
+                Ok(filling.take(notification))
+            })?;
+        }
+    }
+    if !query.newest_first {
+        filling.take_recent(recent);
+    }
+    Ok(Page { notifications: filling.notifications, more: filling.more, bounds: Bounds { oldest, ..recent.bounds } })
 }
 
 /// A page on its way.
@@ -164,105 +176,84 @@ impl Filling<'_> {
     fn take(&mut self, notification: Arc<Notification>) -> bool {
         self.bytes += notification.size();
         let large = self.bytes > self.query.max_bytes && !self.notifications.is_empty();
-        self.more = large || self.is_full();
+        self.more = large || self.notifications.len() == self.query.limit;
         if !self.more {
             self.notifications.push(notification);
         }
         !self.more
     }
 
-    fn is_full(&self) -> bool {
-        self.notifications.len() == self.query.limit
+    /// Takes in what memory has of the page, as far as it fits.
+    fn take_recent(&mut self, recent: &Page) {
+        if !self.more && recent.notifications.iter().all(|notification| self.take(Arc::clone(notification))) {
+            self.more = recent.more;
+        }
     }
 }
 
-fn read_all(snapshot: &Transaction<'_>, epoch: &Epoch, range: Range, filling: &mut Filling<'_>) -> Result<(), Error> {
-    let order = if range.newest_first { "DESC" } else { "ASC" };
-    let columns = record::COLUMNS;
+/// Walks over all notifications of `reach`, until `visit` has enough.
+fn visit_all(
+    snapshot: &Transaction<'_>,
+    reach: &Reach,
+    mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
+) -> Result<(), Error> {
+    let Range { start, end } = reach.places;
+    if start >= end {
+        return Ok(());
+    }
     let sql = format!(
-        "SELECT {columns} FROM notifications \
-         WHERE seq >= ?1 AND seq < ?2 AND (expires_at IS NULL OR expires_at > ?3) ORDER BY seq {order}"
+        "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
+         AND first < ?2 ORDER BY first {}",
+        Block::COLUMNS,
+        reach.order()
     );
     let mut statement = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
-    let mut rows = statement.query((range.from, range.to, range.now)).map_err(|error| failure(&error))?;
-    while let Some(row) = rows.next().map_err(|error| failure(&error))? {
-        if filling.is_full() {
-            filling.more = true;
-            break;
-        }
-        if !filling.take(record::notification(epoch, row)?) {
-            break;
+    let blocks = statement.query_map((start as i64, end as i64), Block::from_row).map_err(|error| failure(&error))?;
+    for block in blocks {
+        let block = block.map_err(|error| failure(&error))?;
+        let (first, end) = (block.first.max(start), block.end().min(end));
+        for seq in first..end {
+            let seq = if reach.newest_first { first + (end - 1 - seq) } else { seq };
+            if !visit(&block, seq)? {
+                return Ok(());
+            }
         }
     }
     Ok(())
 }
 
-fn read_some(
+/// Walks over the places of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
+/// no segment behind that.
+fn visit_some(
     snapshot: &Transaction<'_>,
-    epoch: &Epoch,
     audiences: &[Audience],
-    range: Range,
-    filling: &mut Filling<'_>,
+    reach: &Reach,
+    mut visit: impl FnMut(Seq) -> Result<bool, Error>,
 ) -> Result<(), Error> {
-    let sql = format!("SELECT {} FROM notifications WHERE seq = ?1", record::COLUMNS);
-    let mut by_place = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
-    let mut cursors = Cursors::prepare(snapshot, audiences, range.newest_first)?;
-    merge(&mut cursors, range, |seq| {
-        if filling.is_full() {
-            filling.more = true;
-            return Ok(false);
-        }
-        let mut rows = by_place.query([seq]).map_err(|error| failure(&error))?;
-        let row = rows.next().map_err(|error| failure(&error))?;
-        let row = row.ok_or_else(|| Error::Damaged(format!("notification {seq} is in the index only")))?;
-        Ok(filling.take(record::notification(epoch, row)?))
-    })
-}
-
-/// A place in the index for each audience.
-struct Cursors<'s>(Vec<(String, CachedStatement<'s>)>);
-
-impl<'s> Cursors<'s> {
-    fn prepare(snapshot: &'s Transaction<'_>, audiences: &[Audience], newest_first: bool) -> Result<Self, Error> {
-        let order = if newest_first { "DESC" } else { "ASC" };
-        let sql = format!(
-            "SELECT seq FROM places WHERE audience = ?1 AND seq >= ?2 AND seq < ?3 \
-             AND (expires_at IS NULL OR expires_at > ?4) ORDER BY seq {order}"
-        );
-        let cursors = audiences.iter().map(|audience| Ok((record::key(audience), snapshot.prepare_cached(&sql)?)));
-        cursors.collect::<rusqlite::Result<_>>().map(Self).map_err(|error| failure(&error))
+    let Range { start, end } = reach.places;
+    if start >= end {
+        return Ok(());
     }
-}
-
-/// Walks over the places of all audiences in their order, each once, until `visit` has enough. Reads no more of the index than
-/// it visits.
-fn merge(
-    cursors: &mut Cursors<'_>,
-    range: Range,
-    mut visit: impl FnMut(i64) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    let rank = |seq: i64| Reverse(if range.newest_first { -seq } else { seq });
-    let advance = |rows: &mut Rows<'_>| {
-        let next = rows.next().and_then(|row| row.map(|row| row.get::<_, i64>(0)).transpose());
-        next.map_err(|error| failure(&error))
-    };
-    let mut all_rows = Vec::with_capacity(cursors.0.len());
-    let mut heads = BinaryHeap::with_capacity(cursors.0.len());
-    for (key, cursor) in &mut cursors.0 {
-        let mut rows =
-            cursor.query((key.as_str(), range.from, range.to, range.now)).map_err(|error| failure(&error))?;
-        if let Some(seq) = advance(&mut rows)? {
-            heads.push((rank(seq), seq, all_rows.len()));
-            all_rows.push(rows);
+    let keys: Vec<_> = audiences.iter().map(record::key).collect();
+    let sql = format!("SELECT first FROM segments WHERE last >= ?1 AND first < ?2 ORDER BY first {}", reach.order());
+    let mut segments = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
+    let segments = segments.query_map((start as i64, end as i64), |row| row.get::<_, i64>(0));
+    let mut index = Index::prepare(snapshot).map_err(|error| failure(&error))?;
+    let mut places = Vec::new();
+    for segment in segments.map_err(|error| failure(&error))? {
+        let segment = segment.map_err(|error| failure(&error))? as Seq;
+        for key in &keys {
+            index.find(segment, key, &reach.places, reach.now, &mut places)?;
         }
-    }
-    let mut last = None;
-    while let Some((_, seq, from)) = heads.pop() {
-        if last.replace(seq) != Some(seq) && !visit(seq)? {
-            break;
+        places.sort_unstable();
+        places.dedup();
+        if reach.newest_first {
+            places.reverse();
         }
-        if let Some(next) = advance(&mut all_rows[from])? {
-            heads.push((rank(next), next, from));
+        for seq in places.drain(..) {
+            if !visit(seq)? {
+                return Ok(());
+            }
         }
     }
     Ok(())

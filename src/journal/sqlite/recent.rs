@@ -1,42 +1,58 @@
-//! The newest notifications, taken into memory when the file is opened: those who were just disconnected ask for them.
+//! The newest notifications, taken into memory when the file is opened: those that have no index yet, and before them some
+//! that those ask for who were just disconnected.
+
+use std::sync::Arc;
 
 use chrono::DateTime;
 use rusqlite::Connection;
 
 use crate::{
-    domain::{Epoch, Seq},
+    domain::{Epoch, Notification, Seq},
     journal::{
-        Error,
+        Bounds, Error,
         log::{Limits, Log},
-        sqlite::{failure, record},
+        sqlite::{block::Block, failure, index},
     },
 };
 
-/// How much is taken in at the most. More would be found by those who resume, but the start would wait for it.
-const ENTRIES: i64 = 8_192;
+/// How much is taken in of what has an index. More would be found by those who resume, but the start would wait for it.
+const ENTRIES: usize = 8_192;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// A log that ends at `newest` and keeps to `limits`, with what the file has of it.
-pub(super) fn read(connection: &Connection, epoch: &Epoch, newest: Seq, limits: Limits) -> Result<Log, Error> {
-    let columns = record::COLUMNS;
-    let sql = format!("SELECT {columns}, appended_at FROM notifications ORDER BY seq DESC LIMIT ?1");
+/// A log within `bounds` that keeps to `limits`, with what the file has of it, and what of that has no index.
+pub(super) fn read(
+    connection: &Connection,
+    epoch: &Epoch,
+    Bounds { oldest, newest }: Bounds,
+    limits: Limits,
+) -> Result<(Log, Vec<Arc<Notification>>), Error> {
+    let indexed = index::end(connection).map_err(|error| failure(&error))?;
+    let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
     let mut statement = connection.prepare(&sql).map_err(|error| failure(&error))?;
-    let mut rows = statement.query([ENTRIES]).map_err(|error| failure(&error))?;
+    let blocks = statement.query_map([], Block::from_row).map_err(|error| failure(&error))?;
     let mut found = Vec::new();
     let mut bytes = 0;
-    while let Some(row) = rows.next().map_err(|error| failure(&error))? {
-        let notification = record::notification(epoch, row)?;
-        bytes += notification.size();
-        // Places are consecutive in memory. In a file that was imported with holes they are not.
-        if notification.seq + found.len() as Seq != newest || bytes > limits.bytes.min(BYTES) {
-            break;
+    'blocks: for block in blocks {
+        let block = block.map_err(|error| failure(&error))?;
+        let appended_at = DateTime::from_timestamp_millis(block.appended_at).unwrap_or_default();
+        for seq in (block.first..block.end()).rev() {
+            let notification = block.notification(epoch, seq)?;
+            bytes += notification.size();
+            let enough = found.len() >= ENTRIES || bytes > limits.bytes.min(BYTES);
+            // Places are consecutive in memory. In a file that was imported with holes they are not.
+            if (enough && seq <= indexed) || seq < oldest || seq + found.len() as Seq != newest {
+                break 'blocks;
+            }
+            found.push((appended_at, notification));
         }
-        let appended_at: i64 = row.get(record::WIDTH).map_err(|error| failure(&error))?;
-        found.push((DateTime::from_timestamp_millis(appended_at).unwrap_or_default(), notification));
     }
     let mut log = Log::new(limits, newest - found.len() as Seq);
+    let mut unindexed = Vec::new();
     for (appended_at, notification) in found.into_iter().rev() {
+        if notification.seq > indexed {
+            unindexed.push(Arc::clone(&notification));
+        }
         log.push(appended_at, notification);
     }
-    Ok(log)
+    Ok((log, unindexed))
 }

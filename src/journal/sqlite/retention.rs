@@ -37,7 +37,7 @@ impl From<&Options> for Retention {
 
 impl Retention {
     /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits at `now`, as
-    /// part of the transaction in hand, and gives the oldest place that is kept.
+    /// part of the transaction in hand, and gives the oldest place that is kept. Rows go when all in them is gone.
     pub(super) fn apply(
         &self,
         connection: &Connection,
@@ -50,25 +50,23 @@ impl Retention {
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
         let first_kept = oldest + by_count.max(by_bytes);
         let too_old = now.checked_sub_signed(self.max_age).map_or(i64::MIN, record::millis);
-        let mut rows = connection.prepare_cached(
-            "SELECT seq, appended_at, audiences FROM notifications WHERE seq >= ?1 ORDER BY seq LIMIT ?2",
-        )?;
-        let mut rows = rows.query((oldest as i64, most as i64))?;
-        let mut unindex = connection.prepare_cached("DELETE FROM places WHERE audience = ?1 AND seq = ?2")?;
+        let last_to_go = oldest + most as Seq;
+        let mut rows = connection.prepare_cached("SELECT first + count, appended_at FROM blocks ORDER BY first")?;
+        let mut rows = rows.query([])?;
         let mut kept = oldest;
-        while let Some(row) = rows.next()? {
-            let seq = row.get::<_, i64>(0)? as Seq;
-            if seq >= first_kept && row.get::<_, i64>(1)? > too_old {
+        while kept < last_to_go
+            && let Some(row) = rows.next()?
+        {
+            let (end, appended_at) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)?);
+            if appended_at > too_old && end > first_kept {
+                kept = kept.max(first_kept);
                 break;
             }
-            for key in record::split(row.get_ref(2)?.as_str()?) {
-                unindex.execute((key, seq as i64))?;
-            }
-            kept = seq + 1;
+            kept = end;
         }
+        let kept = kept.min(last_to_go);
         if kept > oldest {
-            connection.prepare_cached("DELETE FROM notifications WHERE seq < ?1")?.execute([kept as i64])?;
-            connection.prepare_cached("UPDATE journal SET oldest = ?1")?.execute([kept as i64])?;
+            remove_before(connection, kept as i64)?;
         }
         Ok(kept)
     }
@@ -82,4 +80,17 @@ impl Retention {
         let over = used.saturating_sub(self.max_bytes);
         Ok((over * held).div_ceil(used.max(1)))
     }
+}
+
+/// Removes the rows that have nothing from `oldest` on, and notes that this is the oldest place that is kept.
+fn remove_before(connection: &Connection, oldest: i64) -> rusqlite::Result<()> {
+    for sql in [
+        "DELETE FROM blocks WHERE first < ?1 AND first + count <= ?1",
+        "DELETE FROM pages WHERE segment IN (SELECT first FROM segments WHERE first < ?1 AND last < ?1)",
+        "DELETE FROM segments WHERE first < ?1 AND last < ?1",
+        "UPDATE journal SET oldest = ?1",
+    ] {
+        connection.prepare_cached(sql)?.execute([oldest])?;
+    }
+    Ok(())
 }

@@ -138,7 +138,8 @@ pub(super) struct Ends {
 
 /// Reads the ends of a journal.
 pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
-    let sql = "SELECT epoch, oldest, (SELECT coalesce(max(seq), oldest - 1) FROM notifications) FROM journal";
+    let sql = "SELECT epoch, oldest, \
+               coalesce((SELECT first + count - 1 FROM blocks ORDER BY first DESC LIMIT 1), oldest - 1) FROM journal";
     connection.prepare_cached(sql)?.query_row([], |row| {
         let epoch = Epoch::from_text(row.get_ref(0)?.as_str()?);
         Ok(Ends { epoch, oldest: row.get::<_, i64>(1)? as Seq, newest: row.get::<_, i64>(2)? as Seq })

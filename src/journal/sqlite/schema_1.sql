@@ -7,25 +7,30 @@ CREATE TABLE journal (
     unsynced_since_boot TEXT
 );
 
--- Times are milliseconds since 1970 in UTC. Audiences are the keys of `places`, one a line. `appended_at` never falls from
--- one place to the next.
-CREATE TABLE notifications (
-    seq INTEGER PRIMARY KEY,
+-- Notifications that were committed together, a few dozen a row: those with the `count` places from `first` on. How they
+-- are written down is said in block.rs. Times are milliseconds since 1970 in UTC; `appended_at` never falls from one row to
+-- the next.
+CREATE TABLE blocks (
+    first INTEGER PRIMARY KEY,
+    count INTEGER NOT NULL,
     appended_at INTEGER NOT NULL,
-    expires_at INTEGER,
-    audiences TEXT NOT NULL,
-    name TEXT NOT NULL,
-    source TEXT NOT NULL,
-    timestamp TEXT NOT NULL,
-    payload BLOB NOT NULL
+    notifications BLOB NOT NULL
 );
 
--- Which places are for whom: '*' for everyone, 'u:' and a user, 'r:' and a room.
-CREATE TABLE places (
+-- The parts of the journal that have an index: the places from `first` to `last`. Behind the last of them lies what the
+-- service holds in memory.
+CREATE TABLE segments (
+    first INTEGER PRIMARY KEY,
+    last INTEGER NOT NULL
+);
+
+-- The index of a segment, sorted by audience and cut into pages: `audience` is the first on its page. How a page is written
+-- is said in index.rs.
+CREATE TABLE pages (
+    segment INTEGER NOT NULL,
     audience TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    expires_at INTEGER,
-    PRIMARY KEY (audience, seq)
+    page BLOB NOT NULL,
+    PRIMARY KEY (segment, audience)
 ) WITHOUT ROWID;
 
 -- The idempotency keys that were used lately, in the order of their use.

@@ -52,39 +52,52 @@ impl Shared {
         Bounds { oldest, newest: self.newest.load(Ordering::Acquire) }
     }
 
-    /// Takes in what was committed, and lets go of what lies before `oldest`.
-    pub(super) fn committed(&self, now: DateTime<Utc>, notifications: &[Arc<Notification>], oldest: Seq) {
+    /// Takes in what was committed, and lets go of what lies before `oldest`. The last `unindexed` places stay: they could
+    /// not be found in the file.
+    pub(super) fn committed(
+        &self,
+        now: DateTime<Utc>,
+        notifications: &[Arc<Notification>],
+        oldest: Seq,
+        unindexed: usize,
+    ) {
         let mut recent = self.recent.lock();
         for notification in notifications {
             recent.push(now, Arc::clone(notification));
         }
-        recent.trim(now);
+        recent.trim(now, unindexed);
         recent.forget_before(oldest);
         self.newest.store(recent.bounds().newest, Ordering::Release);
         self.oldest.store(oldest, Ordering::Release);
     }
 
-    /// Reads a page, if it lies wholly in memory.
-    pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> Option<Page> {
+    /// What memory has of a page. If that is not all of it, the rest is in the file, and lies before the place that is given.
+    pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> (Page, Option<Seq>) {
         let recent = self.recent.lock();
         let bounds = self.bounds();
         let held = recent.bounds().oldest;
         // If one that is held is too early for `since`, all that are not held are.
         let since_held = query.since.is_some_and(|since| recent.place_since(since) > held);
         let all_held = since_held || held <= bounds.oldest.max(query.after.saturating_add(1));
-        if !all_held && !query.newest_first {
-            return None;
-        }
         let page = recent.read(query, now);
         // From the newest down, a page that is full before the memory ends is the page.
-        (all_held || page.more).then_some(Page { bounds, ..page })
+        let is_all = all_held || (query.newest_first && page.more);
+        (Page { bounds, ..page }, (!is_all).then_some(held))
     }
 
-    /// Counts, if what is to be counted lies wholly in memory.
-    pub(super) fn count(&self, audiences: &[Audience], after: Seq, until: Seq, now: DateTime<Utc>) -> Option<u64> {
+    /// How many memory has of those that are to be counted. If these are not all, the rest is in the file, and lies before
+    /// the place that is given.
+    pub(super) fn count(
+        &self,
+        audiences: &[Audience],
+        after: Seq,
+        until: Seq,
+        now: DateTime<Utc>,
+    ) -> (u64, Option<Seq>) {
         let recent = self.recent.lock();
-        let all_held = recent.bounds().oldest <= self.bounds().oldest.max(after.saturating_add(1));
-        all_held.then(|| recent.count(audiences.to_vec(), after, until, now))
+        let held = recent.bounds().oldest;
+        let all_held = held <= self.bounds().oldest.max(after.saturating_add(1));
+        (recent.count(audiences.to_vec(), after, until, now), (!all_held).then_some(held))
     }
 
     /// How the writer does.

@@ -36,3 +36,16 @@ mod from_disk {
 
     conformance::suite!(open);
 }
+
+/// The same promises where a page is made of what the file has and of what is held in memory.
+mod from_both {
+    use std::num::NonZeroUsize;
+
+    use super::*;
+
+    fn open(options: &Options) -> Arc<Sqlite> {
+        super::open(&Options { memory_bytes: NonZeroUsize::new(4_096).expect("not zero"), ..options.clone() })
+    }
+
+    conformance::suite!(open);
+}

@@ -15,7 +15,7 @@ use crate::{
     domain::Seq,
     journal::{
         self,
-        sqlite::{acknowledged, archive, failure, retention::Retention, schema},
+        sqlite::{acknowledged, archive, check, failure, retention::Retention, schema},
     },
 };
 
@@ -142,63 +142,18 @@ fn say_lost(count: u64, lost: u64, out: &mut impl Write) -> Result<(), ToolError
     Ok(())
 }
 
-/// Every sentence must be true of a sound journal.
-const TRUTHS: [(&str, &str); 4] = [
-    (
-        "every place from the oldest to the newest holds a notification",
-        "SELECT count(*) = coalesce(max(seq) - min(seq) + 1, 0) AND coalesce(min(seq), 0) IN (0, (SELECT oldest FROM journal)) \
-         FROM notifications",
-    ),
-    (
-        "every place in the index holds a notification",
-        "SELECT NOT EXISTS (SELECT 1 FROM places WHERE seq NOT IN (SELECT seq FROM notifications))",
-    ),
-    (
-        "every notification is in the index, for each of its audiences",
-        "SELECT (SELECT count(*) FROM places) = \
-         (SELECT coalesce(sum(1 + length(audiences) - length(replace(audiences, char(10), ''))), 0) FROM notifications)",
-    ),
-    (
-        "no idempotency key stands for a place that is yet to come",
-        "SELECT coalesce((SELECT max(seq) FROM keys) < \
-         max((SELECT oldest FROM journal), (SELECT coalesce(max(seq), 0) + 1 FROM notifications)), true)",
-    ),
-];
-
 fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
     let acknowledged = acknowledged(connection, dir)?;
     let snapshot = connection.unchecked_transaction()?;
     writeln!(out, "{}", dir.join(schema::FILE).display())?;
-    let mut sound = true;
-    let mut statement = snapshot.prepare("PRAGMA integrity_check(10)")?;
-    for finding in statement.query_map([], |row| row.get::<_, String>(0))? {
-        let finding = finding.unwrap_or_else(|error| error.to_string());
-        if finding != "ok" {
-            sound = false;
-            writeln!(out, "damaged: {finding}")?;
-        }
+    let findings = check::findings(&snapshot, acknowledged)?;
+    for finding in &findings {
+        writeln!(out, "damaged: {finding}")?;
     }
-    for (truth, sql) in TRUTHS {
-        match snapshot.query_row(sql, [], |row| row.get(0)) {
-            Ok(true) => {}
-            Ok(false) => {
-                sound = false;
-                writeln!(out, "not true: {truth}")?;
-            }
-            Err(error) => {
-                sound = false;
-                writeln!(out, "not known whether {truth}: {error}")?;
-            }
-        }
-    }
-    let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
-    if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {
-        sound = false;
-        writeln!(out, "damaged: it ends at notification {newest}, but {acknowledged} was acknowledged")?;
-    }
-    if !sound {
+    if !findings.is_empty() {
         return Err(ToolError::Unsound);
     }
+    let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
     let keys: i64 = snapshot.query_row("SELECT count(*) FROM keys", [], |row| row.get(0))?;
     let count = newest + 1 - oldest;
     writeln!(out, "epoch {epoch}; {count} notifications, places {oldest} to {newest}; {keys} idempotency keys")?;
@@ -210,7 +165,7 @@ fn import(dir: &Path, file: &Path, out: &mut impl Write) -> Result<(), ToolError
     let reader = File::open(file).map_err(|source| ToolError::File { path: file.to_owned(), source })?;
     let _lock = schema::lock(dir)?;
     let connection = schema::open_writer(&dir.join(schema::FILE))?;
-    let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM notifications) FROM journal";
+    let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM blocks) FROM journal";
     if !connection.query_row(empty, [], |row| row.get(0))? {
         return Err(ToolError::NotEmpty(dir.to_owned()));
     }

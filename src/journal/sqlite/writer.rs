@@ -1,6 +1,7 @@
 //! The thread that writes: takes what waits, commits it together, and only then lets anyone know.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicI32, Ordering},
@@ -8,18 +9,20 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
 use crate::{
     domain::{Delivery, Durability, Notification},
     journal::{
-        Error, Options, Outcome,
+        Entry, Error, Options, Outcome,
         clock::Clock,
         sqlite::{
             acknowledged::Acknowledged,
             boot,
             commit::{Place, Rules, STEP},
             failure,
+            index::Unindexed,
             queue::{Job, Next, Queue},
             recent, retention,
             schema::{self, Lock},
@@ -44,6 +47,7 @@ pub(super) struct Writer {
     unsynced: bool,
     rules: Rules,
     place: Place,
+    unindexed: Unindexed,
     acknowledged: Acknowledged,
     /// How many pages the write-ahead log has, with how many it is to be carried over, and with how many the next time.
     log_pages: Arc<AtomicI32>,
@@ -69,7 +73,7 @@ impl Writer {
         };
         connection.wal_hook(Some(count)).map_err(|error| failure(&error))?;
         let (epoch, place) = Place::read(&connection)?;
-        let recent = recent::read(&connection, &epoch, place.newest, Shared::limits(options))?;
+        let (recent, unindexed) = recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
         let acknowledged = Acknowledged::open(&options.data_dir, epoch.clone())?;
         let shared = Arc::new(Shared::new(epoch, place.bounds(), recent));
         let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options));
@@ -84,6 +88,7 @@ impl Writer {
             unsynced: false,
             rules: Rules { retention: options.into(), keys: options.into() },
             place,
+            unindexed: Unindexed::new(&unindexed, options.memory_bytes.get() / 2),
             acknowledged,
             log_pages,
             max_log_pages,
@@ -117,14 +122,17 @@ impl Writer {
     }
 
     /// Commits what waits, hands it on, and answers.
-    fn append(&mut self, jobs: Vec<Job>) {
-        match self.commit(&jobs) {
-            Ok((outcomes, place)) => {
-                self.place = place;
-                if self.shared.recover() {
-                    tracing::info!("the journal can be written to again");
+    fn append(&mut self, mut jobs: Vec<Job>) {
+        let now = jobs.iter().map(|job| job.now).fold(self.place.at, DateTime::max);
+        let counts: Vec<_> = jobs.iter().map(|job| job.entries.len()).collect();
+        let entries = jobs.iter_mut().flat_map(|job| mem::take(&mut job.entries)).collect();
+        match self.commit(entries, now) {
+            Ok(outcomes) => {
+                let mut outcomes = outcomes.into_iter();
+                for (job, count) in jobs.into_iter().zip(counts) {
+                    // Whoever asked may be gone; what was appended stays.
+                    let _ = job.reply.send(Ok(outcomes.by_ref().take(count).collect()));
                 }
-                self.hand_on(jobs, outcomes);
             }
             Err(error) => {
                 let error = failure(&error);
@@ -137,10 +145,11 @@ impl Writer {
         }
     }
 
-    /// Writes all entries of `jobs` in one transaction. On an error the file and this writer are as before.
-    fn commit(&mut self, jobs: &[Job]) -> rusqlite::Result<(Vec<Outcome>, Place)> {
-        let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
-        let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
+    /// Writes `entries` in one transaction, and lets followers and readers have what was committed. On an error the file and
+    /// this writer are as before.
+    fn commit(&mut self, entries: Vec<Entry>, now: DateTime<Utc>) -> rusqlite::Result<Vec<Outcome>> {
+        let asked = entries.iter().map(|entry| entry.durability).max().unwrap_or(Durability::Process);
+        let level = asked.clamp(Durability::Process, self.promise);
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
             boot::note_unsynced(&self.connection)?;
@@ -148,38 +157,34 @@ impl Writer {
         }
         self.set_level(level)?;
         let transaction = self.connection.unchecked_transaction()?;
-        let written = self.rules.write(&transaction, jobs, self.place, level)?;
+        let indexing = self.unindexed.is_full();
+        if indexing {
+            self.unindexed.write(&transaction, self.place.oldest)?;
+        }
+        let place = Place { at: now, ..self.place };
+        let written = self.rules.write(&transaction, &self.shared.epoch, entries, place, level)?;
         transaction.commit()?;
-        Ok(written)
+        if indexing {
+            self.unindexed.clear();
+        }
+        self.unindexed.extend(&written.notifications);
+        self.hand_on(written.place, written.notifications);
+        Ok(written.outcomes)
     }
 
-    /// Lets followers and readers have what was committed, then those who asked for it their answers.
-    fn hand_on(&mut self, jobs: Vec<Job>, outcomes: Vec<Outcome>) {
-        let mut outcomes = outcomes.into_iter();
-        let mut notifications = Vec::new();
-        let mut answers = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            let own: Vec<_> = outcomes.by_ref().take(job.entries.len()).collect();
-            for (entry, outcome) in job.entries.into_iter().zip(&own) {
-                if let Outcome::Appended(seq, _) = *outcome {
-                    let epoch = self.shared.epoch.clone();
-                    let notification = Notification::new(epoch, seq, entry.event, entry.audiences, entry.expires_at);
-                    notifications.push(Arc::new(notification));
-                }
-            }
-            answers.push((job.reply, own));
+    /// Lets followers and readers have what was committed.
+    fn hand_on(&mut self, place: Place, notifications: Vec<Arc<Notification>>) {
+        self.place = place;
+        if self.shared.recover() {
+            tracing::info!("the journal can be written to again");
         }
-        self.shared.committed(self.place.at, &notifications, self.place.oldest);
+        self.shared.committed(place.at, &notifications, place.oldest, self.unindexed.len());
         if !notifications.is_empty() {
-            if let Err(error) = self.acknowledged.note(self.place.newest) {
+            if let Err(error) = self.acknowledged.note(place.newest) {
                 // With an older place there, less would be found after an accident; nothing is wrong with the journal.
                 tracing::debug!(%error, "the newest acknowledged place could not be noted");
             }
             self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::Notification).collect());
-        }
-        for (reply, own) in answers {
-            // Whoever asked may be gone; what was appended stays.
-            let _ = reply.send(Ok(own));
         }
     }
 
@@ -187,9 +192,10 @@ impl Writer {
     fn tidy(&mut self) {
         let now = self.clock.now().max(self.place.at);
         let degraded = self.shared.is_degraded();
-        if degraded {
-            // Pages that are carried over make room in the log, where the disk has none.
-            self.checkpoint("PASSIVE");
+        // Pages that are carried over make room in the log, where the disk has none. Until they are, a small write may still
+        // find some there, which says nothing about the next publish.
+        if degraded && !self.checkpoint("PASSIVE") {
+            return;
         }
         let tidied = self.set_level(Durability::Process).and_then(|()| {
             let transaction = self.connection.unchecked_transaction()?;
@@ -205,11 +211,7 @@ impl Writer {
         match tidied {
             Ok((oldest, keys)) => {
                 self.place.keys -= keys;
-                self.place.oldest = oldest;
-                self.shared.committed(now, &[], oldest);
-                if self.shared.recover() {
-                    tracing::info!("the journal can be written to again");
-                }
+                self.hand_on(Place { oldest, at: now, ..self.place }, Vec::new());
             }
             Err(error) => self.complain(&failure(&error)),
         }
@@ -237,10 +239,13 @@ impl Writer {
         }
     }
 
-    fn checkpoint(&self, mode: &str) {
-        if let Err(error) = schema::checkpoint(&self.connection, mode) {
-            self.complain(&failure(&error));
+    /// Whether it could be done.
+    fn checkpoint(&self, mode: &str) -> bool {
+        let done = schema::checkpoint(&self.connection, mode);
+        if let Err(error) = &done {
+            self.complain(&failure(error));
         }
+        done.is_ok()
     }
 
     fn complain(&self, error: &Error) {

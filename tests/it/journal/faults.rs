@@ -180,9 +180,10 @@ async fn a_directory_that_cannot_be_written_to_is_refused() {
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
 async fn a_full_disk_fails_publishes_and_nothing_else_until_there_is_room() {
-    let mount = Mount::new("size=3m");
+    let mount = Mount::new("size=4m");
     let ballast = mount.path().join("ballast");
-    fs::write(&ballast, vec![0; 1_000_000]).expect("writes");
+    // As much as the log takes, so that all of it can be carried over afterwards.
+    fs::write(&ballast, vec![0; 2_000_000]).expect("writes");
     let home = Home::new(&mount.path().join("data"), &[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;

@@ -1,0 +1,266 @@
+//! Which places are for whom. The newest ones are known from memory; once these are many, they become a *segment*: its
+//! index is written in one go, sorted by audience and cut into pages, and only ever read after that, or thrown away.
+//!
+//! An index that every append wrote to would have a page of its own to change for nearly each of them. This one costs a
+//! reader one look at every segment that it passes by.
+//!
+//! A page has, for each audience: its key; the places, as two bytes each that are added to the first place of the segment;
+//! and when these notifications expire, as eight bytes each in milliseconds since 1970, or 0, or nothing if none of them
+//! does. Each of the three has its length in front. All numbers are big-endian.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use rusqlite::{CachedStatement, Connection};
+
+use crate::{
+    domain::{Audience, Notification, Seq},
+    journal::{
+        Error,
+        sqlite::{failure, record},
+    },
+};
+
+/// How many places a segment reaches over at the most: what two bytes can tell apart.
+const MAX_PLACES: Seq = 1 << 16;
+
+/// How many bytes a page has, unless one audience alone has more: what the database keeps on a page of its own.
+const PAGE: usize = 4_000;
+
+/// The newest notifications, which have no index yet.
+#[derive(Debug)]
+pub(super) struct Unindexed {
+    notifications: Vec<Arc<Notification>>,
+    bytes: usize,
+    max_bytes: usize,
+}
+
+impl Unindexed {
+    /// These, and from now on about `max_bytes` at the most.
+    pub(super) fn new(notifications: &[Arc<Notification>], max_bytes: usize) -> Self {
+        let mut unindexed = Self { notifications: Vec::new(), bytes: 0, max_bytes };
+        unindexed.extend(notifications);
+        unindexed
+    }
+
+    pub(super) fn extend(&mut self, notifications: &[Arc<Notification>]) {
+        self.bytes += notifications.iter().map(|notification| notification.size()).sum::<usize>();
+        self.notifications.extend_from_slice(notifications);
+    }
+
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        self.notifications.len()
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.bytes > self.max_bytes
+    }
+
+    /// Writes the index of those that are kept, from `oldest` on.
+    pub(super) fn write(&self, connection: &Connection, oldest: Seq) -> rusqlite::Result<()> {
+        let gone = self.notifications.partition_point(|notification| notification.seq < oldest);
+        write(connection, &self.notifications[gone..])
+    }
+
+    /// Forgets them: they have an index now.
+    pub(super) fn clear(&mut self) {
+        self.notifications.clear();
+        self.bytes = 0;
+    }
+}
+
+/// The first and the last place of every segment.
+pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Vec<(Seq, Seq)>> {
+    let mut segments = connection.prepare("SELECT first, last FROM segments ORDER BY first")?;
+    let segments = segments.query_map([], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq)))?;
+    segments.collect()
+}
+
+/// The last place that has an index; 0 when none has.
+pub(super) fn end(connection: &Connection) -> rusqlite::Result<Seq> {
+    let sql = "SELECT coalesce(max(last), 0) FROM segments";
+    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|last| last as Seq)
+}
+
+/// The places of one audience in a segment, as they are written down.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Places {
+    offsets: Vec<u8>,
+    expiries: Vec<u8>,
+}
+
+impl Places {
+    fn push(&mut self, offset: u16, expires_at: Option<i64>) {
+        if expires_at.is_some() || !self.expiries.is_empty() {
+            self.expiries.resize(self.offsets.len() * 4, 0);
+            self.expiries.extend(expires_at.unwrap_or(0).to_be_bytes());
+        }
+        self.offsets.extend(offset.to_be_bytes());
+    }
+}
+
+/// Writes the index of notifications that have none yet, in the order of their places.
+fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> rusqlite::Result<()> {
+    let mut segment = connection.prepare_cached("INSERT INTO segments (first, last) VALUES (?1, ?2)")?;
+    let mut page = connection.prepare_cached("INSERT INTO pages (segment, audience, page) VALUES (?1, ?2, ?3)")?;
+    while let Some(first) = notifications.first().map(|notification| notification.seq) {
+        let count = notifications.partition_point(|notification| notification.seq - first < MAX_PLACES);
+        let (own, rest) = notifications.split_at(count);
+        segment.execute((first as i64, own[count - 1].seq as i64))?;
+        for (audience, bytes) in pages(by_audience(first, own)) {
+            page.execute((first as i64, audience, bytes))?;
+        }
+        notifications = rest;
+    }
+    Ok(())
+}
+
+/// The places of each audience in the segment that begins at `first`, sorted by its key.
+fn by_audience(first: Seq, notifications: &[Arc<Notification>]) -> Vec<(String, Places)> {
+    let mut places = HashMap::<&Audience, Places>::new();
+    for notification in notifications {
+        let (offset, expires_at) = (notification.seq - first, notification.expires_at.map(record::millis));
+        for audience in notification.audiences.as_slice() {
+            places.entry(audience).or_default().push(offset as u16, expires_at);
+        }
+    }
+    let mut sorted: Vec<_> = places.into_iter().map(|(audience, places)| (record::key(audience), places)).collect();
+    sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    sorted
+}
+
+/// The pages that `sorted` fills, each with the first audience on it.
+fn pages(sorted: Vec<(String, Places)>) -> Vec<(String, Vec<u8>)> {
+    let mut pages: Vec<(String, Vec<u8>)> = Vec::new();
+    let mut entry = Vec::new();
+    for (audience, Places { offsets, expiries }) in sorted {
+        entry.clear();
+        for part in [audience.as_bytes(), &offsets, &expiries] {
+            prost::encode_length_delimiter(part.len(), &mut entry).expect("a vector has room");
+            entry.extend_from_slice(part);
+        }
+        match pages.last_mut() {
+            Some((_, page)) if page.len() + entry.len() <= PAGE => page.extend_from_slice(&entry),
+            _ => pages.push((audience, entry.clone())),
+        }
+    }
+    pages
+}
+
+/// Looks places up.
+pub(super) struct Index<'c> {
+    page: CachedStatement<'c>,
+}
+
+impl<'c> Index<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let sql = "SELECT page FROM pages WHERE segment = ?1 AND audience <= ?2 ORDER BY audience DESC LIMIT 1";
+        Ok(Self { page: connection.prepare_cached(sql)? })
+    }
+
+    /// Adds to `found` the places in `range` that the segment which begins at `segment` has for the audience `key`, without
+    /// what expired by `now`.
+    pub(super) fn find(
+        &mut self,
+        segment: Seq,
+        key: &str,
+        range: &Range<Seq>,
+        now: i64,
+        found: &mut Vec<Seq>,
+    ) -> Result<(), Error> {
+        let mut rows = self.page.query((segment as i64, key)).map_err(|error| failure(&error))?;
+        let Some(row) = rows.next().map_err(|error| failure(&error))? else { return Ok(()) };
+        let page = row.get_ref(0).and_then(|page| Ok(page.as_blob()?)).map_err(|error| failure(&error))?;
+        let damaged = || Error::Damaged(format!("the index of the notifications from {segment} on cannot be read"));
+        let Some((offsets, expiries)) = places(page, key).ok_or_else(damaged)? else { return Ok(()) };
+        let place = |offset: &[u8; 2]| segment + Seq::from(u16::from_be_bytes(*offset));
+        let first = offsets.partition_point(|offset| place(offset) < range.start);
+        let end = offsets.partition_point(|offset| place(offset) < range.end);
+        for (number, offset) in offsets.iter().enumerate().take(end).skip(first) {
+            let expires_at = expiries.get(number).map_or(0, |expiry| i64::from_be_bytes(*expiry));
+            if expires_at == 0 || expires_at > now {
+                found.push(place(offset));
+            }
+        }
+        Ok(())
+    }
+}
+
+type Found<'p> = (&'p [[u8; 2]], &'p [[u8; 8]]);
+
+/// What a page has for the audience `key`; `None` within if it is not there, without if the page is no page.
+fn places<'p>(mut page: &'p [u8], key: &str) -> Option<Option<Found<'p>>> {
+    while !page.is_empty() {
+        let (audience, offsets, expiries) = (part(&mut page)?, part(&mut page)?, part(&mut page)?);
+        if audience == key.as_bytes() {
+            return Some(Some((offsets.as_chunks().0, expiries.as_chunks().0)));
+        }
+    }
+    Some(None)
+}
+
+/// Takes what has its length in front.
+fn part<'p>(page: &mut &'p [u8]) -> Option<&'p [u8]> {
+    let length = prost::decode_length_delimiter(&mut *page).ok()?;
+    let (part, rest) = page.split_at_checked(length)?;
+    *page = rest;
+    Some(part)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use chrono::DateTime;
+
+    use super::*;
+    use crate::domain::{Audiences, Epoch, Event, Payload};
+
+    fn notification(seq: Seq, users: &[String], expires_at: Option<i64>) -> Arc<Notification> {
+        let event = Event {
+            name: "e".into(),
+            payload: Payload::parse(Bytes::from_static(b"{}")).expect("an object"),
+            source: "s".into(),
+            timestamp: "t".into(),
+        };
+        let audiences = Audiences::from_target(true, users, &[]).expect("a target");
+        let expires_at = expires_at.and_then(DateTime::from_timestamp_millis);
+        Arc::new(Notification::new(Epoch::from_text("e"), seq, event, audiences, expires_at))
+    }
+
+    fn look_up(pages: &[(String, Vec<u8>)], key: &str) -> Option<Vec<(u16, i64)>> {
+        let page = pages.iter().rev().find(|(first, _)| first.as_str() <= key)?;
+        let (offsets, expiries) = places(&page.1, key).expect("a page")?;
+        let expiry = |number: usize| expiries.get(number).map_or(0, |expiry| i64::from_be_bytes(*expiry));
+        Some(offsets.iter().enumerate().map(|(number, offset)| (u16::from_be_bytes(*offset), expiry(number))).collect())
+    }
+
+    // One audience may fill more than a page, and a page may have many.
+    #[test]
+    fn every_audience_is_on_the_page_where_it_is_looked_for() {
+        let users: Vec<_> = (0..2_000).map(|user| user.to_string()).collect();
+        let segment: Vec<_> = (7..4_007).zip(users.iter().cycle()).collect();
+        let segment: Vec<_> = segment.iter().map(|(seq, user)| notification(*seq, &[(*user).clone()], None)).collect();
+        let pages = pages(by_audience(7, &segment));
+        assert!(pages.len() > 4, "{}", pages.len());
+        for (offset, user) in (0..).zip(&users) {
+            assert_eq!(look_up(&pages, &format!("u:{user}")), Some(vec![(offset, 0), (offset + 2_000, 0)]));
+        }
+        assert_eq!(look_up(&pages, "*").map(|places| places.len()), Some(4_000));
+        assert_eq!(look_up(&pages, "u:nobody"), None);
+        assert_eq!(look_up(&pages, "r:nowhere"), None);
+    }
+
+    #[test]
+    fn what_expires_is_told_from_what_does_not() {
+        let expiries = [None, Some(5), None, Some(9)];
+        let segment: Vec<_> = (1..).zip(expiries).map(|(seq, expires_at)| notification(seq, &[], expires_at)).collect();
+        assert_eq!(look_up(&pages(by_audience(1, &segment)), "*"), Some(vec![(0, 0), (1, 5), (2, 0), (3, 9)]));
+    }
+
+    #[test]
+    fn a_page_that_ends_too_early_is_no_page() {
+        let (_, page) = &pages(by_audience(1, &[notification(1, &[], None)]))[0];
+        assert!(places(page, "x").is_some());
+        assert_eq!(places(&page[..page.len() - 1], "x"), None);
+    }
+}
