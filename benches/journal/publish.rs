@@ -22,6 +22,7 @@ use tonic::{
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{ROUNDS, Result, redis, redis::Redis, report, server::Server};
 
@@ -82,6 +83,7 @@ async fn rate<F: Future<Output = Result<()>> + Send + 'static>(
 /// 64 unary publishers against 64 unpipelined `XADD` clients.
 pub(crate) async fn append(dir: &Path) -> Result<()> {
     let (mut ours, mut shared, mut process, mut memory, mut theirs) = (vec![], vec![], vec![], vec![], vec![]);
+    let mut nothing = vec![];
     for _ in 0..ROUNDS {
         ours.push(unary(dir, &[], PUBLISHERS).await?);
         let dir_of_redis = empty(dir, "redis")?;
@@ -91,6 +93,7 @@ pub(crate) async fn append(dir: &Path) -> Result<()> {
         shared.push(unary(dir, &[], 4).await?);
         process.push(unary(dir, &[("DURABILITY", "process")], PUBLISHERS).await?);
         memory.push(unary(dir, &[("JOURNAL", "memory")], PUBLISHERS).await?);
+        nothing.push(empty_calls(dir).await?);
     }
     report::head("Durable appends, 64 publishers that wait for each answer, 200-byte payloads");
     let ours = report::line("sqlite, unary gRPC, 64 connections", "/s", &ours);
@@ -98,6 +101,7 @@ pub(crate) async fn append(dir: &Path) -> Result<()> {
     let theirs = report::line("redis-server, appendfsync always, 64 connections", "/s", &theirs);
     report::line("sqlite, DURABILITY=process, 64 connections", "/s", &process);
     report::line("memory, 64 connections", "/s", &memory);
+    report::line("unary gRPC calls that do nothing (health checks), 64 connections", "/s", &nothing);
     report::note(format_args!("\nsqlite makes {:.2} times as many events durable as redis.", ours / theirs));
     Ok(())
 }
@@ -111,6 +115,26 @@ async fn unary(dir: &Path, settings: &[(&str, &str)], connections: usize) -> Res
     let rate = rate(PUBLISHERS, |number, load| publish(clients[number % connections].clone(), number, load)).await?;
     server.stop().await?;
     Ok(rate)
+}
+
+/// What the calls themselves cost, of server and clients: no more events than that can be published one by one.
+async fn empty_calls(dir: &Path) -> Result<f64> {
+    let server = Server::start(&empty(dir, "data")?, &[("JOURNAL", "memory")]).await?;
+    let mut channels = Vec::new();
+    for _ in 0..PUBLISHERS {
+        channels.push(channel(&server).await?);
+    }
+    let rate = rate(PUBLISHERS, |number, load| check(HealthClient::new(channels[number].clone()), load)).await?;
+    server.stop().await?;
+    Ok(rate)
+}
+
+async fn check(mut client: HealthClient<Channel>, load: Load) -> Result<()> {
+    while load.goes_on() {
+        client.check(HealthCheckRequest::default()).await?;
+        load.done.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
 }
 
 async fn publish(mut client: Client, number: usize, load: Load) -> Result<()> {
@@ -175,8 +199,12 @@ pub(crate) fn request(user: u64) -> PublishRequest {
 }
 
 pub(crate) async fn connect(server: &Server) -> Result<Client> {
+    Ok(NotificationServiceClient::with_interceptor(channel(server).await?, with_token))
+}
+
+async fn channel(server: &Server) -> Result<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc))?.tcp_nodelay(true);
-    Ok(NotificationServiceClient::with_interceptor(endpoint.connect().await?, with_token))
+    Ok(endpoint.connect().await?)
 }
 
 fn with_token(mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
