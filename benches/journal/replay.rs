@@ -1,7 +1,7 @@
-//! What a journal of five million costs: to open, to resume from, to hold.
+//! What a journal costs as it grows: to open, to resume from, to hold.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,11 +23,11 @@ use crate::{
     server::Server,
 };
 
-const ENTRIES: u64 = 5_000_000;
+/// How many notifications the journals have.
+const SIZES: [u64; 2] = [1_000_000, 5_000_000];
 
 /// How many each user has of them, all over the journal.
 const MISSED: usize = 100;
-const USERS: u64 = ENTRIES / MISSED as u64;
 
 /// How many resume at the same time, and how many listen live meanwhile.
 const RESUMING: u64 = 1_000;
@@ -40,33 +40,40 @@ const SETTINGS: [(&str, &str); 3] =
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) async fn measure(dir: &Path) -> Result<()> {
-    let dir = dir.join("five-million");
-    let epoch = fill(&dir).await?;
+    for entries in SIZES {
+        measure_one(&dir.join(entries.to_string()), entries).await?;
+    }
+    Ok(())
+}
+
+async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
+    let users = entries / MISSED as u64;
+    let epoch = fill(dir, users).await?;
     let (mut starts, mut first, mut warm, mut many, mut quiet, mut busy) =
         (vec![], vec![], vec![], vec![], vec![], vec![]);
     let (mut fresh_memory, mut memory) = (vec![], vec![]);
     for round in 0..ROUNDS as u64 {
-        let server = Server::start(&dir, &SETTINGS).await?;
+        let server = Server::start(dir, &SETTINGS).await?;
         starts.push(millis(server.started_in));
         fresh_memory.push(server.resident_mib()?);
-        let user = USERS - 1 - round;
+        let user = users - 1 - round;
         first.push(millis(resume(&server, user, &epoch).await?));
         let again: Vec<f64> = {
             let mut times = Vec::new();
             for user in 0..20 {
-                times.push(millis(resume(&server, user + 30_000, &epoch).await?));
+                times.push(millis(resume(&server, users / 2 + user, &epoch).await?));
             }
             times
         };
         warm.push(report::median(&again));
         quiet.push(percentile(&live(&server, Duration::from_secs(3)).await?, 99.0));
-        let (all, meanwhile) = tokio::join!(resume_all(&server, &epoch), live(&server, Duration::from_secs(3)));
+        let (all, meanwhile) = tokio::join!(resume_all(&server, users, &epoch), live(&server, Duration::from_secs(3)));
         many.push(millis(all?));
         busy.push(percentile(&meanwhile?, 99.0));
         memory.push(server.resident_mib()?);
         server.stop().await?;
     }
-    report::head("A journal of 5 million entries, of 50,000 users with 100 each");
+    report::head(&format!("A journal of {entries} entries, {MISSED} for each of {users} users"));
     report::line("start-up, until it listens", "ms", &starts);
     report::line("memory after start-up", "MiB", &fresh_memory);
     report::line("one user who missed 100 resumes, the first after start-up", "ms", &first);
@@ -79,37 +86,39 @@ pub(crate) async fn measure(dir: &Path) -> Result<()> {
 }
 
 /// Fills the journal through its own interface, unless an earlier run did.
-async fn fill(dir: &PathBuf) -> Result<String> {
+async fn fill(dir: &Path, users: u64) -> Result<String> {
+    let entries = users * MISSED as u64;
     let mut options = Config::defaults().journal;
-    options.data_dir.clone_from(dir);
+    options.data_dir = dir.to_owned();
     options.durability = Promise::Process;
-    options.max_entries = (100 * ENTRIES as usize).try_into()?;
+    options.max_entries = (100 * entries as usize).try_into()?;
     options.max_bytes = 100_000_000_000.try_into()?;
     options.max_age = Duration::from_secs(3_650 * 86_400);
     let journal = Arc::new(Sqlite::open(&options)?);
     let started = Instant::now();
     let first = journal.bounds().newest;
     let mut next = first;
-    while next < ENTRIES {
-        let batch = (next..(next + 4_096).min(ENTRIES)).map(entry).collect::<Result<Vec<_>>>()?;
+    while next < entries {
+        let batch =
+            (next..(next + 4_096).min(entries)).map(|number| entry(number % users)).collect::<Result<Vec<_>>>()?;
         next += batch.len() as u64;
         journal.append(batch).await?;
     }
-    if first < ENTRIES {
-        let rate = (ENTRIES - first) as f64 / started.elapsed().as_secs_f64();
+    if first < entries {
+        let rate = (entries - first) as f64 / started.elapsed().as_secs_f64();
         report::note(format_args!("filled with {rate:.0} entries a second, DURABILITY=process, batches of 4,096"));
     }
     Ok(journal.epoch().to_string())
 }
 
-fn entry(number: u64) -> Result<Entry> {
+fn entry(user: u64) -> Result<Entry> {
     let event = Event {
         name: "bench.event".into(),
         payload: Payload::from_checked(Bytes::from_static(PAYLOAD.as_bytes()))?,
         source: "bench".into(),
         timestamp: "2026-01-01T00:00:00.000Z".into(),
     };
-    let user = UserId::parse(&format!("m{}", number % USERS))?;
+    let user = UserId::parse(&format!("m{user}"))?;
     let audiences = Audience::User(user).into();
     Ok(Entry { event, audiences, key: None, expires_at: None, durability: Durability::Fsync })
 }
@@ -132,7 +141,7 @@ async fn resume(server: &Server, user: u64, epoch: &str) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-async fn resume_all(server: &Server, epoch: &str) -> Result<Duration> {
+async fn resume_all(server: &Server, users: u64, epoch: &str) -> Result<Duration> {
     let together = Arc::new(Barrier::new(RESUMING as usize + 1));
     let mut resuming = JoinSet::new();
     for user in 0..RESUMING {
@@ -140,7 +149,7 @@ async fn resume_all(server: &Server, epoch: &str) -> Result<Duration> {
         let address = server.http.clone();
         resuming.spawn(async move {
             together.wait().await;
-            let query = format!("user_id=m{}&since=0&epoch={epoch}", user * 37);
+            let query = format!("user_id=m{}&since=0&epoch={epoch}", user * 37 % users);
             let address = format!("ws://{address}/ws/storm-{user}?{query}");
             let (mut socket, _) = tokio_tungstenite::connect_async(address).await?;
             let mut missing = MISSED;
