@@ -1,6 +1,6 @@
 //! TLS on both listeners.
 
-mod authority;
+pub(crate) mod authority;
 mod grpc;
 mod hostile;
 mod https;
