@@ -160,7 +160,7 @@ export interface EventMap {
   recovered: [{ recovered: boolean; replayed: number }];
   /** The connection is gone; the next attempt begins in `delayMs`. */
   reconnecting: [{ attempt: number; delayMs: number; code: number; reason: string }];
-  /** By `close()`, or by a code that forbids coming back (4000-4099). */
+  /** By `close()`, or by a code that forbids coming back (4000-4099: 4003 not allowed, or no longer; 4008 too many messages). */
   closed: [{ code: number; reason: string; byClient: boolean }];
   /** Something the server refused, or a message from it that could not be read. */
   error: [ServerError, Delivery];

@@ -23,7 +23,7 @@ use crate::{
         Options, catch_up,
         outbox::{Frame, Outbox},
     },
-    gate::{self, Revocations, Watch},
+    gate::{self, Place, Revocations, Watch},
     journal::Read,
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
@@ -60,12 +60,14 @@ impl Subscriber {
 
     /// Begins a stream, at the position that the client was at or from now on.
     pub async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<Notifications>, Status> {
-        let permit = gate::caller(&request)?.subscriber()?;
+        let caller = gate::caller(&request)?;
+        let permit = caller.subscriber()?;
         let request = request.into_inner();
         let since =
             request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
         let wanted = Wanted::read(&request)?;
         permit.check_all(wanted.0.as_deref())?;
+        let place = caller.place()?;
         let follower = Arc::new(Follower::new(self.max_bytes));
         let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
         wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
@@ -85,6 +87,7 @@ impl Subscriber {
             stopping: self.stopping.clone(),
             token: self.revocations.watch(permit),
             _subscription: subscription,
+            _place: place,
         };
         let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
         let mut response = Response::new(notifications);
@@ -232,6 +235,7 @@ struct Following {
     stopping: CancellationToken,
     token: Watch,
     _subscription: Subscription,
+    _place: Place,
 }
 
 impl Following {

@@ -21,6 +21,8 @@ pub use history::History;
 pub use removal::Removal;
 pub use ws::{Sockets, keep_alive, router as ws_router};
 
+use crate::gate::RateLimit;
+
 /// The settings of subscribers.
 #[derive(Debug, Clone, clap::Args)]
 #[group(id = "egress")]
@@ -38,9 +40,9 @@ pub struct Options {
     #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "262144", value_name = "BYTES")]
     pub max_message_bytes: NonZeroUsize,
 
-    /// How many messages a second a WebSocket client may send, ten seconds' worth at once; 0 sets no limit.
-    #[arg(long, env = "MESSAGE_RATE", default_value = "100", value_name = "N")]
-    pub message_rate: u32,
+    /// How fast a WebSocket client may send messages; one that does not listen to the error is closed with 4008. Or off.
+    #[arg(long, env = "MESSAGE_RATE", default_value = "1000/10s", value_name = "RATE")]
+    pub message_rate: RateLimit,
 
     /// How much may wait for one subscriber; what does not fit is read from the journal later.
     #[arg(long, env = "SEND_QUEUE_BYTES", default_value = "262144", value_name = "BYTES")]

@@ -1,10 +1,11 @@
 //! Who is asking, and what it may do: the one model for gRPC, REST and WebSocket.
 
-use std::{borrow::Cow, fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
-    domain::{Audience, Code, UserId},
-    gate::{Grant, Patterns, Reason, Refusals, TokenError},
+    domain::{Audience, UserId},
+    gate::{Budget, Denied, Gate, Grant, Patterns, Place},
+    wire::quota::Quota,
 };
 
 /// Which credential it was, in a form that may be shown and logged.
@@ -49,7 +50,7 @@ const USER_ROOM: &str = "user_";
 impl Identity {
     /// One that may do everything: the static token with this number.
     pub(super) fn of_token(number: usize) -> Self {
-        let grant = Grant { publish: Some(Patterns::all()), admin: true };
+        let grant = Grant { publish: Some(Patterns::all()), rate: None, admin: true };
         Self {
             credential: Credential::Token(number),
             grant: Some(Box::new(grant)),
@@ -82,73 +83,6 @@ impl Identity {
     }
 }
 
-/// What a credential lacks. The texts name it, and never the secret.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
-    /// There is no valid credential.
-    #[error("a valid token is needed: send the metadata `authorization: Bearer <token>`")]
-    Unauthenticated(Option<TokenError>),
-    /// The credential does not allow this kind of thing at all.
-    #[error("{0} lacks the claim `{1}`")]
-    Claim(Credential, &'static str),
-    /// The event is none of those that the credential may publish.
-    #[error("{0} may not publish {1:?}: no pattern of its claim `publish` fits")]
-    Event(Credential, Box<str>),
-    /// The room, or the user's notifications, are not for this credential.
-    #[error("{0} may not hear {1}: no pattern of its claim `rooms` fits")]
-    Audience(Credential, Box<str>),
-    /// It says that it is another user than the one of its token.
-    #[error("{0} may not be the user {1}")]
-    User(Credential, UserId),
-    /// A browser says that it asks for a page from elsewhere.
-    #[error("the origin {0:?} is not allowed here")]
-    Origin(Box<str>),
-    /// So many tokens from this address were wrong that none is looked at for this time.
-    #[error("too many wrong tokens came from this address; try again later")]
-    AuthFailures(Duration),
-}
-
-impl Denied {
-    /// The denial as callers see it.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) | Self::Origin(_) => {
-                Code::Forbidden
-            }
-            Self::AuthFailures(_) => Code::TooMany,
-        }
-    }
-
-    /// When it may be tried again, if that can help.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::AuthFailures(wait) => Some(*wait),
-            _ => None,
-        }
-    }
-
-    /// What it is called in logs and statistics.
-    pub fn reason(&self) -> Reason {
-        match self {
-            Self::Unauthenticated(None) => Reason::NoToken,
-            Self::Unauthenticated(Some(_)) => Reason::BadToken,
-            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Reason::Forbidden,
-            Self::Origin(_) => Reason::Origin,
-            Self::AuthFailures(_) => Reason::AuthFailures,
-        }
-    }
-
-    /// What a log says of it. Whoever asks is not told what is wrong with its token; who runs the service is.
-    pub fn why(&self) -> Cow<'static, str> {
-        match self {
-            Self::Unauthenticated(None) => "there is no token".into(),
-            Self::Unauthenticated(Some(error)) => error.to_string().into(),
-            denied => denied.to_string().into(),
-        }
-    }
-}
-
 /// What may be done without a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Open {
@@ -163,18 +97,12 @@ pub struct Open {
 pub struct Caller {
     identity: Result<Arc<Identity>, Denied>,
     address: IpAddr,
-    open: Open,
-    refusals: Refusals,
+    gate: Gate,
 }
 
 impl Caller {
-    pub(super) fn new(
-        identity: Result<Arc<Identity>, Denied>,
-        address: IpAddr,
-        open: Open,
-        refusals: Refusals,
-    ) -> Self {
-        Self { identity, address, open, refusals }
+    pub(super) fn new(identity: Result<Arc<Identity>, Denied>, address: IpAddr, gate: Gate) -> Self {
+        Self { identity, address, gate }
     }
 
     /// Where it is.
@@ -185,7 +113,7 @@ impl Caller {
     /// Notes that it was refused something.
     pub fn refused(&self, denied: &Denied) {
         let credential = self.identity.as_ref().ok().map(|identity| &identity.credential);
-        self.refusals.note(denied, self.address, credential);
+        self.gate.refusals().note(denied, self.address, credential);
     }
 
     /// The checked credential.
@@ -208,6 +136,22 @@ impl Caller {
         if fits { Ok(()) } else { Err(Denied::Event(identity.credential.clone(), event.into())) }
     }
 
+    /// How much it may publish, if that is limited.
+    pub fn budget(&self) -> Option<Budget> {
+        self.gate.budget(self.identity.as_ref().ok()?)
+    }
+
+    /// Counts a publish, whatever will come of it, and says what is left if that is limited.
+    pub fn count_publish(&self) -> Result<Option<Quota>, Denied> {
+        self.budget().map(|budget| budget.take()).transpose()
+    }
+
+    /// A place for one subscription of its.
+    pub fn place(&self) -> Result<Place, Denied> {
+        let user = self.identity.as_ref().ok().and_then(|identity| identity.user());
+        self.gate.place(self.address, user)
+    }
+
     /// Whether it may revoke and disconnect others.
     pub fn check_admin(&self) -> Result<(), Denied> {
         let identity = self.identity()?;
@@ -217,22 +161,22 @@ impl Caller {
 
     /// Whether it may see who is connected: publishers may, and anybody where reading is open.
     pub fn check_observer(&self) -> Result<(), Denied> {
-        if self.open.reading { Ok(()) } else { self.check_publisher() }
+        if self.gate.open().reading { Ok(()) } else { self.check_publisher() }
     }
 
     /// Whether it may publish `event` to try things out: whoever may publish it, and anybody where reading is open.
     pub fn check_trial(&self, event: &str) -> Result<(), Denied> {
-        if self.open.reading { Ok(()) } else { self.check_publish(event) }
+        if self.gate.open().reading { Ok(()) } else { self.check_publish(event) }
     }
 
     /// What it may read of the history.
     pub fn reader(&self) -> Result<Permit, Denied> {
-        self.permit(self.open.reading)
+        self.permit(self.gate.open().reading)
     }
 
     /// What it may subscribe to.
     pub fn subscriber(&self) -> Result<Permit, Denied> {
-        self.permit(self.open.subscribing)
+        self.permit(self.gate.open().subscribing)
     }
 
     fn permit(&self, open: bool) -> Result<Permit, Denied> {

@@ -79,7 +79,7 @@ impl From<Denied> for Problem {
             Some(wait) => problem.with_retry_after(wait),
             None => problem,
         };
-        problem.with_extension(denied)
+        problem.with_quota(denied.quota()).with_extension(denied)
     }
 }
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use wildmatch::WildMatch;
 
+use crate::gate::Rate;
+
 /// How many patterns one claim may have: they are tried one by one.
 const MAX_PATTERNS: usize = 64;
 
@@ -50,6 +52,8 @@ impl fmt::Display for Patterns {
 pub struct Grant {
     /// The events that it may publish; none without the claim.
     pub publish: Option<Patterns>,
+    /// How fast; as fast as the settings say without the claim.
+    pub rate: Option<Rate>,
     /// It may revoke users and disconnect clients.
     pub admin: bool,
 }

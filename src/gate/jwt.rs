@@ -133,6 +133,8 @@ impl Expected {
 struct Claims {
     sub: Option<String>,
     publish: Option<Vec<String>>,
+    /// As the setting `PUBLISH_RATE` is written.
+    rate: Option<String>,
     #[serde(default)]
     admin: bool,
     rooms: Option<Vec<String>>,
@@ -146,10 +148,11 @@ impl Claims {
     fn identity(self) -> Option<Identity> {
         let patterns = |claim: Option<Vec<String>>| claim.map(|texts| Patterns::new(&texts).ok_or(())).transpose();
         let publish = patterns(self.publish).ok()?;
+        let rate = self.rate.map(|rate| rate.parse()).transpose().ok()?;
         let publishes = publish.is_some() || self.admin;
         Some(Identity {
             credential: Credential::Jwt(self.sub.map(|subject| UserId::parse(&subject)).transpose().ok()?),
-            grant: publishes.then(|| Box::new(Grant { publish, admin: self.admin })),
+            grant: publishes.then(|| Box::new(Grant { publish, rate, admin: self.admin })),
             rooms: patterns(self.rooms).ok()?.unwrap_or_else(Patterns::open_rooms),
             expires_at: Some(self.exp as i64),
             issued_at: self.iat.map(|seconds| seconds as i64),

@@ -14,9 +14,12 @@ use http::{
 };
 use tower::{Layer, Service};
 
-use crate::gate::{
-    Caller, Denied, Expected, Identity, Keys, Open, Options, Origins, Refusals, Revocations, Secret, TokenError,
-    address::Proxies, extract::denial_of, failures::Failures,
+use crate::{
+    domain::UserId,
+    gate::{
+        Budget, Caller, Denied, Expected, Identity, Keys, Open, Options, Origins, Place, Refusals, Revocations, Secret,
+        TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures, places::Places,
+    },
 };
 
 /// The rules of the gate.
@@ -33,6 +36,8 @@ struct Inner {
     origins: Origins,
     proxies: Proxies,
     failures: Failures,
+    budgets: Budgets,
+    places: Places,
     refusals: Refusals,
     revocations: Revocations,
 }
@@ -50,6 +55,8 @@ impl Gate {
             origins: Origins::new(&options.allowed_origins),
             proxies: Proxies::new(&options.trusted_proxies),
             failures: Failures::new(options.auth_failure_rate.0),
+            budgets: Budgets::new(options.publish_rate.0),
+            places: Places::new(options.max_connections_per_address, options.max_connections_per_user),
             refusals: Refusals::default(),
             revocations: Revocations::default(),
         }))
@@ -65,7 +72,7 @@ impl Gate {
                 break;
             }
         }
-        Caller::new(identity, address, self.0.open, self.0.refusals.clone())
+        Caller::new(identity, address, self.clone())
     }
 
     /// Whose token it is that came from `address`. An address that sent too many wrong ones is not told, for a while.
@@ -102,6 +109,20 @@ impl Gate {
                 if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
             }
         }
+    }
+
+    /// What may be done without a credential.
+    pub(super) fn open(&self) -> Open {
+        self.0.open
+    }
+
+    pub(super) fn budget(&self, identity: &Identity) -> Option<Budget> {
+        let claimed = identity.grant.as_ref().and_then(|grant| grant.rate);
+        self.0.budgets.budget(&identity.credential, claimed)
+    }
+
+    pub(super) fn place(&self, address: IpAddr, user: Option<&UserId>) -> Result<Place, Denied> {
+        self.0.places.take(address, user)
     }
 
     /// The origins that are allowed.

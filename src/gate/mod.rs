@@ -2,7 +2,9 @@
 //! [`Caller`]. Nothing behind the gate sees a token.
 
 mod address;
+mod budgets;
 mod caller;
+mod denied;
 mod extract;
 mod failures;
 mod grant;
@@ -13,13 +15,16 @@ mod keys;
 mod layer;
 mod options;
 mod origin;
+mod places;
 mod rate;
 mod refusals;
 mod revocations;
 mod secret;
 mod tool;
 
-pub use caller::{Caller, Credential, Denied, Identity, Open, Permit};
+pub use budgets::Budget;
+pub use caller::{Caller, Credential, Identity, Open, Permit};
+pub use denied::Denied;
 pub use extract::{Observer, Publisher, caller, denial_in};
 pub use grant::{Grant, Patterns};
 pub use issuer::{FetchError, Issuer};
@@ -29,6 +34,7 @@ pub use keys::Keys;
 pub use layer::{BEARER_PROTOCOL, Gate, GateLayer};
 pub use options::{Options, SubscriberAuth};
 pub use origin::{OriginPattern, Origins};
+pub use places::Place;
 pub use rate::{Bucket, Rate, RateLimit};
 pub use refusals::{Reason, Refusals};
 pub use revocations::{Revocations, Watch};

@@ -1,6 +1,6 @@
 //! The settings of the gate, and what they say together.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use http::Uri;
@@ -79,6 +79,18 @@ pub struct Options {
     /// number.
     #[arg(long, env = "AUTH_FAILURE_RATE", default_value = "1000/m", value_name = "RATE")]
     pub auth_failure_rate: RateLimit,
+
+    /// How fast each credential may publish; off for as fast as it can. The claim rate of a JWT goes before.
+    #[arg(long, env = "PUBLISH_RATE", default_value = "off", value_name = "RATE")]
+    pub publish_rate: RateLimit,
+
+    /// How many subscriptions may be open from one address (one /64 of IPv6); without, any number.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_ADDRESS", value_name = "N")]
+    pub max_connections_per_address: Option<NonZeroUsize>,
+
+    /// How many subscriptions a user may have open, by the sub of its tokens.
+    #[arg(long, env = "MAX_CONNECTIONS_PER_USER", default_value = "1000", value_name = "N")]
+    pub max_connections_per_user: NonZeroUsize,
 }
 
 /// Whether subscribers need a token.

@@ -31,10 +31,28 @@ pub enum Reason {
     Forbidden,
     /// A page from elsewhere.
     Origin,
+    /// It published too fast.
+    PublishRate,
+    /// It sent messages too fast.
+    MessageRate,
+    /// Its address has too many connections.
+    AddressConnections,
+    /// Its user has.
+    UserConnections,
 }
 
 impl Reason {
-    const ALL: [Self; 5] = [Self::NoToken, Self::BadToken, Self::AuthFailures, Self::Forbidden, Self::Origin];
+    const ALL: [Self; 9] = [
+        Self::NoToken,
+        Self::BadToken,
+        Self::AuthFailures,
+        Self::Forbidden,
+        Self::Origin,
+        Self::PublishRate,
+        Self::MessageRate,
+        Self::AddressConnections,
+        Self::UserConnections,
+    ];
 
     /// Its name.
     pub fn label(self) -> &'static str {
@@ -44,6 +62,10 @@ impl Reason {
             Self::AuthFailures => "auth_failures",
             Self::Forbidden => "forbidden",
             Self::Origin => "origin",
+            Self::PublishRate => "publish_rate",
+            Self::MessageRate => "message_rate",
+            Self::AddressConnections => "address_connections",
+            Self::UserConnections => "user_connections",
         }
     }
 }

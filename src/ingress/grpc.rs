@@ -32,8 +32,9 @@ impl Publisher {
     /// Publishes one event.
     pub async fn publish(&self, request: Request<v1::PublishRequest>) -> Result<Response<v1::PublishResponse>, Status> {
         let caller = gate::caller(&request)?;
-        let draft = draft(request.into_inner(), &caller, self.max_message_bytes)?;
         let in_hand = self.intake.begin().map_err(|error| refusal(&error))?;
+        caller.count_publish()?;
+        let draft = draft(request.into_inner(), &caller, self.max_message_bytes)?;
         let accepted = in_hand.publish(draft).await.map_err(|error| refusal(&error))?;
         Ok(Response::new(answer(accepted)))
     }

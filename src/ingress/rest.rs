@@ -14,7 +14,7 @@ use crate::{
     domain::{Audiences, Draft, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
     ingress::{Intake, Options, body},
-    wire::{notify, problem::Problem, text},
+    wire::{notify, problem::Problem, quota::Quota, text},
 };
 
 #[derive(Debug, Clone)]
@@ -56,15 +56,17 @@ async fn notify(
     State(ingress): State<Ingress>,
     headers: HeaderMap,
     request: Request<Body>,
-) -> Result<Json<Notified>, Problem> {
+) -> Result<(Option<Quota>, Json<Notified>), Problem> {
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
+    // Before the body: what is too much is not read.
+    let quota = caller.count_publish()?;
     let body = read_body(&ingress, request.into_body()).await?;
     let draft = notify::read(&body, idempotency_key(&headers)?)?;
     caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability } =
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
-    Ok(Json(Notified {
+    let notified = Notified {
         success: true,
         message: "Notificación enviada exitosamente",
         event,
@@ -74,7 +76,8 @@ async fn notify(
         receivers,
         duplicate,
         durability: durability.map(notify::durability_name),
-    }))
+    };
+    Ok((quota, Json(notified)))
 }
 
 /// What `POST /test-notification` publishes.
@@ -87,7 +90,10 @@ struct Tested {
     connections: usize,
 }
 
-async fn test_notification(caller: Caller, State(ingress): State<Ingress>) -> Result<Json<Tested>, Problem> {
+async fn test_notification(
+    caller: Caller,
+    State(ingress): State<Ingress>,
+) -> Result<(Option<Quota>, Json<Tested>), Problem> {
     caller.check_trial(TEST_EVENT)?;
     let timestamp = text::timestamp(Utc::now());
     let message = "Esta es una notificación de prueba";
@@ -103,9 +109,11 @@ async fn test_notification(caller: Caller, State(ingress): State<Ingress>) -> Re
         ttl: None,
     };
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
+    let quota = caller.count_publish()?;
     in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let connections = ingress.intake.connections();
-    Ok(Json(Tested { success: true, message: "Notificación de prueba enviada", connections }))
+    let tested = Tested { success: true, message: "Notificación de prueba enviada", connections };
+    Ok((quota, Json(tested)))
 }
 
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     broker::{Error, Pending, Published},
-    gate::{Caller, denial_in},
+    gate::{Budget, Caller, denial_in},
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
@@ -60,6 +60,7 @@ async fn read(
     max_message_bytes: usize,
     batches: mpsc::Sender<Result<Batch, Status>>,
 ) {
+    let budget = caller.budget();
     let mut first_index = 0;
     loop {
         let next = tokio::select! {
@@ -75,7 +76,8 @@ async fn read(
         while let Some(read) = request {
             match read {
                 Ok(message) => {
-                    let draft = grpc::draft(message, &caller, max_message_bytes);
+                    let counted = budget.as_ref().map(Budget::take).transpose().map_err(Status::from);
+                    let draft = counted.and_then(|_| grpc::draft(message, &caller, max_message_bytes));
                     if let Some(denied) = draft.as_ref().err().and_then(denial_in) {
                         caller.refused(denied);
                     }

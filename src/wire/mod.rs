@@ -8,5 +8,6 @@ pub mod frame;
 pub mod notify;
 pub mod problem;
 pub mod proto;
+pub mod quota;
 pub mod status;
 pub mod text;

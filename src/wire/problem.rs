@@ -9,7 +9,13 @@ use axum::{
 use http::{Extensions, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Serialize;
 
-use crate::{domain::Code, wire::status};
+use crate::{
+    domain::Code,
+    wire::{
+        quota::{Quota, whole_seconds},
+        status,
+    },
+};
 
 /// A failed HTTP request.
 #[derive(Debug, Clone)]
@@ -17,6 +23,7 @@ pub struct Problem {
     status: StatusCode,
     detail: Detail,
     retry_after: Option<Duration>,
+    quota: Option<Box<Quota>>,
     /// For the layers that the answer passes on its way out.
     extensions: Extensions,
 }
@@ -48,6 +55,7 @@ impl Problem {
             status: status::http_status(code),
             detail: Detail::Text(detail.into()),
             retry_after: status::retry_after(code),
+            quota: None,
             extensions: Extensions::new(),
         }
     }
@@ -55,7 +63,7 @@ impl Problem {
     /// A failure with a status of HTTP itself, such as 404 or 405.
     pub fn http(status: StatusCode) -> Self {
         let detail = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, detail: Detail::Text(detail), retry_after: None, extensions: Extensions::new() }
+        Self { status, detail: Detail::Text(detail), retry_after: None, quota: None, extensions: Extensions::new() }
     }
 
     /// The same with another text.
@@ -67,6 +75,12 @@ impl Problem {
     /// The same, asking the client to come back after this time.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
+        self
+    }
+
+    /// The same, naming the limit that was met.
+    pub fn with_quota(mut self, quota: Option<Quota>) -> Self {
+        self.quota = quota.map(Box::new);
         self
     }
 
@@ -84,6 +98,7 @@ impl Problem {
             status: status::http_status(Code::Invalid),
             detail: Detail::Fields([FieldFault { r#type: kind, loc, msg: message.into() }]),
             retry_after: None,
+            quota: None,
             extensions: Extensions::new(),
         }
     }
@@ -98,8 +113,10 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Body { detail: &self.detail })).into_response();
         if let Some(wait) = self.retry_after {
-            let seconds = wait.as_secs_f64().ceil() as u64;
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        if let Some(quota) = self.quota {
+            quota.write(self.retry_after, response.headers_mut());
         }
         response.extensions_mut().extend(self.extensions);
         if self.status == StatusCode::UNAUTHORIZED {

@@ -620,7 +620,7 @@ async fn a_reader_that_never_reads_is_closed() {
 // README, WebSocket: what is too much is answered with an error, and a client that goes on is closed with 4008
 #[tokio::test]
 async fn a_client_that_says_too_much_is_told_and_then_closed() {
-    let app = TestApp::start_with(|config| config.egress.message_rate = 1).await;
+    let app = TestApp::start_with(|config| config.egress.message_rate = "10/10s".parse().expect("a rate")).await;
     let mut luz = app.connect("luz").await;
     let mut ana = RawSocket::connect(app.http(), "ana").await;
     luz.next_of_type("user_joined").await;

@@ -60,7 +60,7 @@ async fn a_frame_without_a_bound_closes_with_1009() {
 // a flood of pings is one of messages: a client that goes on is closed with 4008
 #[tokio::test]
 async fn a_flood_of_pings_closes_with_4008() {
-    let app = TestApp::start_with(|config| config.egress.message_rate = 1).await;
+    let app = TestApp::start_with(|config| config.egress.message_rate = "10/10s".parse().expect("a rate")).await;
     let mut luz = app.connect("luz").await;
     let mut ana = RawSocket::connect(app.http(), "ana?room=b").await;
     ana.write(&masked(0x89, b"p").repeat(1_000)).await;

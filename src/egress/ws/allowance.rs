@@ -1,11 +1,6 @@
 //! How much a client may say.
 
-use std::num::NonZeroU32;
-
-use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-
-/// How many seconds' worth of messages a client may send at once.
-const BURST_SECONDS: u32 = 10;
+use crate::gate::{Bucket, Rate};
 
 /// A client that was refused this many messages more than it was allowed since is not going to stop.
 const MAX_EXCESS: u32 = 100;
@@ -14,7 +9,7 @@ const MAX_EXCESS: u32 = 100;
 #[derive(Debug, Default)]
 pub(super) struct Allowance {
     /// Made for a client that speaks; most of them only listen.
-    bucket: Option<Box<DefaultDirectRateLimiter>>,
+    bucket: Option<Box<Bucket>>,
     /// How many messages were refused, less those that were allowed since.
     excess: u32,
 }
@@ -29,14 +24,11 @@ pub(super) enum Verdict {
 }
 
 impl Allowance {
-    /// Takes one message of `per_second`; `None` allows everything.
-    pub(super) fn take(&mut self, per_second: Option<NonZeroU32>) -> Verdict {
-        let Some(per_second) = per_second else { return Verdict::Allowed };
-        let bucket = self.bucket.get_or_insert_with(|| {
-            let burst = per_second.saturating_mul(const { NonZeroU32::new(BURST_SECONDS).unwrap() });
-            Box::new(RateLimiter::direct(Quota::per_second(per_second).allow_burst(burst)))
-        });
-        if bucket.check().is_ok() {
+    /// Takes one message of `rate`; `None` allows everything.
+    pub(super) fn take(&mut self, rate: Option<Rate>) -> Verdict {
+        let Some(rate) = rate else { return Verdict::Allowed };
+        let bucket = self.bucket.get_or_insert_with(|| Box::new(Bucket::new(rate)));
+        if bucket.take().is_ok() {
             self.excess = self.excess.saturating_sub(1);
             return Verdict::Allowed;
         }
@@ -52,12 +44,11 @@ mod tests {
     #[test]
     fn whoever_goes_on_is_told_a_hundred_times() {
         let mut allowance = Allowance::default();
-        let mut take = || allowance.take(NonZeroU32::new(1));
+        let mut take = || allowance.take("10/h".parse().ok());
         let verdicts: Vec<_> =
             std::iter::repeat_with(&mut take).take_while(|verdict| *verdict != Verdict::TooMany).collect();
-        assert!(verdicts[..10].iter().all(|verdict| *verdict == Verdict::Allowed), "ten seconds' worth at once");
-        let refused = verdicts.iter().filter(|verdict| **verdict == Verdict::Refused).count();
-        assert!(refused >= 100, "{refused}");
+        assert!(verdicts[..10].iter().all(|verdict| *verdict == Verdict::Allowed), "what the bucket holds");
+        assert_eq!(verdicts[10..], [Verdict::Refused; 100]);
     }
 
     #[test]

@@ -10,12 +10,11 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
 use serde::Deserialize;
-use tokio::sync::OwnedSemaphorePermit;
 use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
-    egress::ws::{Sockets, session_span, upgrade},
+    egress::ws::{Sockets, open::Places, session_span, upgrade},
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
     listen::Socket,
     wire::problem::Problem,
@@ -137,9 +136,10 @@ async fn handshake(
     }
     let place = sockets.0.clients.place();
     let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
+    let places = (place, caller.place()?);
     let upgrade = hyper::upgrade::on(&mut request);
     let span = session_span(&hello.client_id);
-    let session = serve(sockets.clone(), hello, upgrade, place);
+    let session = serve(sockets.clone(), hello, upgrade, places);
     sockets.0.tasks.spawn(session.instrument(span));
     Ok(response)
 }
@@ -152,11 +152,11 @@ fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
     }
 }
 
-async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, place: OwnedSemaphorePermit) {
+async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, places: Places) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
     match Socket::of_upgraded(upgraded) {
-        Some((socket, head)) => super::open::run(sockets, hello, socket, head, place).await,
+        Some((socket, head)) => super::open::run(sockets, hello, socket, head, places).await,
         None => tracing::error!("the connection that was upgraded is not one of the listener"),
     }
 }

@@ -12,7 +12,7 @@ use crate::{
         session::Session,
         ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump, session_span},
     },
-    gate::{Denied, Permit},
+    gate::{Denied, Permit, Place},
     listen::Socket,
     rooms::{Interest, Subscription},
     wire::{
@@ -22,9 +22,12 @@ use crate::{
     },
 };
 
+/// The places that a session takes: one of all, and one of those of its address and user.
+pub(super) type Places = (OwnedSemaphorePermit, Place);
+
 /// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
 /// a hundred thousand of them, and most of them wait.
-pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Vec<u8>, place: OwnedSemaphorePermit) {
+pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Vec<u8>, places: Places) {
     let options = sockets.0.options.clone();
     let session = Session::new(
         hello.client_id.clone(),
@@ -47,7 +50,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
         allowance: Allowance::default(),
         address: hello.address,
         subscription: None,
-        _place: place,
+        _places: places,
     };
     live.take_place().await;
     live.close_if_revoked(&hello.permit);
@@ -81,7 +84,7 @@ pub(super) struct Live {
     pub(super) allowance: Allowance,
     pub(super) address: IpAddr,
     subscription: Option<Subscription>,
-    _place: OwnedSemaphorePermit,
+    _places: Places,
 }
 
 impl Live {

@@ -1,6 +1,6 @@
 //! The task of a session: it waits for whatever is next and does it.
 
-use std::{future::poll_fn, num::NonZeroU32, sync::Arc};
+use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{task::yield_now, time::timeout};
@@ -18,7 +18,7 @@ use crate::{
             protocol::{Incoming, Protocol},
         },
     },
-    gate::Permit,
+    gate::{Denied, Permit},
     rooms::Member,
     wire::{frame, status::Close, text},
 };
@@ -86,11 +86,11 @@ async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Clo
             None => return Ok(false),
             Some(incoming) => incoming,
         };
-        let verdict = live.allowance.take(NonZeroU32::new(live.sockets.0.options.message_rate));
+        let verdict = live.allowance.take(live.sockets.0.options.message_rate.0);
         let effects = match (verdict, incoming) {
             (Verdict::TooMany, _) => return Err(Close::TooMany),
             (_, Incoming::Control) => continue,
-            (Verdict::Refused, _) => vec![Effect::Reply(text::error(TOO_MANY))],
+            (Verdict::Refused, _) => vec![Effect::Reply(text::error(TOO_MANY)), Effect::Refused(Denied::MessageRate)],
             (Verdict::Allowed, Incoming::Text(text)) => live.session.on_text(&text),
             (Verdict::Allowed, Incoming::Binary(bytes)) => live.session.on_binary(&bytes),
         };

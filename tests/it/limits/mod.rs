@@ -1,9 +1,12 @@
 //! At a bearable rate, and from the right places: limits, addresses, origins, and what is said of refusals. A limit in
 //! these tests is one an hour, so that the second is one too many on any machine.
 
+mod connections;
 mod failures;
+mod messages;
 mod origins;
 mod proxies;
+mod publishes;
 mod refusals;
 
 use exposia_notifications::gate::RateLimit;

@@ -33,11 +33,12 @@ async fn refusals_are_counted_by_their_reason() {
     assert_eq!(ana.ask(json!({ "type": "join_room", "room": "admin" })).await["type"], "error");
     ana.settle().await;
 
-    let expected = json!({ "no_token": 2, "bad_token": 2, "auth_failures": 0, "forbidden": 3, "origin": 0 });
     let stats = Answer::to(app.request(Method::GET, "/stats").bearer_auth(TOKEN)).await.json();
-    assert_eq!(stats["refusals"], expected);
+    let refusals = stats["refusals"].as_object().expect("figures").clone();
+    let refused: Vec<_> = refusals.iter().filter(|(_, count)| **count != 0).collect();
+    assert_eq!(json!(refused), json!([["bad_token", 2], ["forbidden", 3], ["no_token", 2]]));
     let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest {}).await.expect("figures").into_inner();
-    assert_eq!(json!(stats.refusals), expected);
+    assert_eq!(json!(stats.refusals), json!(refusals));
 }
 
 // a refusal is logged with its reason, address and credential; of a flood some are, and the number of the others; and

@@ -86,7 +86,7 @@ async fn a_reader_that_never_reads_is_closed() {
 #[tokio::test]
 async fn a_burst_is_answered_in_full() {
     const BURST: usize = 2_000;
-    let app = with_short_queue(|config| config.egress.message_rate = 0).await;
+    let app = with_short_queue(|config| config.egress.message_rate = "off".parse().expect("a limit")).await;
     let mut ana = app.subscribe("ana?room=b").await;
     // Many in one record, so that they are decrypted together.
     ana.send_burst(&json!({ "type": "ping" }).to_string(), BURST).await;

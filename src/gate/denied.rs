@@ -1,0 +1,104 @@
+//! What is refused, and why: the one list for every transport.
+
+use std::{borrow::Cow, num::NonZeroUsize, time::Duration};
+
+use crate::{
+    domain::{Code, UserId},
+    gate::{Credential, Rate, Reason, TokenError, budgets},
+    wire::quota::Quota,
+};
+
+/// Why somebody does not get what it asks for. The texts name what is missing, and never the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Denied {
+    /// There is no valid credential.
+    #[error("a valid token is needed: send the metadata `authorization: Bearer <token>`")]
+    Unauthenticated(Option<TokenError>),
+    /// The credential does not allow this kind of thing at all.
+    #[error("{0} lacks the claim `{1}`")]
+    Claim(Credential, &'static str),
+    /// The event is none of those that the credential may publish.
+    #[error("{0} may not publish {1:?}: no pattern of its claim `publish` fits")]
+    Event(Credential, Box<str>),
+    /// The room, or the user's notifications, are not for this credential.
+    #[error("{0} may not hear {1}: no pattern of its claim `rooms` fits")]
+    Audience(Credential, Box<str>),
+    /// It says that it is another user than the one of its token.
+    #[error("{0} may not be the user {1}")]
+    User(Credential, UserId),
+    /// A browser says that it asks for a page from elsewhere.
+    #[error("the origin {0:?} is not allowed here")]
+    Origin(Box<str>),
+    /// So many tokens from this address were wrong that none is looked at for this time.
+    #[error("too many wrong tokens came from this address; try again later")]
+    AuthFailures(Duration),
+    /// It publishes faster than this rate; there is room for another publish after this time.
+    #[error("{0} may publish at most {1}; try again later")]
+    PublishRate(Credential, Rate, Duration),
+    /// A client sends messages faster than it may.
+    #[error("messages come faster than a client may send them")]
+    MessageRate,
+    /// So many connections are open from its address.
+    #[error("this address has {0} connections already; try again later")]
+    AddressConnections(NonZeroUsize),
+    /// So many connections are open for its user.
+    #[error("this user has {0} connections already; try again later")]
+    UserConnections(NonZeroUsize),
+}
+
+impl Denied {
+    /// The denial as callers see it.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Unauthenticated(_) => Code::Unauthenticated,
+            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) | Self::Origin(_) => {
+                Code::Forbidden
+            }
+            Self::AuthFailures(_)
+            | Self::PublishRate(..)
+            | Self::MessageRate
+            | Self::AddressConnections(_)
+            | Self::UserConnections(_) => Code::TooMany,
+        }
+    }
+
+    /// When it may be tried again, if that can help.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::AuthFailures(wait) | Self::PublishRate(_, _, wait) => Some(*wait),
+            _ => None,
+        }
+    }
+
+    /// The rate that was met.
+    pub fn quota(&self) -> Option<Quota> {
+        match self {
+            Self::PublishRate(_, rate, _) => Some(budgets::quota(*rate, 0)),
+            _ => None,
+        }
+    }
+
+    /// What it is called in logs and statistics.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Unauthenticated(None) => Reason::NoToken,
+            Self::Unauthenticated(Some(_)) => Reason::BadToken,
+            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Reason::Forbidden,
+            Self::Origin(_) => Reason::Origin,
+            Self::AuthFailures(_) => Reason::AuthFailures,
+            Self::PublishRate(..) => Reason::PublishRate,
+            Self::MessageRate => Reason::MessageRate,
+            Self::AddressConnections(_) => Reason::AddressConnections,
+            Self::UserConnections(_) => Reason::UserConnections,
+        }
+    }
+
+    /// What a log says of it. Whoever asks is not told what is wrong with its token; who runs the service is.
+    pub fn why(&self) -> Cow<'static, str> {
+        match self {
+            Self::Unauthenticated(None) => "there is no token".into(),
+            Self::Unauthenticated(Some(error)) => error.to_string().into(),
+            denied => denied.to_string().into(),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! How fast a WebSocket client may send messages.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{RawSocket, TestApp};
+
+/// A server on which clients have this rate, and are not asked for pongs, which would count.
+async fn paced(rate: &str) -> TestApp {
+    TestApp::start_with(|config| {
+        config.egress.message_rate = rate.parse().expect("a rate");
+        config.egress.ping_interval = Duration::from_secs(3_600);
+    })
+    .await
+}
+
+// a message too many gets an `error` and is not done; other connections have their own rate
+#[tokio::test]
+async fn a_message_too_many_is_not_done() {
+    let app = paced("2/h").await;
+    let mut luz = app.connect("luz").await;
+    let mut ana = app.connect("ana").await;
+    assert_eq!(luz.next().await["client_id"], "ana");
+    ana.send(json!({ "type": "chat_message", "message": "one" })).await;
+    assert_eq!(luz.next().await["message"], "one");
+    let refused = ana.ask(json!({ "type": "chat_message", "message": "two" })).await;
+    assert_eq!(
+        (&refused["type"], &refused["message"]),
+        (&json!("error"), &json!("Demasiados mensajes: este no se ha atendido; espera un momento"))
+    );
+    luz.expect_nothing_before(app.mark().await).await;
+    assert_eq!(ana.next().await["type"], "system_notification", "the connection stays");
+    assert_eq!(app.stats().await["refusals"]["message_rate"], 1);
+}
+
+// whoever goes on is closed with 4008, whatever it sends: pings and pongs count as much as texts
+#[tokio::test]
+async fn a_flood_is_closed_with_4008() {
+    let app = paced("1/h").await;
+    // Masked with zeros: a text, a ping, and a pong.
+    for frame in [&b"\x81\x82\0\0\0\0{}"[..], b"\x89\x80\0\0\0\0", b"\x8a\x80\0\0\0\0"] {
+        let mut ana = RawSocket::connect(app.http(), "ana").await;
+        ana.write(&frame.repeat(101)).await;
+        ana.write(b"\x81\x80\0\0\0\0").await;
+        assert_eq!(ana.close_code().await, 4008);
+    }
+}
+
+// `off` takes whatever comes
+#[tokio::test]
+async fn without_a_rate_every_message_is_taken() {
+    let app = paced("off").await;
+    let mut ana = app.connect("ana").await;
+    for _ in 0..1_500 {
+        ana.send(json!({ "type": "ping" })).await;
+    }
+    for _ in 0..1_500 {
+        assert_eq!(ana.next().await["type"], "pong");
+    }
+}
