@@ -16,7 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
     ("journal", &["domain"]),
-    ("gate", &["domain", "wire"]),
+    ("gate", &["domain", "reload", "wire"]),
     (
         "broker",
         &[

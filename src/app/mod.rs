@@ -21,7 +21,7 @@ use crate::{
     broker::{Broker, Rules},
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
-    gate::{Gate, Issuer, Keys},
+    gate::{Gate, GrantsFile, Issuer, Keys},
     ingress::{self, Intake},
     journal::{Engine, Follow, Journal, Memory, Sqlite},
     listen::{self, Acceptor, Listener, TlsFiles},
@@ -41,6 +41,15 @@ pub struct App {
     keys: Keys,
     issuer: Option<Issuer>,
     tls: Option<Followed<TlsFiles>>,
+    grants: Option<Followed<GrantsFile>>,
+}
+
+/// Reads `source`, if there is one.
+async fn follow<S: Source>(source: Option<S>) -> Result<Option<Followed<S>>, S::Error> {
+    match source {
+        Some(source) => Ok(Some(Followed::read(source).await?)),
+        None => Ok(None),
+    }
 }
 
 /// The journal that the settings name.
@@ -56,10 +65,8 @@ impl App {
         let rules = config.check()?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
-        let tls = match config.listen.tls.files()? {
-            Some(files) => Some(Followed::read(files).await?),
-            None => None,
-        };
+        let tls = follow(config.listen.tls.files()?).await?;
+        let grants = follow(config.gate.grants()).await?;
         let journal = match config.journal.engine {
             Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
             Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
@@ -71,7 +78,7 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls })
+        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls, grants })
     }
 
     /// The address of HTTP and WebSocket.
@@ -101,7 +108,7 @@ impl App {
     }
 
     async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
-        let Self { config, rules, http, grpc, keys, issuer, tls, .. } = self;
+        let Self { config, rules, http, grpc, keys, issuer, tls, grants, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
@@ -112,7 +119,8 @@ impl App {
         for warning in config.warnings() {
             tracing::warn!("{warning}");
         }
-        let gate = Gate::new(&config.gate, keys.clone(), config.gate.open(production));
+        let grants = grants.map(|grants| life.follow(grants));
+        let gate = Gate::new(&config.gate, keys.clone(), config.gate.open(production), grants);
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys);

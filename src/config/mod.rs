@@ -168,6 +168,11 @@ impl Config {
             faults.push(format!("PORT and GRPC_PORT: both are {port}; give them different ports"));
         }
         faults.extend(self.listen.tls.fault().map(|fault| fault.to_string()));
+        match (&self.listen.tls.mtls_ca_file, &self.gate.mtls_grants) {
+            (Some(_), None) => faults.push("MTLS_CA_FILE: is of no use without MTLS_GRANTS".to_owned()),
+            (None, Some(_)) => faults.push("MTLS_GRANTS: is of no use without MTLS_CA_FILE".to_owned()),
+            _ => {}
+        }
         let rules = self.broker.routes.as_ref().map_or_else(|| Ok(Rules::default()), read_rules);
         match rules {
             Ok(rules) if faults.is_empty() => return Ok(rules),

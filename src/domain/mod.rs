@@ -10,6 +10,7 @@ mod duration;
 mod event;
 mod name;
 mod payload;
+mod peer;
 mod position;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
@@ -22,4 +23,5 @@ pub use event::{
 };
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};
+pub use peer::{Certificate, Peer};
 pub use position::{Epoch, Position, Seq};

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use axum::extract::ConnectInfo;
 use http::{HeaderMap, HeaderName, Request, header::FORWARDED};
 use ipnet::IpNet;
+
+use crate::domain::Peer;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -19,8 +20,8 @@ impl Proxies {
 
     /// The address of whoever sent `request`; the unspecified one when it came over no socket.
     pub(super) fn client<B>(&self, request: &Request<B>) -> IpAddr {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |ConnectInfo(peer)| peer.ip().to_canonical());
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |peer| peer.address.ip().to_canonical());
         self.behind(peer, request.headers())
     }
 

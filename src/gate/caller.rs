@@ -15,6 +15,8 @@ pub enum Credential {
     Token(usize),
     /// A JWT, by its subject.
     Jwt(Option<UserId>),
+    /// A client certificate, by the name that it is known by.
+    Certificate(Box<str>),
 }
 
 impl fmt::Display for Credential {
@@ -23,6 +25,7 @@ impl fmt::Display for Credential {
             Self::Token(number) => write!(f, "token-{number}"),
             Self::Jwt(Some(subject)) => write!(f, "jwt:{subject}"),
             Self::Jwt(None) => f.write_str("jwt"),
+            Self::Certificate(name) => write!(f, "cert:{name}"),
         }
     }
 }
@@ -65,7 +68,7 @@ impl Identity {
     pub fn user(&self) -> Option<&UserId> {
         match &self.credential {
             Credential::Jwt(subject) => subject.as_ref(),
-            Credential::Token(_) => None,
+            Credential::Token(_) | Credential::Certificate(_) => None,
         }
     }
 

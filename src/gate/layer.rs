@@ -8,17 +8,19 @@ use std::{
     task::{Context, Poll},
 };
 
+use chrono::Utc;
 use http::{
     HeaderMap, HeaderName, Method, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
 };
+use tokio::sync::watch;
 use tower::{Layer, Service};
 
 use crate::{
-    domain::UserId,
+    domain::{Peer, UserId},
     gate::{
-        Budget, Caller, Denied, Expected, Identity, Keys, Open, Options, Origins, Place, Refusals, Revocations, Secret,
-        TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures, places::Places,
+        Budget, Caller, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals, Revocations,
+        Secret, TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures, places::Places,
     },
 };
 
@@ -40,11 +42,13 @@ struct Inner {
     places: Places,
     refusals: Refusals,
     revocations: Revocations,
+    /// What client certificates allow.
+    grants: Option<watch::Receiver<Grants>>,
 }
 
 impl Gate {
-    /// With `keys` for JWTs.
-    pub fn new(options: &Options, keys: Keys, open: Open) -> Self {
+    /// With `keys` for JWTs, and `grants` for client certificates.
+    pub fn new(options: &Options, keys: Keys, open: Open, grants: Option<watch::Receiver<Grants>>) -> Self {
         let tokens = options.tokens.iter().cloned().zip(1..);
         let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
         Self(Arc::new(Inner {
@@ -59,10 +63,12 @@ impl Gate {
             places: Places::new(options.max_connections_per_address, options.max_connections_per_user),
             refusals: Refusals::default(),
             revocations: Revocations::default(),
+            grants,
         }))
     }
 
-    /// Who sends a request; of the tokens that it has, one that is right is enough.
+    /// Who sends a request; of the tokens that it has, one that is right is enough. Without any, the certificate counts
+    /// that its connection was opened with.
     pub fn caller<B>(&self, request: &Request<B>) -> Caller {
         let address = self.0.proxies.client(request);
         let mut identity = Err(Denied::Unauthenticated(None));
@@ -72,7 +78,21 @@ impl Gate {
                 break;
             }
         }
+        if identity.is_err()
+            && let Some(known) = self.certified(request)
+        {
+            identity = Ok(known);
+        }
         Caller::new(identity, address, self.clone())
+    }
+
+    /// Whose certificate it is.
+    fn certified<B>(&self, request: &Request<B>) -> Option<Arc<Identity>> {
+        let grants = self.0.grants.as_ref()?;
+        let certificate = request.extensions().get::<Peer>()?.certificate.as_ref()?;
+        // A connection may live longer than its certificate.
+        let valid = certificate.expires_at > Utc::now().timestamp();
+        valid.then(|| Arc::new(grants.borrow().identify(certificate)))
     }
 
     /// Whose token it is that came from `address`. An address that sent too many wrong ones is not told, for a while.
@@ -245,7 +265,7 @@ mod tests {
         let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
         let matches = command.get_matches_from(["gate", "--ws-token=dev,s3cr3t ñ"]);
         let options = clap::FromArgMatches::from_arg_matches(&matches).expect("settings");
-        Gate::new(&options, Keys::new(Vec::new(), false), Open { reading: false, subscribing: false })
+        Gate::new(&options, Keys::new(Vec::new(), false), Open { reading: false, subscribing: false }, None)
     }
 
     /// The credential of a request, or why there is none.

@@ -4,6 +4,7 @@
 mod address;
 mod budgets;
 mod caller;
+mod certificates;
 mod denied;
 mod extract;
 mod failures;
@@ -24,6 +25,7 @@ mod tool;
 
 pub use budgets::Budget;
 pub use caller::{Caller, Credential, Identity, Open, Permit};
+pub use certificates::{Grants, GrantsError, GrantsFile};
 pub use denied::Denied;
 pub use extract::{Observer, Publisher, caller, denial_in};
 pub use grant::{Grant, Patterns};

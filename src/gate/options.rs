@@ -6,7 +6,10 @@ use clap::ValueEnum;
 use http::Uri;
 use ipnet::IpNet;
 
-use crate::gate::{Expected, Key, Keys, Open, OriginPattern, RateLimit, Secret, address};
+use crate::{
+    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Secret, address},
+    reload::Source,
+};
 
 /// The settings of the gate.
 #[derive(Debug, Clone, clap::Args)]
@@ -59,6 +62,10 @@ pub struct Options {
     #[arg(long, env = "JWT_LEEWAY", default_value = "30s", value_name = "TIME",
         value_parser = crate::domain::parse_duration)]
     pub jwt_leeway: Duration,
+
+    /// The file with what client certificates may do (TOML); needs MTLS_CA_FILE.
+    #[arg(long, env = "MTLS_GRANTS", value_name = "FILE")]
+    pub mtls_grants: Option<PathBuf>,
 
     /// Whether subscribers need a token; without this, they do as soon as there is a key for JWTs.
     #[arg(long, env = "SUBSCRIBER_AUTH", value_name = "HOW")]
@@ -128,6 +135,11 @@ impl Options {
         Open { reading: !production && !self.has_keys(), subscribing: subscribers == SubscriberAuth::Open }
     }
 
+    /// Where it is said what client certificates may do.
+    pub fn grants(&self) -> Option<GrantsFile> {
+        self.mtls_grants.clone().map(GrantsFile)
+    }
+
     pub(super) fn expected(&self) -> Expected {
         Expected::new(&self.jwt_issuer, &self.jwt_audience, self.jwt_leeway.as_secs())
     }
@@ -162,6 +174,7 @@ impl Options {
     /// What is wrong with the settings together.
     pub fn faults(&self, production: bool) -> Vec<String> {
         let mut faults: Vec<_> = self.keys().err().into_iter().collect();
+        faults.extend(self.grants().and_then(|grants| grants.read().err()).map(|error| error.to_string()));
         if self.subscriber_auth == Some(SubscriberAuth::Token) && !self.has_keys() {
             faults.push(
                 "SUBSCRIBER_AUTH: `token` needs a key to check tokens with: set JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWT_JWKS_URL"

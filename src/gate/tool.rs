@@ -89,7 +89,7 @@ impl Tool {
         if let (Self::Verify { .. }, Some(issuer)) = (self, Issuer::new(options, keys.clone())?) {
             issuer.refresh().await?;
         }
-        let gate = Gate::new(options, keys, options.open(true));
+        let gate = Gate::new(options, keys, options.open(true), None);
         match self {
             Self::Mint(claims) => {
                 let token = claims.sign(options)?;

@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use axum::extract::ConnectInfo;
 use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -20,7 +19,10 @@ use tokio::{
 use tokio_util::either::Either;
 use tonic::transport::server::Connected;
 
-use crate::listen::{Acceptor, Listener, Options, Stream, http::pause_after};
+use crate::{
+    domain::Peer,
+    listen::{Acceptor, Listener, Options, Stream, http::pause_after, tls},
+};
 
 /// The connections that come in on `listener`, after their TLS handshakes. While `max` are open, further ones wait in the
 /// system's queue.
@@ -53,7 +55,7 @@ fn accepted(listener: Listener, max: usize) -> impl futures_util::Stream<Item = 
 
 /// Shakes hands, if that is asked for.
 async fn open(
-    (tcp, peer): Accepted,
+    (tcp, address): Accepted,
     tls: Option<Acceptor>,
     patience: Duration,
     place: OwnedSemaphorePermit,
@@ -64,6 +66,12 @@ async fn open(
         None => Either::Left(tcp),
         Some(tls) => Either::Right(Box::pin(tls.accept(tcp, patience.deadline())).await.ok()?),
     };
+    let certificate = match &stream {
+        Either::Left(_) => None,
+        Either::Right(encrypted) => encrypted.get_ref().1.peer_certificates().and_then(<[_]>::first),
+    };
+    let certificate = certificate.and_then(|der| tls::peer::certificate(der)).map(Arc::new);
+    let peer = Peer { address, certificate };
     let unproven = Some(Unproven { patience, missing: PREFACE });
     Some(Limited { stream, peer, unproven, lingering: None, _place: place })
 }
@@ -82,7 +90,7 @@ const PREFACE: usize = 24;
 #[derive(Debug)]
 pub struct Limited {
     stream: Stream,
-    peer: SocketAddr,
+    peer: Peer,
     unproven: Option<Unproven>,
     /// Runs once nothing more will be written.
     lingering: Option<Pin<Box<Sleep>>>,
@@ -97,10 +105,10 @@ struct Unproven {
 
 impl Connected for Limited {
     /// The same as on the HTTP listener, for the gate that stands behind both.
-    type ConnectInfo = ConnectInfo<SocketAddr>;
+    type ConnectInfo = Peer;
 
-    fn connect_info(&self) -> ConnectInfo<SocketAddr> {
-        ConnectInfo(self.peer)
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
     }
 }
 

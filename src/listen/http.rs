@@ -4,9 +4,9 @@
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use axum::{Extension, Router, extract::ConnectInfo, middleware::AddExtension};
+use axum::{Extension, Router, middleware::AddExtension};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -22,9 +22,12 @@ use tokio::{
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::Layer;
 
-use crate::listen::{
-    Acceptor, Listener, Options, Stream, http2,
-    tls::{HTTP_2, Refusal},
+use crate::{
+    domain::Peer,
+    listen::{
+        Acceptor, Listener, Options, Stream, http2,
+        tls::{HTTP_2, Refusal},
+    },
 };
 
 /// How long what was written may stay unread. It is above the time after which a subscriber is too slow.
@@ -51,7 +54,7 @@ pub async fn serve(
 ) {
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
     while let Some(accepted) = stopping.run_until_cancelled(listener.socket.accept()).await {
-        let (stream, peer) = match accepted {
+        let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 pause_after(&error).await;
@@ -64,7 +67,7 @@ pub async fn serve(
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         match Arc::clone(&places).try_acquire_owned() {
             Ok(place) => {
-                let service = Extension(ConnectInfo(peer)).layer(router.clone());
+                let service = Extension(Peer { address, certificate: None }).layer(router.clone());
                 let (options, stopping) = (options.clone(), stopping.clone());
                 let tls = listener.tls.clone();
                 tasks.spawn(async move {
@@ -83,7 +86,7 @@ pub async fn serve(
 }
 
 /// The router, which is told who is at the other end.
-pub(super) type Service = AddExtension<Router, ConnectInfo<SocketAddr>>;
+pub(super) type Service = AddExtension<Router, Peer>;
 
 /// Shakes hands, and speaks whatever was agreed upon.
 async fn encrypted(

@@ -1,5 +1,6 @@
 //! TLS on both listeners: whose certificate is shown, and the handshake. Without the settings for it, there is none.
 
+pub(super) mod peer;
 mod pem;
 mod records;
 
@@ -10,9 +11,9 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::NoClientAuth,
+    server::{NoClientAuth, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::{
@@ -39,13 +40,17 @@ pub struct Options {
     /// The file with the certificate's private key in PEM.
     #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
     pub tls_key_file: Option<PathBuf>,
+
+    /// The file with the CAs, in PEM, whose client certificates are believed on the gRPC listener; needs MTLS_GRANTS.
+    #[arg(long, env = "MTLS_CA_FILE", value_name = "FILE")]
+    pub mtls_ca_file: Option<PathBuf>,
 }
 
 /// Why there can be no TLS with these settings.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A setting is useless without another.
-    #[error("{0}: is of no use without {1}; set both or none")]
+    #[error("{0}: is of no use without {1}")]
     Alone(&'static str, &'static str),
     /// A file is not what the setting asks for.
     #[error("{0}: {1}")]
@@ -53,6 +58,12 @@ pub enum Error {
     /// The two files do not belong together.
     #[error("TLS_KEY_FILE: the key does not fit the certificate in TLS_CERT_FILE: {0}")]
     Pair(rustls::Error),
+    /// The CAs of clients cannot be used.
+    #[error("MTLS_CA_FILE: a certificate is none of a CA: {0}")]
+    Authorities(rustls::Error),
+    /// The CAs of clients cannot be used together.
+    #[error("MTLS_CA_FILE: {0}")]
+    Verifier(#[from] VerifierBuilderError),
 }
 
 impl Options {
@@ -64,8 +75,12 @@ impl Options {
     /// The files that the settings name; `None` without TLS.
     pub fn files(&self) -> Result<Option<Files>, Error> {
         match (&self.tls_cert_file, &self.tls_key_file) {
+            (None, None) if self.mtls_ca_file.is_some() => Err(Error::Alone("MTLS_CA_FILE", "TLS_CERT_FILE")),
             (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => Ok(Some(Files { certificate: certificate.clone(), key: key.clone() })),
+            (Some(certificate), Some(key)) => {
+                let (certificate, key, authorities) = (certificate.clone(), key.clone(), self.mtls_ca_file.clone());
+                Ok(Some(Files { certificate, key, authorities }))
+            }
             (Some(_), None) => Err(Error::Alone("TLS_CERT_FILE", "TLS_KEY_FILE")),
             (None, Some(_)) => Err(Error::Alone("TLS_KEY_FILE", "TLS_CERT_FILE")),
         }
@@ -77,11 +92,26 @@ impl Options {
     }
 }
 
-/// Where certificate and key are.
+/// Where certificate and key are, and the CAs of clients.
 #[derive(Debug, Clone)]
 pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
+    authorities: Option<PathBuf>,
+}
+
+impl Files {
+    /// Who says which clients' certificates are believed.
+    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+        let Some(file) = &self.authorities else { return Ok(Arc::new(NoClientAuth)) };
+        let mut roots = RootCertStore::empty();
+        for authority in pem::certificates(file).map_err(|error| Error::File("MTLS_CA_FILE", error))? {
+            roots.add(authority).map_err(Error::Authorities)?;
+        }
+        // Whoever has none may still have a token.
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+        Ok(builder.allow_unauthenticated().build()?)
+    }
 }
 
 impl Source for Files {
@@ -90,7 +120,7 @@ impl Source for Files {
     type Error = Error;
 
     fn files(&self) -> Vec<&Path> {
-        vec![&self.certificate, &self.key]
+        [&self.certificate, &self.key].into_iter().chain(&self.authorities).map(PathBuf::as_path).collect()
     }
 
     fn read(&self) -> Result<Tls, Error> {
@@ -98,7 +128,8 @@ impl Source for Files {
         let key = pem::private_key(&self.key).map_err(|error| Error::File("TLS_KEY_FILE", error))?;
         let provider = Arc::new(ring::default_provider());
         let pair = CertifiedKey::from_der(chain, key, &provider).map_err(Error::Pair)?;
-        Ok(Tls::new(&provider, pair))
+        let clients = self.verifier(&provider)?;
+        Ok(Tls::new(&provider, pair, clients))
     }
 }
 
@@ -116,18 +147,18 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
 impl Tls {
-    fn new(provider: &Arc<CryptoProvider>, pair: CertifiedKey) -> Self {
+    fn new(provider: &Arc<CryptoProvider>, pair: CertifiedKey, clients: Arc<dyn ClientCertVerifier>) -> Self {
         let pair = Arc::new(SingleCertAndKey::from(pair));
-        let config = |protocols: &[&[u8]]| {
+        let config = |protocols: &[&[u8]], clients: Arc<dyn ClientCertVerifier>| {
             let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
                 .with_safe_default_protocol_versions()
                 .expect("the provider has suites for TLS 1.2 and 1.3")
-                .with_client_cert_verifier(Arc::new(NoClientAuth))
+                .with_client_cert_verifier(clients)
                 .with_cert_resolver(Arc::clone(&pair) as _);
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
             Arc::new(config)
         };
-        Self { http: config(&[HTTP_2, HTTP_1]), grpc: config(&[HTTP_2]) }
+        Self { http: config(&[HTTP_2, HTTP_1], Arc::new(NoClientAuth)), grpc: config(&[HTTP_2], clients) }
     }
 }
 

@@ -14,11 +14,11 @@ use super::{HTTP_2, TlsApp, connect};
 use crate::support::{TOKEN, within};
 
 /// What a client says of TLS that believes the service's authority.
-fn trusting(app: &TlsApp) -> ClientTlsConfig {
+pub(super) fn trusting(app: &TlsApp) -> ClientTlsConfig {
     ClientTlsConfig::new().ca_certificate(Certificate::from_pem(app.authority.pem())).domain_name("localhost")
 }
 
-async fn channel(app: &TlsApp, tls: ClientTlsConfig) -> Result<Channel, Error> {
+pub(super) async fn channel(app: &TlsApp, tls: ClientTlsConfig) -> Result<Channel, Error> {
     let endpoint = Endpoint::from_shared(format!("https://{}", app.app.grpc_address())).expect("an address");
     within("a gRPC connection", endpoint.tls_config(tls).expect("good settings").connect()).await
 }

@@ -4,6 +4,7 @@ pub(crate) mod authority;
 mod grpc;
 mod hostile;
 mod https;
+mod mtls;
 mod reload;
 mod settings;
 mod wss;

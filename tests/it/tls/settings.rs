@@ -26,7 +26,11 @@ async fn a_faulty_file_is_one_clear_line() {
     let broken = files.folder.path().join("broken.pem");
     fs::write(&broken, "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n").expect("written");
     let broken = broken.to_str().expect("text");
-    let cases: [(&[(&str, &str)], &str); 9] = [
+    let authorities = ("MTLS_CA_FILE", certificate.1);
+    let grants = files.folder.path().join("grants.toml");
+    fs::write(&grants, "[[grants]]\nsubject = \"a\"\npublsh = []\n").expect("written");
+    let grants = ("MTLS_GRANTS", grants.to_str().expect("text"));
+    let cases: [(&[(&str, &str)], &str); 13] = [
         (&[certificate], "error: TLS_CERT_FILE: is of no use without TLS_KEY_FILE"),
         (&[key], "error: TLS_KEY_FILE: is of no use without TLS_CERT_FILE"),
         (&[("TLS_CERT_FILE", "/nowhere"), key], "error: TLS_CERT_FILE: /nowhere cannot be read"),
@@ -36,6 +40,10 @@ async fn a_faulty_file_is_one_clear_line() {
         (&[("TLS_CERT_FILE", key.1), key], "has no certificate in PEM in it"),
         (&[certificate, ("TLS_KEY_FILE", certificate.1)], "has no private key in PEM in it"),
         (&[certificate, other_key], "error: TLS_KEY_FILE: the key does not fit the certificate"),
+        (&[certificate, key, authorities], "error: MTLS_CA_FILE: is of no use without MTLS_GRANTS"),
+        (&[certificate, key, ("MTLS_GRANTS", empty)], "error: MTLS_GRANTS: is of no use without MTLS_CA_FILE"),
+        (&[certificate, key, authorities, grants], "unknown field `publsh`"),
+        (&[certificate, key, ("MTLS_CA_FILE", key.1), ("MTLS_GRANTS", empty)], "has no certificate in PEM in it"),
     ];
     for (settings, expected) in cases {
         let text = complaint(settings).await;

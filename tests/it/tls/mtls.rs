@@ -1,0 +1,120 @@
+//! Client certificates on the gRPC listener.
+
+use std::fs;
+
+use exposia_notifications::wire::proto::v1::{
+    DisconnectRequest, PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient,
+};
+use rcgen::SanType;
+use rustls::version::TLS12;
+use tonic::{Code, Request, Status, transport::Identity};
+
+use super::{Authority, HTTP_2, Pair, TlsApp, connect, grpc};
+use crate::support::{TOKEN, eventually, scratch};
+
+const GRANTS: &str = r#"
+    [[grants]]
+    subject = "presentaciones-php"
+    publish = ["presentacion.*"]
+
+    [[grants]]
+    subject = "spiffe://exposia/admin"
+    admin = true
+    rooms = ["*"]
+"#;
+
+/// A service that believes client certificates of `clients`, with [`GRANTS`] in a file.
+async fn start(clients: &Authority, folder: &tempfile::TempDir) -> TlsApp {
+    let (authorities, grants) = (folder.path().join("clients.pem"), folder.path().join("grants.toml"));
+    fs::write(&authorities, clients.pem()).expect("written");
+    fs::write(&grants, GRANTS).expect("written");
+    TlsApp::start_with(|config| {
+        config.listen.tls.mtls_ca_file = Some(authorities);
+        config.gate.mtls_grants = Some(grants);
+    })
+    .await
+}
+
+async fn client(app: &TlsApp, pair: Option<&Pair>) -> NotificationServiceClient<tonic::transport::Channel> {
+    let tls = grpc::trusting(app);
+    let tls = match pair {
+        Some(pair) => tls.identity(Identity::from_pem(&pair.certificate, &pair.key)),
+        None => tls,
+    };
+    NotificationServiceClient::new(grpc::channel(app, tls).await.expect("a connection"))
+}
+
+fn with<T>(token: Option<&str>, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Some(token) = token {
+        let header = format!("Bearer {token}").parse().expect("a header value");
+        request.metadata_mut().insert("authorization", header);
+    }
+    request
+}
+
+fn code<T>(outcome: Result<T, Status>) -> Code {
+    outcome.map_or_else(|status| status.code(), |_| Code::Ok)
+}
+
+// a certificate's subject maps to a grant; without a certificate the token counts, and without either nobody is known
+#[tokio::test]
+async fn a_certificate_may_do_what_its_grant_says() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&clients, &folder).await;
+    let php = clients.client("presentaciones-php", vec![]);
+    let spiffe = "spiffe://exposia/admin".try_into().expect("a URI");
+    let admin = clients.client("root", vec![SanType::URI(spiffe)]);
+    let stranger = clients.client("stranger", vec![]);
+    // Certificate, token; publishing what php may, publishing something else, following all, disconnecting.
+    let table = [
+        (Some(&php), None, [Code::Ok, Code::PermissionDenied, Code::PermissionDenied, Code::PermissionDenied]),
+        (Some(&admin), None, [Code::PermissionDenied, Code::PermissionDenied, Code::Ok, Code::Ok]),
+        (Some(&stranger), None, [Code::PermissionDenied; 4]),
+        (Some(&stranger), Some(TOKEN), [Code::Ok; 4]),
+        (Some(&php), Some("wrong"), [Code::Ok, Code::PermissionDenied, Code::PermissionDenied, Code::PermissionDenied]),
+        (None, Some(TOKEN), [Code::Ok; 4]),
+        (None, Some("wrong"), [Code::Unauthenticated; 4]),
+        (None, None, [Code::Unauthenticated; 4]),
+    ];
+    for (row, (pair, token, expected)) in table.into_iter().enumerate() {
+        let mut client = client(&app, pair).await;
+        let publish = |event: &str| with(token, PublishRequest { event: event.into(), ..Default::default() });
+        let everything = SubscribeRequest { everything: true, ..Default::default() };
+        let disconnect = DisconnectRequest { client_id: "nobody".into(), ..Default::default() };
+        let outcomes = [
+            code(client.publish(publish("presentacion.creada")).await),
+            code(client.publish(publish("otra.cosa")).await),
+            code(client.subscribe(with(token, everything)).await),
+            code(client.disconnect(with(token, disconnect)).await),
+        ];
+        assert_eq!(outcomes, expected, "row {row}");
+    }
+}
+
+// a certificate of another authority fails the handshake, and the service goes on
+#[tokio::test]
+async fn a_certificate_of_another_authority_fails_the_handshake() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&clients, &folder).await;
+    let known = clients.client("presentaciones-php", vec![]);
+    let forged = Authority::new().client("presentaciones-php", vec![]);
+    for (pair, expected) in [(&forged, false), (&known, true)] {
+        // In TLS 1.3 the client is through before the server has looked at its certificate.
+        let config = app.authority.showing(&[&TLS12], &[HTTP_2], pair);
+        assert_eq!(connect(app.app.grpc_address(), config).await.is_ok(), expected);
+    }
+    assert_eq!(app.get("/health").await.0, 200);
+}
+
+// the grants follow their file, for connections that are open, too
+#[tokio::test]
+async fn grants_follow_their_file() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&clients, &folder).await;
+    let mut php = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
+    let request = || PublishRequest { event: "otra.cosa".into(), ..Default::default() };
+    assert_eq!(code(php.publish(request()).await), Code::PermissionDenied);
+    fs::write(folder.path().join("grants.toml"), GRANTS.replace("presentacion.*", "otra.*")).expect("written");
+    eventually("the new grant", async || (code(php.publish(request()).await) == Code::Ok).then_some(())).await;
+}
