@@ -6,11 +6,11 @@ use std::{
     sync::Arc,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     domain::Certificate,
-    gate::{Credential, Grant, Identity, Patterns},
+    gate::{Credential, Grant, Identity, Patterns, Rate},
     reload::Source,
 };
 
@@ -45,6 +45,8 @@ struct Table {
 struct Row {
     subject: String,
     publish: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "rate")]
+    rate: Option<Rate>,
     #[serde(default)]
     admin: bool,
     rooms: Option<Vec<String>>,
@@ -61,12 +63,16 @@ struct Entry {
     rooms: Patterns,
 }
 
+fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
+    String::deserialize(deserializer)?.parse().map(Some).map_err(D::Error::custom)
+}
+
 impl Row {
     fn entry(self) -> Option<Entry> {
         let publish = self.publish.map(|patterns| Patterns::new(&patterns).ok_or(())).transpose().ok()?;
         let rooms = self.rooms.map_or_else(|| Some(Patterns::open_rooms()), |patterns| Patterns::new(&patterns))?;
         let subject = Patterns::new(&[self.subject])?;
-        Some(Entry { subject, grant: Grant { publish, rate: None, admin: self.admin }, rooms })
+        Some(Entry { subject, grant: Grant { publish, rate: self.rate, admin: self.admin }, rooms })
     }
 }
 
@@ -134,6 +140,7 @@ mod tests {
         [[grants]]
         subject = "spiffe://exposia/php"
         publish = ["presentacion.*"]
+        rate = "100/s"
 
         [[grants]]
         subject = "*.exposia.example"
@@ -147,6 +154,7 @@ mod tests {
         let php = grants.identify(&certificate(&["php", "a.exposia.example", "spiffe://exposia/php"]));
         assert_eq!(php.credential.to_string(), "cert:spiffe://exposia/php");
         let grant = php.grant.expect("a grant");
+        assert_eq!(grant.rate, "100/s".parse().ok());
         assert!(!grant.admin && grant.publish.is_some_and(|publish| publish.matches("presentacion.creada")));
         let admin = grants.identify(&certificate(&["a.exposia.example"]));
         assert!(admin.rooms.is_all() && admin.grant.is_some_and(|grant| grant.admin && grant.publish.is_none()));
@@ -157,7 +165,13 @@ mod tests {
 
     #[test]
     fn a_faulty_table_is_refused() {
-        for text in ["grants = 1", "[[grants]]", "[[grants]]\nsubject = \"a\"\npublsh = []", "x = 1"] {
+        for text in [
+            "grants = 1",
+            "[[grants]]",
+            "[[grants]]\nsubject = \"a\"\npublsh = []",
+            "[[grants]]\nsubject = \"a\"\nrate = \"fast\"",
+            "x = 1",
+        ] {
             assert!(matches!(grants(text), Err(GrantsError::Malformed(..))), "{text}");
         }
         let many = "[[grants]]\nsubject = \"a\"\n".repeat(MAX_GRANTS + 1);
