@@ -166,6 +166,8 @@ def test_the_table_of_settings_is_the_example_file():
         "JWT_PUBLIC_KEY_FILE",
         "JWT_SECRET",
         "MAX_CONNECTIONS_PER_ADDRESS",
+        "MTLS_CA_FILE",
+        "MTLS_GRANTS",
         "ROUTES",
         "SUBSCRIBER_AUTH",
         "TLS_CERT_FILE",
