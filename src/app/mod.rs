@@ -93,6 +93,9 @@ impl App {
 
     /// Serves until `shutdown` is complete, then ends within the grace time of the settings.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        for warning in self.config.warnings() {
+            tracing::warn!("{warning}");
+        }
         match &self.journal {
             Opened::Memory(journal) => {
                 let journal = Arc::clone(journal);
@@ -115,12 +118,9 @@ impl App {
         let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone());
         let publishing = broker.spawn(&life.deliveries, life.closing.clone());
 
-        let production = config.environment == Environment::Production;
-        for warning in config.warnings() {
-            tracing::warn!("{warning}");
-        }
         let grants = grants.map(|grants| life.follow(grants));
-        let gate = Gate::new(&config.gate, keys.clone(), config.gate.open(production), grants);
+        let open = config.gate.open(config.environment == Environment::Production);
+        let gate = Gate::new(&config.gate, keys.clone(), open, grants);
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
         let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys);
@@ -165,9 +165,7 @@ impl App {
         life.servers.spawn(refusals.sum_up(life.stopping.clone()));
 
         if let Some(issuer) = issuer {
-            // Tried before anybody is let in, for their tokens need it; if it fails, there are other keys and other times.
-            let fetched = issuer.try_refresh().await;
-            life.servers.spawn(life.stopping.clone().run_until_cancelled_owned(issuer.follow(fetched)));
+            life.fetch_keys(issuer).await;
         }
         health.enter(Phase::Serving, grpc::SERVICE).await;
         tracing::info!("serving");
@@ -207,6 +205,13 @@ impl Life {
         let stopping = self.stopping.clone();
         self.servers.spawn(async move { stopping.run_until_cancelled(value.follow()).await });
         current
+    }
+
+    /// Fetches an issuer's keys, and follows them as long as there are listeners. The first time is before anybody is let
+    /// in, for their tokens need them; if it fails, there are other keys and other times.
+    async fn fetch_keys(&self, issuer: Issuer) {
+        let fetched = issuer.try_refresh().await;
+        self.servers.spawn(self.stopping.clone().run_until_cancelled_owned(issuer.follow(fetched)));
     }
 
     /// Ends in the order of the flow: what is in hand is taken, what is accepted is delivered, and then the subscribers are
