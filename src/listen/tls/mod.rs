@@ -6,10 +6,12 @@ mod records;
 
 use std::{
     io,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
@@ -167,7 +169,12 @@ impl Tls {
 pub struct Acceptor {
     tls: watch::Receiver<Tls>,
     listener: fn(&Tls) -> &Arc<ServerConfig>,
+    /// How many failures are logged where everybody sees them.
+    shown: Arc<DefaultDirectRateLimiter>,
 }
+
+/// How many failed handshakes a second are logged for whoever runs the service; further ones for whoever looks for them.
+const SHOWN: NonZeroU32 = NonZeroU32::new(1).expect("not zero");
 
 /// A connection that is encrypted.
 pub(super) type Encrypted = Box<TlsStream<TcpStream>>;
@@ -189,19 +196,28 @@ const HANDSHAKE: u8 = 22;
 impl Acceptor {
     /// For HTTP and WebSocket.
     pub fn http(tls: watch::Receiver<Tls>) -> Self {
-        Self { tls, listener: |tls| &tls.http }
+        Self::new(tls, |tls| &tls.http)
     }
 
     /// For gRPC.
     pub fn grpc(tls: watch::Receiver<Tls>) -> Self {
-        Self { tls, listener: |tls| &tls.grpc }
+        Self::new(tls, |tls| &tls.grpc)
     }
 
-    /// Shakes hands until `deadline`. Why that failed is the client's affair, and logged for whoever looks for it.
+    fn new(tls: watch::Receiver<Tls>, listener: fn(&Tls) -> &Arc<ServerConfig>) -> Self {
+        Self { tls, listener, shown: Arc::new(RateLimiter::direct(Quota::per_second(SHOWN))) }
+    }
+
+    /// Shakes hands until `deadline`.
     pub(super) async fn accept(&self, tcp: TcpStream, deadline: Instant) -> Result<Encrypted, Refusal> {
+        let peer = tcp.peer_addr().ok();
         let accepted = timeout_at(deadline, self.shake_hands(tcp)).await.unwrap_or(Err(Refusal::TooSlow));
         if let Err(refusal) = &accepted {
-            tracing::debug!(%refusal, "a TLS handshake failed");
+            if self.shown.check().is_ok() {
+                tracing::warn!(%refusal, peer = peer.map(tracing::field::display), "a TLS handshake failed");
+            } else {
+                tracing::debug!(%refusal, peer = peer.map(tracing::field::display), "a TLS handshake failed");
+            }
         }
         accepted
     }

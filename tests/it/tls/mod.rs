@@ -4,6 +4,7 @@ pub(crate) mod authority;
 mod grpc;
 mod hostile;
 mod https;
+mod log;
 mod mtls;
 mod reload;
 mod settings;
