@@ -17,6 +17,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
     sync::Semaphore,
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
@@ -36,6 +37,10 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long accepting pauses when the system has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How many connections are accepted before other tasks get their turn. When everybody comes at once, those that came first
+/// are served before the rest is let in, and what is delivered meanwhile does not wait for all of them.
+const ACCEPTS_PER_TURN: usize = 4;
+
 /// What a connection gets that is one too many. It is not asked what it wants.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
     content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}";
@@ -52,6 +57,7 @@ pub async fn serve(
     stopping: CancellationToken,
     tasks: TaskTracker,
 ) {
+    let mut in_turn = 0;
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
     while let Some(accepted) = stopping.run_until_cancelled(listener.socket.accept()).await {
         let (stream, address) = match accepted {
@@ -61,6 +67,11 @@ pub async fn serve(
                 continue;
             }
         };
+        in_turn += 1;
+        if in_turn == ACCEPTS_PER_TURN {
+            in_turn = 0;
+            yield_now().await;
+        }
         // What is written is whole frames and answers; holding them back would only delay them.
         let _ = stream.set_nodelay(true);
         // A client that never reads its answer is hung up on by the system.

@@ -22,6 +22,10 @@ use std::{
     time::Duration,
 };
 
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    task::yield_now,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use connection::Connection;
@@ -40,6 +44,10 @@ use crate::{
 
 /// How long a closing connection may take to say goodbye.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many sessions may begin or end at the same time. When everybody comes or goes at once, what is delivered meanwhile
+/// waits behind these few, and behind what they tell their rooms, and not behind all of them.
+const TURNS: usize = 8;
 
 /// Says in each line of a session's log whose it is. It is made for what a session does and goes with it: kept while the
 /// session waits, a span and its texts would be a fifth of what the session takes.
@@ -63,6 +71,7 @@ struct Inner {
     draining: CancellationToken,
     /// Everybody was sent away: so is whoever was still shaking hands.
     closed: AtomicBool,
+    turns: Semaphore,
     tasks: TaskTracker,
 }
 
@@ -87,6 +96,7 @@ impl Sockets {
             gate,
             draining,
             closed: AtomicBool::new(false),
+            turns: Semaphore::new(TURNS),
             tasks,
         }))
     }
@@ -97,6 +107,14 @@ impl Sockets {
         // Before the list is made: a session that is not on it yet finds this when it has entered.
         self.0.closed.store(true, Ordering::SeqCst);
         self.0.clients.connections().iter().for_each(|connection| self.send_away(connection));
+    }
+
+    /// Waits until a session may begin or end.
+    async fn turn(&self) -> SemaphorePermit<'_> {
+        let turn = self.0.turns.acquire().await.expect("nobody closes the turns");
+        // Whoever gives a turn on would otherwise have the next one run at once, before whatever else is ready.
+        yield_now().await;
+        turn
     }
 
     fn is_closed(&self) -> bool {

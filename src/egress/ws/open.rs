@@ -71,7 +71,10 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
 
 async fn end(mut live: Live, close: Close) {
     // Whoever is going is no longer a member, however long its client takes to hang up.
+    let sockets = live.sockets.clone();
+    let turn = sockets.turn().await;
     live.leave(close).await;
+    drop(turn);
     pump::say_goodbye(&live.connection).await;
     tracing::info!(reason = close.label(), "session closed");
 }
