@@ -1,12 +1,10 @@
 //! Notifications in memory, oldest first, with an index by audience: all of the memory engine, and the newest part of
 //! the others, which spares them the disk.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use foldhash::{HashMap, HashMapExt};
 
 use crate::{
     domain::{Audience, Notification, Seq},

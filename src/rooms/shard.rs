@@ -1,7 +1,8 @@
 //! A part of the members, with the channels they listen to.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
+use foldhash::HashMap;
 use indexmap::IndexMap;
 use parking_lot::Mutex;
 

@@ -8,8 +8,9 @@
 //! and when these notifications expire, as eight bytes each in milliseconds since 1970, or 0, or nothing if none of them
 //! does. Each of the three has its length in front. All numbers are big-endian.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
+use foldhash::{HashMap, HashMapExt};
 use rusqlite::{CachedStatement, Connection};
 
 use crate::{
