@@ -35,7 +35,7 @@ pub(crate) async fn measure(dir: &Path) -> Result<()> {
 
 async fn answer(dir: &Path, settings: &[(&str, &str)]) -> Result<Vec<f64>> {
     let server = Server::start(&empty(dir, "data")?, settings).await?;
-    let mut client = connect(&server).await?;
+    let mut client = connect(&server.grpc).await?;
     let mut times = Vec::new();
     for user in 0..EVENTS as u64 {
         tokio::time::sleep(PAUSE).await;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures real time, and ends with its process")]
 
+mod h2load;
 mod latency;
 mod publish;
 mod redis;

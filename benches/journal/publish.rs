@@ -24,14 +24,14 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{ROUNDS, Result, redis, redis::Redis, report, server::Server};
+use crate::{ROUNDS, Result, h2load, redis, redis::Redis, report, server::Server};
 
 /// How many publish at the same time.
-const PUBLISHERS: usize = 64;
+pub(crate) const PUBLISHERS: usize = 64;
 
 /// For how long, after some time to get going.
-const WARM_UP: Duration = Duration::from_secs(1);
-const MEASURED: Duration = Duration::from_secs(5);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
+pub(crate) const MEASURED: Duration = Duration::from_secs(5);
 
 /// How many users the events are for, in turn.
 const USERS: u64 = 10_000;
@@ -82,35 +82,48 @@ async fn rate<F: Future<Output = Result<()>> + Send + 'static>(
 
 /// 64 unary publishers against 64 unpipelined `XADD` clients.
 pub(crate) async fn append(dir: &Path) -> Result<()> {
-    let (mut ours, mut shared, mut process, mut memory, mut theirs) = (vec![], vec![], vec![], vec![], vec![]);
-    let mut nothing = vec![];
+    let memory_journal = [("JOURNAL", "memory")];
+    let (mut ours, mut theirs, mut process, mut memory, mut nothing) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut tonic, mut shared, mut tonic_nothing) = (vec![], vec![], vec![]);
     for _ in 0..ROUNDS {
-        ours.push(unary(dir, &[], PUBLISHERS).await?);
+        ours.push(called(dir, &[], h2load::PUBLISH).await?);
         let dir_of_redis = empty(dir, "redis")?;
         let redis = Redis::start(&dir_of_redis).await?;
         theirs.push(rate(PUBLISHERS, |_, load| redis::publish(load)).await?);
         redis.stop().await?;
+        process.push(called(dir, &[("DURABILITY", "process")], h2load::PUBLISH).await?);
+        memory.push(called(dir, &memory_journal, h2load::PUBLISH).await?);
+        nothing.push(called(dir, &memory_journal, h2load::NOTHING).await?);
+        tonic.push(unary(dir, &[], PUBLISHERS).await?);
         shared.push(unary(dir, &[], 4).await?);
-        process.push(unary(dir, &[("DURABILITY", "process")], PUBLISHERS).await?);
-        memory.push(unary(dir, &[("JOURNAL", "memory")], PUBLISHERS).await?);
-        nothing.push(empty_calls(dir).await?);
+        tonic_nothing.push(empty_calls(dir).await?);
     }
     report::head("Durable appends, 64 publishers that wait for each answer, 200-byte payloads");
-    let ours = report::line("sqlite, unary gRPC, 64 connections", "/s", &ours);
-    report::line("the same over 4 connections", "/s", &shared);
-    let theirs = report::line("redis-server, appendfsync always, 64 connections", "/s", &theirs);
-    report::line("sqlite, DURABILITY=process, 64 connections", "/s", &process);
-    report::line("memory, 64 connections", "/s", &memory);
-    report::line("unary gRPC calls that do nothing (health checks), 64 connections", "/s", &nothing);
+    let ours = report::line("sqlite, unary gRPC", "/s", &ours);
+    let theirs = report::line("redis-server, appendfsync always", "/s", &theirs);
+    report::line("sqlite, DURABILITY=process", "/s", &process);
+    report::line("memory", "/s", &memory);
+    report::line("calls that do nothing (health checks)", "/s", &nothing);
+    report::line("sqlite, tonic's client", "/s", &tonic);
+    report::line("sqlite, tonic's client, over 4 connections", "/s", &shared);
+    report::line("calls that do nothing, tonic's client", "/s", &tonic_nothing);
     report::note(format_args!("\nsqlite makes {:.2} times as many events durable as redis.", ours / theirs));
     Ok(())
+}
+
+/// Calls by `h2load`.
+async fn called(dir: &Path, settings: &[(&str, &str)], method: &str) -> Result<f64> {
+    let server = Server::start(&empty(dir, "data")?, settings).await?;
+    let rate = h2load::calls(&server, method, dir).await?;
+    server.stop().await?;
+    Ok(rate)
 }
 
 async fn unary(dir: &Path, settings: &[(&str, &str)], connections: usize) -> Result<f64> {
     let server = Server::start(&empty(dir, "data")?, settings).await?;
     let mut clients = Vec::new();
     for _ in 0..connections {
-        clients.push(connect(&server).await?);
+        clients.push(connect(&server.grpc).await?);
     }
     let rate = rate(PUBLISHERS, |number, load| publish(clients[number % connections].clone(), number, load)).await?;
     server.stop().await?;
@@ -122,7 +135,7 @@ async fn empty_calls(dir: &Path) -> Result<f64> {
     let server = Server::start(&empty(dir, "data")?, &[("JOURNAL", "memory")]).await?;
     let mut channels = Vec::new();
     for _ in 0..PUBLISHERS {
-        channels.push(channel(&server).await?);
+        channels.push(channel(&server.grpc).await?);
     }
     let rate = rate(PUBLISHERS, |number, load| check(HealthClient::new(channels[number].clone()), load)).await?;
     server.stop().await?;
@@ -163,7 +176,7 @@ pub(crate) async fn stream(dir: &Path) -> Result<()> {
 
 async fn streamed(dir: &Path, settings: &[(&str, &str)]) -> Result<f64> {
     let server = Server::start(&empty(dir, "data")?, settings).await?;
-    let client = connect(&server).await?;
+    let client = connect(&server.grpc).await?;
     let rate = rate(1, |_, load| publish_stream(client.clone(), load)).await?;
     server.stop().await?;
     Ok(rate)
@@ -198,12 +211,12 @@ pub(crate) fn request(user: u64) -> PublishRequest {
     }
 }
 
-pub(crate) async fn connect(server: &Server) -> Result<Client> {
-    Ok(NotificationServiceClient::with_interceptor(channel(server).await?, with_token))
+pub(crate) async fn connect(grpc: &str) -> Result<Client> {
+    Ok(NotificationServiceClient::with_interceptor(channel(grpc).await?, with_token))
 }
 
-async fn channel(server: &Server) -> Result<Channel> {
-    let endpoint = Endpoint::from_shared(format!("http://{}", server.grpc))?.tcp_nodelay(true);
+async fn channel(grpc: &str) -> Result<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{grpc}"))?.tcp_nodelay(true);
     Ok(endpoint.connect().await?)
 }
 

@@ -13,7 +13,12 @@ use exposia_notifications::{
     journal::{Append, Entry, Incarnation, Promise, Read, Sqlite},
 };
 use futures_util::StreamExt;
-use tokio::{net::TcpStream, sync::Barrier, task::JoinSet};
+use tokio::{
+    net::TcpStream,
+    runtime::Builder,
+    sync::Barrier,
+    task::{JoinSet, spawn_blocking},
+};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 
 use crate::{
@@ -123,8 +128,8 @@ fn entry(user: u64) -> Result<Entry> {
     Ok(Entry { event, audiences, key: None, expires_at: None, durability: Durability::Fsync })
 }
 
-async fn open(server: &Server, client: &str, query: &str) -> Result<Socket> {
-    let address = format!("ws://{}/ws/{client}?{query}", server.http);
+async fn open(http: &str, client: &str, query: &str) -> Result<Socket> {
+    let address = format!("ws://{http}/ws/{client}?{query}");
     Ok(tokio_tungstenite::connect_async(address).await?.0)
 }
 
@@ -132,7 +137,7 @@ async fn open(server: &Server, client: &str, query: &str) -> Result<Socket> {
 async fn resume(server: &Server, user: u64, epoch: &str) -> Result<Duration> {
     let started = Instant::now();
     let query = format!("user_id=m{user}&since=0&epoch={epoch}");
-    let mut socket = open(server, &format!("resuming-{user}"), &query).await?;
+    let mut socket = open(&server.http, &format!("resuming-{user}"), &query).await?;
     let mut missing = MISSED;
     while missing > 0 {
         let message = socket.next().await.ok_or("the connection ended")??;
@@ -168,14 +173,21 @@ async fn resume_all(server: &Server, users: u64, epoch: &str) -> Result<Duration
     Ok(started.elapsed())
 }
 
-/// Publishes to listeners that are connected, fifty events a second, and gives the times from publish to delivery.
+/// Publishes to listeners that are connected, up to 200 events a second, and gives the times from publish to delivery. Does
+/// so on a thread of its own, so that it does not wait for the clients that resume.
 async fn live(server: &Server, time: Duration) -> Result<Vec<f64>> {
+    let (http, grpc) = (server.http.clone(), server.grpc.clone());
+    let apart = move || Builder::new_current_thread().enable_all().build()?.block_on(deliver(&http, &grpc, time));
+    spawn_blocking(apart).await?
+}
+
+async fn deliver(http: &str, grpc: &str, time: Duration) -> Result<Vec<f64>> {
     let started = Instant::now();
     let mut listeners = JoinSet::new();
     let (sender, mut times) = tokio::sync::mpsc::unbounded_channel();
     let ready = Arc::new(Barrier::new(LISTENING as usize + 1));
     for user in 0..LISTENING {
-        let mut socket = open(server, &format!("live-{user}"), &format!("user_id={user}")).await?;
+        let mut socket = open(http, &format!("live-{user}"), &format!("user_id={user}")).await?;
         let (sender, ready) = (sender.clone(), Arc::clone(&ready));
         listeners.spawn(async move {
             let established = socket.next().await;
@@ -189,7 +201,7 @@ async fn live(server: &Server, time: Duration) -> Result<Vec<f64>> {
         });
     }
     ready.wait().await;
-    let mut client = connect(server).await?;
+    let mut client = connect(grpc).await?;
     let mut delays = Vec::new();
     let begun = Instant::now();
     let mut user = 0;

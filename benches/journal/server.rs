@@ -57,6 +57,12 @@ impl Server {
         Ok(Self { process, http, grpc, started_in, _log: log })
     }
 
+    /// How many events it accepted.
+    pub(crate) async fn accepted(&self) -> Result<u64> {
+        let stats: serde_json::Value = reqwest::get(format!("http://{}/stats", self.http)).await?.json().await?;
+        Ok(stats["total_notifications_sent"].as_u64().ok_or("no count of what was accepted")?)
+    }
+
     /// How much memory it holds, in MiB.
     pub(crate) fn resident_mib(&self) -> Result<f64> {
         let id = self.process.id().ok_or("the service ended")?;
