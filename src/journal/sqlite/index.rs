@@ -24,8 +24,8 @@ use crate::{
 /// How many places a segment reaches over at the most: what two bytes can tell apart.
 const MAX_PLACES: Seq = 1 << 16;
 
-/// How many bytes a page has, unless one audience alone has more: what the database keeps on a page of its own.
-const PAGE: usize = 4_000;
+/// How many bytes a page has, unless one audience alone has more: what fits on a page of the file with the row's head.
+const PAGE: usize = 3_900;
 
 /// The newest notifications, which have no index yet.
 #[derive(Debug)]

@@ -30,8 +30,10 @@ CREATE TABLE pages (
     segment INTEGER NOT NULL,
     audience TEXT NOT NULL,
     page BLOB NOT NULL,
-    PRIMARY KEY (segment, audience)
-) WITHOUT ROWID;
+    -- Not the primary key of a table without row ids: the pages would lie in its inner nodes, a few to each, and a look-up go
+    -- through twice as many.
+    UNIQUE (segment, audience)
+);
 
 -- The idempotency keys that were used lately, in the order of their use.
 CREATE TABLE keys (
