@@ -9,7 +9,6 @@ use crate::{
     domain::{Audience, Notification, Position, Seq},
     egress::outbox::Filling,
     journal::{Error, Query, Read},
-    wire::text::Recovery,
 };
 
 /// How many notifications are read at a time.
@@ -37,24 +36,47 @@ pub(super) struct Start {
     pub(super) cursor: Seq,
     /// What is published from now on lies after this place.
     pub(super) live_from: Seq,
-    /// How the resume went.
-    pub(super) recovery: Recovery,
+    pub(super) how: How,
+}
+
+/// How a new subscriber begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// With what is published from now on.
+    Anew,
+    /// The same, for the journal does not have what came after the place where it was.
+    Lost,
+    /// With what it missed.
+    Resumed,
 }
 
 /// Decides where a subscriber begins that already listens, and that was at `since` before, if it says so.
-pub(super) async fn start(
-    journal: &dyn Read,
-    audiences: Vec<Audience>,
-    since: Option<&Position>,
-) -> Result<Start, Error> {
+pub(super) fn start(journal: &dyn Read, since: Option<&Position>) -> Start {
     let bounds = journal.bounds();
-    let anew = |recovery| Start { cursor: bounds.newest, live_from: bounds.newest, recovery };
-    let Some(since) = since else { return Ok(anew(Recovery::NotAsked)) };
+    let anew = |how| Start { cursor: bounds.newest, live_from: bounds.newest, how };
+    let Some(since) = since else { return anew(How::Anew) };
     let known =
         since.epoch == journal.epoch() && (bounds.oldest..=bounds.newest + 1).contains(&(since.seq.saturating_add(1)));
     if !known {
-        return Ok(anew(Recovery::Lost));
+        return anew(How::Lost);
     }
-    let missed = journal.count(audiences, since.seq, bounds.newest).await?;
-    Ok(Start { cursor: since.seq, live_from: bounds.newest, recovery: Recovery::Recovered(missed) })
+    Start { cursor: since.seq, live_from: bounds.newest, how: How::Resumed }
+}
+
+/// Reads the first page of what a subscriber missed that begins at `start`, and says how many it missed in all. Most missed
+/// no more than a page, and the journal is asked once.
+pub(super) async fn missed<F>(
+    journal: &dyn Read,
+    audiences: Vec<Audience>,
+    start: &Start,
+    max_bytes: usize,
+    frame: impl Fn(&Arc<Notification>) -> F,
+) -> Result<(u64, Filling<F>), Error> {
+    let filling = read_on(journal, Some(audiences.clone()), start.cursor, max_bytes, frame).await?;
+    let missed = if filling.more {
+        journal.count(audiences, start.cursor, start.live_from).await?
+    } else {
+        filling.frames.iter().filter(|(seq, _)| *seq <= start.live_from).count() as u64
+    };
+    Ok((missed, filling))
 }

@@ -20,7 +20,8 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 use crate::{
     domain::{Audience, Audiences, Code, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
     egress::{
-        Options, catch_up,
+        Options,
+        catch_up::{self, How},
         outbox::{Frame, Outbox},
     },
     gate::{self, Place, Revocations, Watch},
@@ -29,7 +30,6 @@ use crate::{
     wire::{
         proto::{self, v1},
         status::grpc_status,
-        text::Recovery,
     },
 };
 
@@ -71,9 +71,8 @@ impl Subscriber {
         let follower = Arc::new(Follower::new(self.max_bytes));
         let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
         wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
-        let start =
-            catch_up::start(&*self.journal, Vec::new(), since.as_ref()).await.map_err(|error| status(&error))?;
-        if start.recovery == Recovery::Lost {
+        let start = catch_up::start(&*self.journal, since.as_ref());
+        if start.how == How::Lost {
             let message = "the journal no longer has, or never had, what lies after `since`; subscribe without it";
             return Err(grpc_status(Code::OutOfRange, message, Some("since")));
         }

@@ -8,9 +8,12 @@ use tracing::{Instrument, Span};
 use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
     egress::{
-        catch_up,
+        catch_up::{self, How},
         session::Session,
-        ws::{Connection, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump, session_span},
+        ws::{
+            Connection, Outgoing, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump,
+            session_span,
+        },
     },
     gate::{Denied, Permit, Place},
     listen::Socket,
@@ -122,19 +125,32 @@ impl Live {
             subscription.join(Interest::In(audience));
         }
         self.subscription = Some(subscription);
-        let start = catch_up::start(&*sockets.journal, self.audiences(), hello.since.as_ref()).await?;
+        let start = catch_up::start(&*sockets.journal, hello.since.as_ref());
+        let (recovery, filling) = match start.how {
+            How::Anew => (Recovery::NotAsked, None),
+            How::Lost => (Recovery::Lost, None),
+            How::Resumed => {
+                let max_bytes = sockets.options.send_queue_bytes.get();
+                let frame = |kept: &Arc<_>| Outgoing::from(kept);
+                let missed = catch_up::missed(&*sockets.journal, self.audiences(), &start, max_bytes, frame);
+                let (missed, filling) = missed.await?;
+                (Recovery::Recovered(missed), Some(filling))
+            }
+        };
         let established = Established {
             client_id: &hello.client_id,
             user_id: hello.user_id.as_ref(),
             room: self.session.room(),
             epoch: &sockets.journal.epoch(),
             seq: start.live_from,
-            recovery: start.recovery,
+            recovery,
         };
-        let resumed = matches!(start.recovery, Recovery::Recovered(_));
-        if !self.connection.open(start.cursor, resumed, frame::text(&established.text())) {
+        if !self.connection.open(start.cursor, filling.is_some(), frame::text(&established.text())) {
             // Replaced before it began: nobody hears that it came, as nobody would hear that it left.
             return Ok(());
+        }
+        if let Some(filling) = filling {
+            self.connection.fill(filling);
         }
         for room in self.session.rooms() {
             self.tell(room, true, sockets.rooms.members(room)).await;
