@@ -470,6 +470,22 @@ async fn a_client_that_comes_back_gets_what_it_missed_first() {
     ana.expect_nothing_before(app.mark().await).await;
 }
 
+// wire-contract, Additions: `replayed` counts all that was missed, also beyond what is read from the journal at once
+#[tokio::test]
+async fn a_client_that_missed_a_lot_is_told_how_much() {
+    let app = TestApp::start().await;
+    let old = app.connect("ana?user_id=7&rooms=b").await;
+    let mut missed = Vec::new();
+    for _ in 0..300 {
+        let published = app.publish_to(json!({"users": ["7"]}), "e", json!({})).await;
+        missed.push(published["sequence"].as_u64().expect("a place"));
+    }
+    let mut ana = resume(&app, &old, missed[0] - 1).await;
+    assert_eq!(ana.established["replayed"], missed.len());
+    assert_eq!(ana.next_seqs(missed.len()).await, missed);
+    ana.expect_nothing_before(app.mark().await).await;
+}
+
 // wire-contract, Additions: `recovered: true` with nothing missed
 #[tokio::test]
 async fn a_client_that_missed_nothing_is_recovered() {
