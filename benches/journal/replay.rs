@@ -16,10 +16,11 @@ use futures_util::StreamExt;
 use tokio::{
     net::TcpStream,
     runtime::Builder,
-    sync::Barrier,
+    sync::{Barrier, oneshot},
     task::{JoinSet, spawn_blocking},
 };
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     ROUNDS, Result,
@@ -71,10 +72,11 @@ async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
             times
         };
         warm.push(report::median(&again));
-        quiet.push(percentile(&live(&server, Duration::from_secs(3)).await?, 99.0));
-        let (all, meanwhile) = tokio::join!(resume_all(&server, users, &epoch), live(&server, Duration::from_secs(3)));
-        many.push(millis(all?));
-        busy.push(percentile(&meanwhile?, 99.0));
+        let (_, alone) = live_beside(&server, rest()).await?;
+        quiet.push(percentile(&alone, 99.0));
+        let (all, meanwhile) = live_beside(&server, resume_all(&server, users, &epoch)).await?;
+        many.push(millis(all));
+        busy.push(percentile(&meanwhile, 99.0));
         memory.push(server.resident_mib()?);
         server.stop().await?;
     }
@@ -173,15 +175,34 @@ async fn resume_all(server: &Server, users: u64, epoch: &str) -> Result<Duration
     Ok(started.elapsed())
 }
 
-/// Publishes to listeners that are connected, up to 200 events a second, and gives the times from publish to delivery. Does
-/// so on a thread of its own, so that it does not wait for the clients that resume.
-async fn live(server: &Server, time: Duration) -> Result<Vec<f64>> {
-    let (http, grpc) = (server.http.clone(), server.grpc.clone());
-    let apart = move || Builder::new_current_thread().enable_all().build()?.block_on(deliver(&http, &grpc, time));
-    spawn_blocking(apart).await?
+/// Nothing beside live delivery, for a while.
+async fn rest() -> Result<()> {
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    Ok(())
 }
 
-async fn deliver(http: &str, grpc: &str, time: Duration) -> Result<Vec<f64>> {
+/// Does `work` while events go to listeners that are connected, up to 500 a second, and gives what came of it and the times
+/// from publish to delivery: only those of events that were published while the work went on. The events have a thread of
+/// their own, so that they do not wait for the clients of the work.
+async fn live_beside<T>(server: &Server, work: impl Future<Output = Result<T>>) -> Result<(T, Vec<f64>)> {
+    let (http, grpc) = (server.http.clone(), server.grpc.clone());
+    let (connected, listening) = oneshot::channel();
+    let over = CancellationToken::new();
+    let ending = over.clone();
+    let apart =
+        move || Builder::new_current_thread().enable_all().build()?.block_on(deliver(&http, &grpc, connected, &ending));
+    let delivering = spawn_blocking(apart);
+    // Should nobody get to listen, the delivery says why.
+    let done = match listening.await {
+        Ok(()) => Some(work.await),
+        Err(_) => None,
+    };
+    over.cancel();
+    let delays = delivering.await??;
+    Ok((done.ok_or("nobody listened")??, delays))
+}
+
+async fn deliver(http: &str, grpc: &str, connected: oneshot::Sender<()>, over: &CancellationToken) -> Result<Vec<f64>> {
     let started = Instant::now();
     let mut listeners = JoinSet::new();
     let (sender, mut times) = tokio::sync::mpsc::unbounded_channel();
@@ -203,9 +224,9 @@ async fn deliver(http: &str, grpc: &str, time: Duration) -> Result<Vec<f64>> {
     ready.wait().await;
     let mut client = connect(grpc).await?;
     let mut delays = Vec::new();
-    let begun = Instant::now();
     let mut user = 0;
-    while begun.elapsed() < time {
+    let _ = connected.send(());
+    while !over.is_cancelled() {
         let sent = started.elapsed();
         client.publish(request(user)).await?;
         let (to, at) = times.recv().await.ok_or("the listeners ended")?;
@@ -214,7 +235,7 @@ async fn deliver(http: &str, grpc: &str, time: Duration) -> Result<Vec<f64>> {
         }
         delays.push(millis(at - sent));
         user = (user + 1) % LISTENING;
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     listeners.abort_all();
     Ok(delays)
