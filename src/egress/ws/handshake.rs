@@ -155,7 +155,6 @@ fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
 async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, places: Places) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
-    let _turn = sockets.turn().await;
     match Socket::of_upgraded(upgraded) {
         Some((socket, head)) => super::open::run(sockets.clone(), hello, socket, head, places).await,
         None => tracing::error!("the connection that was upgraded is not one of the listener"),

@@ -1,8 +1,9 @@
 //! The beginning and the end of a session: who takes whose place, who is told, what is delivered first.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, pin::pin, sync::Arc};
 
-use tokio::sync::OwnedSemaphorePermit;
+use futures_util::future::poll_immediate;
+use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -31,6 +32,7 @@ pub(super) type Places = (OwnedSemaphorePermit, Place);
 /// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
 /// a hundred thousand of them, and most of them wait.
 pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Vec<u8>, places: Places) {
+    let turn = sockets.turn().await;
     let options = sockets.0.options.clone();
     let session = Session::new(
         hello.client_id.clone(),
@@ -57,7 +59,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
     };
     live.take_place().await;
     live.close_if_revoked(&hello.permit);
-    if let Err(error) = live.open(&hello).await {
+    if let Err(error) = live.open(&hello, turn).await {
         tracing::error!(%error, "the journal could not be read for a new session");
         live.connection.close(Close::Internal);
     }
@@ -118,7 +120,7 @@ impl Live {
     }
 
     /// Listens first, then finds out where delivery begins, then says so to the client and to the others.
-    async fn open(&mut self, hello: &Hello) -> Result<(), crate::journal::Error> {
+    async fn open(&mut self, hello: &Hello, turn: SemaphorePermit<'_>) -> Result<(), crate::journal::Error> {
         let sockets = Arc::clone(&self.sockets.0);
         let mut subscription = sockets.rooms.subscribe(Arc::clone(&self.connection) as _);
         for audience in self.audiences() {
@@ -126,14 +128,23 @@ impl Live {
         }
         self.subscription = Some(subscription);
         let start = catch_up::start(&*sockets.journal, hello.since.as_ref());
+        let mut turn = Some(turn);
         let (recovery, filling) = match start.how {
             How::Anew => (Recovery::NotAsked, None),
             How::Lost => (Recovery::Lost, None),
             How::Resumed => {
                 let max_bytes = sockets.options.send_queue_bytes.get();
                 let frame = |kept: &Arc<_>| Outgoing::from(kept);
-                let missed = catch_up::missed(&*sockets.journal, self.audiences(), &start, max_bytes, frame);
-                let (missed, filling) = missed.await?;
+                let mut missed = pin!(catch_up::missed(&*sockets.journal, self.audiences(), &start, max_bytes, frame));
+                let (missed, filling) = match poll_immediate(missed.as_mut()).await {
+                    Some(missed) => missed?,
+                    // What is not in memory must be waited for. Others may begin meanwhile; of those who wait few go on at a
+                    // time, for the journal lets few read.
+                    None => {
+                        drop(turn.take());
+                        missed.await?
+                    }
+                };
                 (Recovery::Recovered(missed), Some(filling))
             }
         };
@@ -225,5 +236,99 @@ impl Drop for Live {
     /// Whatever way the session ended, its client id is free again.
     fn drop(&mut self) {
         self.sockets.0.clients.leave(&self.connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::pending, time::Duration};
+
+    use async_trait::async_trait;
+    use futures_util::StreamExt;
+    use tokio::{sync::Semaphore, time::timeout};
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+    use super::*;
+    use crate::{
+        config::Config,
+        domain::Epoch,
+        egress::{Clients, ws::TURNS},
+        gate::{Gate, GateLayer},
+        journal::{Bounds, Error, Incarnation, Memory, Page, Query, Read, Relay},
+        listen, rooms,
+    };
+
+    /// A journal on a disk that never answers.
+    #[derive(Debug)]
+    struct Stuck {
+        memory: Memory,
+        /// Grows by one with each that began to read.
+        reading: Semaphore,
+    }
+
+    impl Incarnation for Stuck {
+        fn epoch(&self) -> Epoch {
+            self.memory.epoch()
+        }
+    }
+
+    #[async_trait]
+    impl Read for Stuck {
+        fn bounds(&self) -> Bounds {
+            self.memory.bounds()
+        }
+
+        async fn read(&self, _: Query) -> Result<Page, Error> {
+            self.reading.add_permits(1);
+            pending().await
+        }
+
+        async fn count(&self, audiences: Vec<Audience>, after: u64, until: u64) -> Result<u64, Error> {
+            self.memory.count(audiences, after, until).await
+        }
+    }
+
+    #[async_trait]
+    impl Relay for Stuck {
+        async fn relay(&self, frame: Ephemeral) {
+            self.memory.relay(frame).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_the_journal_holds_nobody_up() {
+        let config = Config::defaults();
+        let journal = Arc::new(Stuck { memory: Memory::new(&config.journal), reading: Semaphore::new(0) });
+        let gate = Gate::new(&config.gate, config.gate.keys().expect("no keys"), config.gate.open(false), None);
+        let (_, rooms) = rooms::split(std::num::NonZeroUsize::MIN);
+        let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let sockets = Sockets::new(
+            &config.egress,
+            Clients::new(100),
+            rooms,
+            Arc::clone(&journal),
+            gate.clone(),
+            stopping.clone(),
+            tasks.clone(),
+        );
+        let router = crate::egress::ws::router(sockets).layer(GateLayer(gate));
+        let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let listener = listen::Listener { socket, tls: None };
+        tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
+
+        let mut waiting = Vec::new();
+        for number in 0..TURNS {
+            let resume = format!("ws://{address}/ws/waits-{number}?since=0&epoch={}", journal.epoch());
+            waiting.push(tokio_tungstenite::connect_async(resume).await.expect("a handshake"));
+        }
+        let all = u32::try_from(TURNS).expect("a small number");
+        drop(journal.reading.acquire_many(all).await.expect("the semaphore is never closed"));
+
+        let (mut ana, _) =
+            tokio_tungstenite::connect_async(format!("ws://{address}/ws/ana")).await.expect("a handshake");
+        let first = timeout(Duration::from_secs(30), ana.next()).await.expect("nobody holds it up");
+        let first = first.expect("a message").expect("the connection is open");
+        assert!(first.to_text().expect("text").contains("connection_established"));
     }
 }
