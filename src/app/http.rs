@@ -1,10 +1,13 @@
 //! The HTTP interface, put together from the routers of the modules.
 
+use std::task::{Context, Poll, ready};
+
 use axum::Router;
-use http::{Request, StatusCode};
-use tower::ServiceBuilder;
+use futures_util::future::Either;
+use http::{Request, Response, StatusCode, header::ORIGIN};
+use tower::{Layer, Service, ServiceBuilder};
 use tower_http::{
-    cors::{AllowHeaders, AllowOrigin, Any, CorsLayer},
+    cors::{AllowHeaders, AllowOrigin, Any, Cors, CorsLayer},
     trace::TraceLayer,
 };
 use tracing::{Span, info_span};
@@ -41,7 +44,7 @@ pub(super) fn layered(routes: Router, gate: Gate) -> Router {
         // Around everything, so that whatever happens inside is logged with the request.
         .layer(TraceLayer::new_for_http().make_span_with(span))
         // Before the gate: a browser asks for permission without a token.
-        .layer(cors(gate.origins()))
+        .layer(ForPages(cors(gate.origins())))
         .layer(GateLayer(gate));
     routes.layer(layers)
 }
@@ -60,6 +63,48 @@ fn cors(origins: &Origins) -> CorsLayer {
         .allow_methods(Any)
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(Any)
+}
+
+/// Leaves the permissions of [`CorsLayer`] to requests that a page makes, which name its origin. Services ask for none.
+#[derive(Debug, Clone)]
+struct ForPages(CorsLayer);
+
+impl<S: Clone> Layer<S> for ForPages {
+    type Service = PagesOrServices<S>;
+
+    fn layer(&self, inner: S) -> PagesOrServices<S> {
+        PagesOrServices { pages: self.0.layer(inner.clone()), services: inner }
+    }
+}
+
+/// A service behind [`ForPages`].
+#[derive(Debug, Clone)]
+struct PagesOrServices<S> {
+    pages: Cors<S>,
+    services: S,
+}
+
+impl<S, B, R> Service<Request<B>> for PagesOrServices<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Either<<Cors<S> as Service<Request<B>>>::Future, S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.pages.poll_ready(cx))?;
+        self.services.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if request.headers().contains_key(ORIGIN) {
+            Either::Left(self.pages.call(request))
+        } else {
+            Either::Right(self.services.call(request))
+        }
+    }
 }
 
 /// The path is logged, the query is not: it may have a token in it.

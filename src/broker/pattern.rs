@@ -1,7 +1,5 @@
 //! The two small languages of the rule table: patterns over event names, and templates for names.
 
-use std::collections::HashMap;
-
 /// What is wrong with a pattern or a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SyntaxError {
@@ -53,21 +51,32 @@ impl Pattern {
     }
 
     /// What `event` gives for the captures, if it matches.
-    pub(super) fn captures<'p, 'e>(&'p self, event: &'e str) -> Option<HashMap<&'p str, &'e str>> {
-        let mut captures = HashMap::new();
+    pub(super) fn captures<'e>(&self, event: &'e str) -> Option<Captures<'_, 'e>> {
+        let mut captures = Captures::default();
         let mut rest = event.split('.');
         for segment in &self.segments {
             let text = rest.next()?;
             match segment {
                 Segment::Text(expected) if expected != text => return None,
                 Segment::Capture(_) if text.is_empty() => return None,
-                Segment::Capture(name) => drop(captures.insert(name.as_str(), text)),
+                Segment::Capture(name) => captures.0.push((name, text)),
                 Segment::Text(_) | Segment::Any => {}
             }
         }
         // An open pattern wants the dot before its star, and does not care what comes behind it.
         let matches = rest.next().is_some() == self.open || self.matches_all();
         matches.then_some(captures)
+    }
+}
+
+/// The segments that a pattern captured, with their names.
+#[derive(Debug, Default)]
+pub(super) struct Captures<'p, 'e>(Vec<(&'p str, &'e str)>);
+
+impl<'e> Captures<'_, 'e> {
+    /// What was captured under `name`; of a name that comes twice the last one counts.
+    pub(super) fn get(&self, name: &str) -> Option<&'e str> {
+        self.0.iter().rev().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }
 }
 
@@ -156,7 +165,7 @@ mod tests {
     fn captures(pattern: &str, event: &str) -> Option<Vec<(String, String)>> {
         let pattern = Pattern::parse(pattern).expect("a pattern");
         let captures = pattern.captures(event)?;
-        Some(captures.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
+        Some(captures.0.into_iter().map(|(name, text)| (name.to_owned(), text.to_owned())).collect())
     }
 
     #[test]

@@ -1,9 +1,7 @@
 //! Who an event is for: a pure function of its name, its payload and the rule table.
 
-use std::{borrow::Cow, collections::HashMap};
-
 use crate::{
-    broker::pattern::{Pattern, Template},
+    broker::pattern::{Captures, Pattern, Template},
     domain::{Audience, Audiences, NameError, Payload, RoomId, UserId},
 };
 
@@ -68,24 +66,18 @@ impl Rules {
         let mut values = None;
         for (index, rule) in self.rules.iter().enumerate() {
             let Some(captures) = rule.captures(event) else { continue };
-            let value = |name: &str| captures.get(name).copied();
-            let audience = if rule.fields().all(|field| captures.contains_key(field)) {
-                rule.audience(value)
+            let audience = if rule.fields().all(|field| captures.get(field).is_some()) {
+                rule.audience(|name| captures.get(name))
             } else {
-                let values = values.get_or_insert_with(|| self.values(payload));
-                rule.audience(|name| value(name).or_else(|| values.get(name).map(|text| &**text)))
+                let values = values.get_or_insert_with(|| payload.identifiers(&self.fields));
+                let value = |name: &str| values[self.fields.iter().position(|field| field == name)?].as_deref();
+                rule.audience(|name| captures.get(name).or_else(|| value(name)))
             };
             if let Some(audience) = audience {
                 return Ok(Route { rule: &rule.name, index, audiences: audience?.into() });
             }
         }
         unreachable!("the last rule of a checked table matches every event")
-    }
-
-    fn values<'a>(&'a self, payload: &'a Payload) -> HashMap<&'a str, Cow<'a, str>> {
-        let names: Vec<&str> = self.fields.iter().map(String::as_str).collect();
-        let values = payload.identifiers(&names);
-        names.into_iter().zip(values).filter_map(|(name, value)| value.map(|value| (name, value))).collect()
     }
 }
 
@@ -103,9 +95,9 @@ impl Rule {
         self.field.as_deref().into_iter().chain(template.into_iter().flat_map(Template::fields))
     }
 
-    fn captures<'e>(&self, event: &'e str) -> Option<HashMap<&str, &'e str>> {
+    fn captures<'e>(&self, event: &'e str) -> Option<Captures<'_, 'e>> {
         match &self.events {
-            None => Some(HashMap::new()),
+            None => Some(Captures::default()),
             Some(patterns) => patterns.iter().find_map(|pattern| pattern.captures(event)),
         }
     }

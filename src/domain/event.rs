@@ -220,7 +220,11 @@ impl Notification {
 
 /// The id of the notification that `epoch` gave the place `seq`.
 pub fn notification_id(epoch: &Epoch, seq: Seq) -> String {
-    format!("{epoch}-{seq}")
+    let mut id = String::with_capacity(epoch.as_str().len() + 21);
+    id.push_str(epoch.as_str());
+    id.push('-');
+    id.push_str(itoa::Buffer::new().format(seq));
+    id
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The content of an event: the text of a JSON object, kept as its publisher wrote it.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str};
 
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -27,7 +27,7 @@ pub enum PayloadError {
 impl Payload {
     /// Checks and keeps `text`.
     pub fn parse(text: Bytes) -> Result<Self, PayloadError> {
-        serde_json::from_slice::<Strict>(&text)?;
+        Self::check_json(&text)?;
         Self::from_checked(text)
     }
 
@@ -40,9 +40,14 @@ impl Payload {
     }
 
     /// Whether `document` is JSON that can be passed on to anyone: every escape a character, every number within
-    /// range, at most 128 levels deep.
-    pub fn check_json(document: &[u8]) -> Result<(), serde_json::Error> {
-        serde_json::from_slice::<Strict>(document).map(|Strict| ())
+    /// range, at most 128 levels deep. Gives its text.
+    pub fn check_json(document: &[u8]) -> Result<&str, serde_json::Error> {
+        match str::from_utf8(document) {
+            // In a text that was looked through at once, the strings need not be, one by one.
+            Ok(text) => serde_json::from_str(text).map(|Strict| text),
+            // It cannot pass, and here it says where.
+            Err(_) => serde_json::from_slice(document).map(|Strict| ""),
+        }
     }
 
     /// The text.
@@ -52,11 +57,13 @@ impl Payload {
 
     /// The top-level fields that `names` lists, as texts that can identify something: the characters of a string,
     /// the digits of a number. Fields that are absent, null, or of another type are `None`; so is an empty string.
-    pub fn identifiers<'a>(&'a self, names: &[&str]) -> Vec<Option<Cow<'a, str>>> {
+    pub fn identifiers(&self, names: &[impl AsRef<str>]) -> Vec<Option<Cow<'_, str>>> {
         let mut found = vec![None; names.len()];
-        let mut reader = serde_json::Deserializer::from_slice(&self.0);
         // The text was checked when the payload was made, so reading it again cannot fail.
-        let _ = Fields { names, found: &mut found }.deserialize(&mut reader);
+        if let Ok(text) = str::from_utf8(&self.0) {
+            let mut reader = serde_json::Deserializer::from_str(text);
+            let _ = Fields { names, found: &mut found }.deserialize(&mut reader);
+        }
         found
     }
 }
@@ -122,12 +129,12 @@ impl<'de> Visitor<'de> for StrictVisitor {
 }
 
 /// Reads the identifiers in `names` off an object; of a key that comes twice the last one counts.
-struct Fields<'n, 'f, 'de> {
-    names: &'n [&'n str],
+struct Fields<'n, 'f, 'de, N> {
+    names: &'n [N],
     found: &'f mut Vec<Option<Cow<'de, str>>>,
 }
 
-impl<'de> DeserializeSeed<'de> for Fields<'_, '_, 'de> {
+impl<'de, N: AsRef<str>> DeserializeSeed<'de> for Fields<'_, '_, 'de, N> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -135,7 +142,7 @@ impl<'de> DeserializeSeed<'de> for Fields<'_, '_, 'de> {
     }
 }
 
-impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
+impl<'de, N: AsRef<str>> Visitor<'de> for Fields<'_, '_, 'de, N> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -144,9 +151,9 @@ impl<'de> Visitor<'de> for Fields<'_, '_, 'de> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         while let Some(Text(key)) = entries.next_key()? {
-            let value: &'de RawValue = entries.next_value()?;
-            if let Some(place) = self.names.iter().position(|name| *name == key) {
-                self.found[place] = identifier(value.get());
+            match self.names.iter().position(|name| name.as_ref() == key) {
+                Some(place) => self.found[place] = identifier(entries.next_value::<&RawValue>()?.get()),
+                None => drop(entries.next_value::<IgnoredAny>()?),
             }
         }
         Ok(())

@@ -54,14 +54,14 @@ struct Notified {
 async fn notify(
     Publisher(caller): Publisher,
     State(ingress): State<Ingress>,
-    headers: HeaderMap,
     request: Request<Body>,
 ) -> Result<(Option<Quota>, Json<Notified>), Problem> {
+    let (head, body) = request.into_parts();
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     // Before the body: what is too much is not read.
     let quota = caller.count_publish()?;
-    let body = read_body(&ingress, request.into_body()).await?;
-    let draft = notify::read(&body, idempotency_key(&headers)?)?;
+    let body = read_body(&ingress, body).await?;
+    let draft = notify::read(&body, idempotency_key(&head.headers)?)?;
     caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability } =

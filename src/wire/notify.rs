@@ -52,9 +52,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Problem> {
-        Payload::check_json(body).map_err(|error| Problem::new(Code::Malformed, format!("not valid JSON: {error}")))?;
+        let text = Payload::check_json(body)
+            .map_err(|error| Problem::new(Code::Malformed, format!("not valid JSON: {error}")))?;
         // The body is JSON, so what fails now is that it is not an object.
-        serde_json::from_slice(body)
+        serde_json::from_str(text)
             .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))
     }
 }

@@ -45,7 +45,7 @@ fn event(event: &Event, id: &str, seq: Option<Seq>) -> Bytes {
     put_string(&mut text, id);
     if let Some(seq) = seq {
         text.put_slice(br#","seq":"#);
-        text.put_slice(seq.to_string().as_bytes());
+        text.put_slice(itoa::Buffer::new().format(seq).as_bytes());
     }
     text.put_u8(b'}');
     text.freeze()

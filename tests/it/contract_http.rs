@@ -325,6 +325,9 @@ async fn a_browser_of_any_origin_may_publish_in_development() {
     let refused = Answer::to(app.request(Method::POST, "/notify").header("origin", "http://example.com")).await;
     assert_eq!(refused.status, 401);
     assert!(["*", "http://example.com"].contains(&refused.header("access-control-allow-origin")));
+    // The original, as every CORS middleware of its framework, says nothing of it to whoever is no page.
+    let answer = app.notify(body("{}")).await;
+    assert_eq!((answer.status, answer.header("access-control-allow-origin"), answer.header("vary")), (200, "", ""));
 }
 
 // wire-contract, HTTP: timestamps are written in RFC 3339, UTC, with `Z`; `source` defaults to "unknown"
