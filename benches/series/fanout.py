@@ -4,6 +4,9 @@ from servers import SERVERS, load, running
 
 SATURATED = ["--publishers", 8, "--inflight", 4]
 
+# Bare writes as fast as they go, and as many a second as the servers make.
+LIMIT, AT_THIS_PACE = "limit", "limit at this pace"
+
 
 def fanout(options, batch=1):
     """Deliveries per CPU second over the number of subscribers."""
@@ -15,13 +18,14 @@ def fanout(options, batch=1):
         rate = ["--rate", 50_000 / size] if batch == 1 else []
 
         def measure(name):
-            if name == "limit":
-                return load("limit", "--writer-cpu", 0, "--batch", batch, *pace)
+            if name in (LIMIT, AT_THIS_PACE):
+                return load("limit", "--writer-cpu", 0, "--batch", batch, *pace, *(rate if name == AT_THIS_PACE else []))
             with running(name) as server:
                 return load("fanout", *server.how, *pace, *(rate or SATURATED))
 
-        figures = rounds(options.rounds, measure, ["limit", *SERVERS])
-        limit = median(figures["limit"], "deliveries_per_cpu_second")
+        limits = [LIMIT, AT_THIS_PACE] if rate else [LIMIT]
+        figures = rounds(options.rounds, measure, limits + list(SERVERS))
+        limit = median(figures[LIMIT], "deliveries_per_cpu_second")
         for name, found in figures.items():
             value = median(found, "deliveries_per_cpu_second")
             spread = sorted(round(figure["deliveries_per_cpu_second"]) for figure in found)
