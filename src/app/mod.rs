@@ -164,14 +164,7 @@ impl App {
         life.deliveries.spawn(egress::keep_alive(sockets.clone()));
         life.servers.spawn(refusals.sum_up(life.stopping.clone()));
 
-        if let Some(issuer) = issuer {
-            life.fetch_keys(issuer).await;
-        }
-        health.enter(Phase::Serving, grpc::SERVICE).await;
-        tracing::info!("serving");
-        shutdown.await;
-        tracing::info!("shutting down");
-        health.enter(Phase::Draining, grpc::SERVICE).await;
+        life.serve(issuer, &health, shutdown).await;
         life.end(config.shutdown_grace, publishing, &*journal, &sockets).await;
     }
 }
@@ -205,6 +198,18 @@ impl Life {
         let stopping = self.stopping.clone();
         self.servers.spawn(async move { stopping.run_until_cancelled(value.follow()).await });
         current
+    }
+
+    /// Says that the service serves, until `shutdown` is complete.
+    async fn serve(&self, issuer: Option<Issuer>, health: &Health, shutdown: impl Future<Output = ()>) {
+        if let Some(issuer) = issuer {
+            self.fetch_keys(issuer).await;
+        }
+        health.enter(Phase::Serving, grpc::SERVICE).await;
+        tracing::info!("serving");
+        shutdown.await;
+        tracing::info!("shutting down");
+        health.enter(Phase::Draining, grpc::SERVICE).await;
     }
 
     /// Fetches an issuer's keys, and follows them as long as there are listeners. The first time is before anybody is let

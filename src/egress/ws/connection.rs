@@ -18,8 +18,11 @@ use crate::{
     domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
     egress::{
         ClientInfo,
-        outbox::{Filling, Frame, Outbox},
-        ws::Outgoing,
+        outbox::Filling,
+        ws::{
+            Outgoing,
+            out::{Out, State},
+        },
     },
     gate::Permit,
     listen::Socket,
@@ -48,32 +51,6 @@ pub(in crate::egress) struct Connection {
     heard: AtomicBool,
 }
 
-#[derive(Debug)]
-struct Out {
-    outbox: Outbox<Outgoing>,
-    /// How much of the first frame is written already.
-    written: usize,
-    /// A flush was asked for and did not come yet.
-    due: bool,
-    /// The socket is full: the session's task waits for it and flushes.
-    blocked: bool,
-    /// Since when the socket has taken nothing.
-    stalled_since: Option<Instant>,
-    state: State,
-    permit: Permit,
-    /// Since when the client has known that its token expired.
-    expired_since: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Open,
-    /// The close frame is queued and nothing comes after it.
-    Closing(Close),
-    /// The socket failed.
-    Broken,
-}
-
 /// What the session's task has to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Todo {
@@ -96,16 +73,6 @@ impl Connection {
         socket: Socket,
         max_bytes: usize,
     ) -> Self {
-        let out = Out {
-            outbox: Outbox::new(max_bytes),
-            written: 0,
-            due: false,
-            blocked: false,
-            stalled_since: None,
-            state: State::Open,
-            permit,
-            expired_since: None,
-        };
         Self {
             number,
             client_id,
@@ -113,7 +80,7 @@ impl Connection {
             connected_at: Utc::now(),
             rooms: Mutex::new(rooms.into()),
             socket,
-            out: Mutex::new(out),
+            out: Mutex::new(Out::new(max_bytes, permit)),
             wake: Notify::new(),
             heard: AtomicBool::new(true),
         }
@@ -337,35 +304,6 @@ impl Connection {
         out.state = State::Broken;
         out.outbox.shut(0);
         self.wake.notify_one();
-    }
-}
-
-impl Out {
-    /// Takes out what was written.
-    fn advance(&mut self, bytes: usize) {
-        self.stalled_since = None;
-        self.written += bytes;
-        while let Some(length) = self.outbox.first().map(Frame::size)
-            && self.written >= length
-        {
-            self.written -= length;
-            self.outbox.pop();
-        }
-    }
-
-    /// Drops what waited until it was of no use, but for a frame that is half written.
-    fn drop_expired(&mut self) {
-        let now = Utc::now();
-        let half_written = usize::from(self.written > 0);
-        self.outbox.retain_after(half_written, |frame| !frame.is_expired(now));
-    }
-
-    /// Whether a flush is needed that nobody was asked for yet.
-    fn becomes_due(&mut self) -> bool {
-        let waits = !self.outbox.is_empty() || self.outbox.is_behind();
-        let news = waits && !self.due && !self.blocked;
-        self.due |= news;
-        news
     }
 }
 

@@ -9,6 +9,7 @@ mod connection;
 mod handshake;
 mod keep_alive;
 mod open;
+mod out;
 mod outgoing;
 mod protocol;
 mod pump;

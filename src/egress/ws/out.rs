@@ -1,0 +1,84 @@
+//! What a connection has to write, and how far it has come.
+
+use chrono::Utc;
+use tokio::time::Instant;
+
+use crate::{
+    egress::{
+        outbox::{Frame, Outbox},
+        ws::Outgoing,
+    },
+    gate::Permit,
+    wire::status::Close,
+};
+
+/// The frames that wait for a socket, and how the socket is.
+#[derive(Debug)]
+pub(super) struct Out {
+    pub(super) outbox: Outbox<Outgoing>,
+    /// How much of the first frame is written already.
+    pub(super) written: usize,
+    /// A flush was asked for and did not come yet.
+    pub(super) due: bool,
+    /// The socket is full: the session's task waits for it and flushes.
+    pub(super) blocked: bool,
+    /// Since when the socket has taken nothing.
+    pub(super) stalled_since: Option<Instant>,
+    pub(super) state: State,
+    pub(super) permit: Permit,
+    /// Since when the client has known that its token expired.
+    pub(super) expired_since: Option<Instant>,
+}
+
+/// Whether anything more will be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Open,
+    /// The close frame is queued and nothing comes after it.
+    Closing(Close),
+    /// The socket failed.
+    Broken,
+}
+
+impl Out {
+    /// Nothing waits yet; what waits is bounded by `max_bytes`.
+    pub(super) fn new(max_bytes: usize, permit: Permit) -> Self {
+        Self {
+            outbox: Outbox::new(max_bytes),
+            written: 0,
+            due: false,
+            blocked: false,
+            stalled_since: None,
+            state: State::Open,
+            permit,
+            expired_since: None,
+        }
+    }
+
+    /// Takes out what was written.
+    pub(super) fn advance(&mut self, bytes: usize) {
+        self.stalled_since = None;
+        self.written += bytes;
+        while let Some(length) = self.outbox.first().map(Frame::size)
+            && self.written >= length
+        {
+            self.written -= length;
+            self.outbox.pop();
+        }
+    }
+
+    /// Drops what waited until it was of no use, but for a frame that is half written.
+    pub(super) fn drop_expired(&mut self) {
+        let now = Utc::now();
+        let half_written = usize::from(self.written > 0);
+        self.outbox.retain_after(half_written, |frame| !frame.is_expired(now));
+    }
+
+    /// Whether a flush is needed that nobody was asked for yet.
+    pub(super) fn becomes_due(&mut self) -> bool {
+        let waits = !self.outbox.is_empty() || self.outbox.is_behind();
+        let news = waits && !self.due && !self.blocked;
+        self.due |= news;
+        news
+    }
+}
