@@ -7,10 +7,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::FutureExt;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::net::TcpStream;
+use tokio::{io::Interest, net::TcpStream};
 use tokio_util::either::Either;
 
 use crate::listen::{Stream, tls::Records};
@@ -76,6 +77,12 @@ impl Socket {
             Some(tls) if tls.has_read() => Poll::Ready(Ok(())),
             _ => self.tcp.poll_read_ready(cx),
         }
+    }
+
+    /// Whether the client hung up, and will say no more than what is here already.
+    pub fn has_hung_up(&self) -> bool {
+        let ready = self.tcp.ready(Interest::READABLE).now_or_never();
+        ready.and_then(Result::ok).is_some_and(|ready| ready.is_read_closed())
     }
 
     /// Whether something may fit.

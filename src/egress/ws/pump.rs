@@ -48,6 +48,10 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
                 yield_now().await;
             }
             Todo::Wait { full: false, .. } if readable => {
+                // When everybody's network goes at once, whoever is still there must not wait until all are heard out.
+                if connection.socket().has_hung_up() {
+                    drop(live.sockets.turn().await);
+                }
                 let speaking = protocol.get_or_insert_with(|| live.protocol(Vec::new()));
                 let span = live.span();
                 match Box::pin(take_turn(live, speaking).instrument(span)).await {
