@@ -29,7 +29,7 @@ pub(crate) enum Command {
 }
 
 /// Who connects, and to whom.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(crate) struct Connect {
     /// Where the server listens for WebSockets.
     #[arg(long)]

@@ -17,6 +17,7 @@ mod http;
 mod idle;
 mod limit;
 mod meter;
+mod others;
 mod process;
 mod publisher;
 mod run;

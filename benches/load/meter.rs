@@ -9,6 +9,14 @@ use serde_json::{Value, json};
 /// One minute, in microseconds: what takes longer is counted as that.
 const LONGEST: u64 = 60_000_000;
 
+/// A notification that arrived.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sample {
+    /// When it was sent, and how long it took; nanoseconds.
+    sent: u64,
+    took: u64,
+}
+
 #[derive(Debug)]
 pub(crate) struct Meter {
     key: Finder<'static>,
@@ -19,6 +27,9 @@ pub(crate) struct Meter {
     /// When the last message arrived, notification or not.
     pub(crate) heard: u64,
     latency: Histogram<u32>,
+    keeps: bool,
+    /// Every one that arrived, if they are kept.
+    pub(crate) kept: Vec<Sample>,
 }
 
 impl Meter {
@@ -29,7 +40,14 @@ impl Meter {
             total: 0,
             heard: 0,
             latency: Histogram::new_with_max(LONGEST, 3).expect("these bounds are valid"),
+            keeps: false,
+            kept: Vec::new(),
         }
+    }
+
+    /// One that keeps all, for windows that are known only afterwards.
+    pub(crate) fn keeping() -> Self {
+        Self { keeps: true, ..Self::new() }
     }
 
     /// Takes in a message. One without a time is not a notification.
@@ -40,8 +58,18 @@ impl Meter {
         let digits = message[place + 6..].iter().take_while(|byte| byte.is_ascii_digit());
         let sent = digits.fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
         self.total += 1;
+        let sample = Sample { sent, took: now.saturating_sub(sent) };
+        if self.keeps {
+            self.kept.push(sample);
+        }
+        self.record(sample);
+    }
+
+    /// Counts what was sent in the window.
+    #[inline]
+    pub(crate) fn record(&mut self, Sample { sent, took }: Sample) {
         if self.window.contains(&sent) {
-            self.latency.saturating_record(now.saturating_sub(sent) / 1_000);
+            self.latency.saturating_record(took / 1_000);
         }
     }
 

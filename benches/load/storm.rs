@@ -1,14 +1,13 @@
 //! Everybody is cut off at once, misses something, and comes back for it, while a few others go on.
 
-use std::process::{Command, Stdio};
-
 use serde_json::{Value, json};
 
 use crate::{
     Result,
-    args::{Connect, Pace, Storm},
+    args::{Pace, Storm},
     clock,
     idle::{self, Held},
+    others::Others,
     process::Server,
     run::{PATIENCE, Run},
 };
@@ -16,24 +15,25 @@ use crate::{
 /// How many notifications everybody misses.
 const MISSED: u64 = 5;
 
-/// How long the others are watched, in seconds, and how long after their start the storm begins.
-const WATCHED: f64 = 6.0;
+/// How long the others are watched before the storm, in seconds, once they have begun.
+const QUIET: f64 = 5.0;
 const BEGINNING: f64 = 2.0;
 
 pub(crate) fn measure(args: &Storm) -> Result<Value> {
     let server = Server::new(args.connect.pid);
     let (mut run, held) = idle::hold(&args.connect, args.seconds, &server)?;
-    let quiet = Others::watch(&args.connect)?.figures(&mut run)?;
-
-    let others = Others::watch(&args.connect)?;
+    let others = Others::watch(&args.connect);
     run.rest(BEGINNING)?;
+    let quiet = clock::now();
+    run.rest(QUIET)?;
     run.publish_by(&args.publish, &args.connect)?;
+    let cut = clock::now();
     run.cut()?;
     miss(&mut run)?;
-    let arrived = run.meter.total;
+    let (arrived, missed) = (run.meter.total, clock::now());
     let back_in = run.reconnect(&args.back)?;
     let received = run.meter.total - arrived;
-    let during = others.figures(&mut run)?;
+    let seen = others.seen()?;
     run.rest(idle::SETTLING)?;
     let after_storm = held.bytes_each(&server)?;
     let Held { connected_in, bytes, microseconds, .. } = held;
@@ -46,8 +46,9 @@ pub(crate) fn measure(args: &Storm) -> Result<Value> {
         "back_in": back_in,
         "received_of_missed": received as f64 / MISSED as f64,
         "bytes_per_connection_after_storm": after_storm,
-        "others_quiet": quiet,
-        "others_during": during,
+        "others_received_of_sent": seen.received(),
+        "others_quiet": seen.between(quiet..cut),
+        "others_during": seen.between(cut..missed + clock::nanos(back_in)),
     }))
 }
 
@@ -62,26 +63,4 @@ fn miss(run: &mut Run) -> Result<()> {
     })?;
     run.publisher = None;
     Ok(())
-}
-
-/// A second process with connections of its own in a room of their own, which is published to at a steady pace.
-#[derive(Debug)]
-struct Others(std::process::Child);
-
-impl Others {
-    fn watch(connect: &Connect) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .args(["fanout", "--address", &connect.address.to_string(), "--pid", &connect.pid.to_string()])
-            .args(["--conns", "50", "--path", "/ws/other{i}?room=others", "--rate", "50"])
-            .args(["--body", r#"{"event":"bench.event","payload":{"ts":"{ts}"},"target":{"rooms":["others"]}}"#])
-            .args(["--warmup", "1", "--seconds", &WATCHED.to_string()]);
-        Ok(Self(command.stdout(Stdio::piped()).spawn()?))
-    }
-
-    /// What they saw, once they are through.
-    fn figures(mut self, run: &mut Run) -> Result<Value> {
-        run.until(clock::now() + clock::nanos(PATIENCE), |_| Ok(self.0.try_wait()?.is_some()))?;
-        Ok(serde_json::from_slice(&self.0.wait_with_output()?.stdout)?)
-    }
 }
