@@ -2,7 +2,10 @@
 
 use std::{
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -55,8 +58,8 @@ pub(crate) async fn measure(dir: &Path) -> Result<()> {
 async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
     let users = entries / MISSED as u64;
     let epoch = fill(dir, users).await?;
-    let (mut starts, mut first, mut warm, mut many, mut quiet, mut busy) =
-        (vec![], vec![], vec![], vec![], vec![], vec![]);
+    let (mut starts, mut first, mut warm, mut many, mut quiet, mut crowded, mut busy) =
+        (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
     let (mut fresh_memory, mut memory) = (vec![], vec![]);
     for round in 0..ROUNDS as u64 {
         let server = Server::start(dir, &SETTINGS).await?;
@@ -74,6 +77,8 @@ async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
         warm.push(report::median(&again));
         let (_, alone) = live_beside(&server, rest()).await?;
         quiet.push(percentile(&alone, 99.0));
+        let (_, beside_others) = live_beside(&server, keep_processors_busy()).await?;
+        crowded.push(percentile(&beside_others, 99.0));
         let (all, meanwhile) = live_beside(&server, resume_all(&server, users, &epoch)).await?;
         many.push(millis(all));
         busy.push(percentile(&meanwhile, 99.0));
@@ -87,6 +92,7 @@ async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
     report::line("one user who missed 100 resumes, median of 20 others", "ms", &warm);
     report::line("1,000 users who missed 100 each resume at once, until all have all", "ms", &many);
     report::line("p99 of live delivery to 50 others, before", "ms", &quiet);
+    report::line("the same, while every processor is busy with something else", "ms", &crowded);
     report::line("p99 of live delivery to 50 others, meanwhile", "ms", &busy);
     report::line("memory afterwards", "MiB", &memory);
     Ok(())
@@ -179,6 +185,20 @@ async fn resume_all(server: &Server, users: u64, epoch: &str) -> Result<Duration
 async fn rest() -> Result<()> {
     tokio::time::sleep(Duration::from_secs(3)).await;
     Ok(())
+}
+
+/// A thread that does nothing of use for each processor, for a while: what a resume takes from others, but for the service.
+async fn keep_processors_busy() -> Result<()> {
+    let over = Arc::new(AtomicBool::new(false));
+    let busy: Vec<_> = (0..std::thread::available_parallelism()?.get())
+        .map(|_| {
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || while !over.load(Ordering::Relaxed) {})
+        })
+        .collect();
+    rest().await?;
+    over.store(true, Ordering::Relaxed);
+    busy.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a busy thread panicked".into()))
 }
 
 /// Does `work` while events go to listeners that are connected, up to 500 a second, and gives what came of it and the times
