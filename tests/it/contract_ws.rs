@@ -675,6 +675,24 @@ async fn a_client_that_does_not_answer_pings_is_closed() {
     luz.settle().await;
 }
 
+// what was said is relayed, also when whoever said it hung up right behind it
+#[tokio::test]
+async fn what_a_client_says_before_it_hangs_up_is_heard() {
+    let app = TestApp::start().await;
+    let mut bea = app.connect("bea?room=a").await;
+    let mut ana = app.connect("ana?room=a").await;
+    bea.next_of_type("user_joined").await;
+    // More than is handled before others get their turn.
+    for number in 0..40 {
+        ana.send(json!({"type": "chat_message", "message": number.to_string()})).await;
+    }
+    ana.half_close().await;
+    for number in 0..40 {
+        assert_eq!(bea.next_of_type("chat_message").await["message"], number.to_string());
+    }
+    assert_eq!(bea.next_of_type("user_left").await["client_id"], "ana");
+}
+
 // a client that vanishes without a word is noticed
 #[tokio::test]
 async fn a_client_that_hangs_up_leaves() {
