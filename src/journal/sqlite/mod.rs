@@ -1,8 +1,8 @@
 //! The journal in a file of the embedded database: what it acknowledged is on disk.
 //!
 //! One thread of its own writes; appends that wait together are committed together, with one fsync. The newest
-//! notifications are also held in memory and read from there, older ones by index over a few connections of their own,
-//! which never wait for the writer nor make it wait. What retention lets go leaves in small steps that ride in the commits
+//! notifications are also held in memory and read from there, older ones by index on threads that never wait for the writer
+//! nor make it wait, and that let live delivery go first. What retention lets go leaves in small steps that ride in the commits
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
 mod acknowledged;
@@ -20,6 +20,7 @@ mod record;
 mod retention;
 mod schema;
 mod shared;
+mod snapshots;
 mod tools;
 mod writer;
 
@@ -139,7 +140,10 @@ impl Read for Sqlite {
         let now = self.clock.now();
         match self.shared.count(&audiences, after, until, now) {
             (count, None) => Ok(count),
-            (recent, Some(held)) => Ok(recent + self.readers.count(audiences, after, until.min(held - 1), now).await?),
+            (recent, Some(held)) => {
+                let places = after.saturating_add(1)..until.saturating_add(1).min(held);
+                Ok(recent + self.readers.count(audiences, places, now).await?)
+            }
         }
     }
 

@@ -1,11 +1,9 @@
-//! Reading from the file: a few connections that see what is committed, each as it is at one moment.
+//! Reading from the file: what there is for whom, at the moment of a snapshot.
 
 use std::{ops::Range, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
-use parking_lot::Mutex;
-use rusqlite::{Connection, Transaction};
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use rusqlite::Transaction;
 
 use crate::{
     domain::{Audience, Epoch, Notification, Seq},
@@ -16,78 +14,42 @@ use crate::{
             failure,
             index::Index,
             record, schema,
+            snapshots::Snapshots,
         },
     },
 };
 
-/// How many reads go on at the same time; further ones wait. With more of them a crowd that resumes is served no sooner, and
-/// whoever is delivered to meanwhile has more threads beside it.
-const CONNECTIONS: usize = 2;
-
-/// The connections for reading.
-#[derive(Debug, Clone)]
+/// What is read from the file.
+#[derive(Debug)]
 pub(super) struct Readers {
     epoch: Epoch,
-    idle: Arc<Mutex<Vec<Connection>>>,
-    turns: Arc<Semaphore>,
+    snapshots: Snapshots,
 }
 
 impl Readers {
     pub(super) fn open(path: &Path, epoch: &Epoch) -> Result<Self, Error> {
-        let idle = (0..CONNECTIONS).map(|_| schema::open_reader(path)).collect::<Result<_, _>>()?;
-        let turns = Arc::new(Semaphore::new(CONNECTIONS));
-        Ok(Self { epoch: epoch.clone(), idle: Arc::new(Mutex::new(idle)), turns })
+        Ok(Self { epoch: epoch.clone(), snapshots: Snapshots::open(path)? })
     }
 
     /// Lets nobody read any more.
     pub(super) fn close(&self) {
-        self.turns.close();
-        self.idle.lock().clear();
+        self.snapshots.close();
     }
 
     /// Reads what the page has before the place `held`, and makes one page of it and of what is `recent`.
     pub(super) async fn read(&self, query: Query, recent: Page, held: Seq, now: DateTime<Utc>) -> Result<Page, Error> {
         let epoch = self.epoch.clone();
-        self.with(move |snapshot| page(snapshot, &epoch, &query, &recent, held, now)).await
+        self.snapshots.with(held, move |snapshot| page(snapshot, &epoch, &query, &recent, held, now)).await
     }
 
+    /// How many of `places` are for one of `audiences`.
     pub(super) async fn count(
         &self,
         audiences: Vec<Audience>,
-        after: Seq,
-        until: Seq,
+        places: Range<Seq>,
         now: DateTime<Utc>,
     ) -> Result<u64, Error> {
-        self.with(move |snapshot| {
-            let places = oldest(snapshot)?.max(after.saturating_add(1))..until.saturating_add(1);
-            let mut count = 0;
-            visit_some(snapshot, &audiences, &Reach { places, now: record::millis(now), newest_first: false }, |_| {
-                count += 1;
-                Ok(true)
-            })?;
-            Ok(count)
-        })
-        .await
-    }
-
-    /// Does `work` on a snapshot of the file, on a thread that may block.
-    async fn with<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
-        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| Error::Closed)?;
-        let idle = Arc::clone(&self.idle);
-        let blocking = spawn_blocking(move || {
-            let _turn = turn;
-            let connection = idle.lock().pop().expect("there are as many turns as connections");
-            let result = connection
-                .unchecked_transaction()
-                .map_err(|error| failure(&error))
-                .and_then(|snapshot| work(&snapshot));
-            idle.lock().push(connection);
-            result
-        });
-        blocking.await.map_err(|_| Error::Closed)?
+        self.snapshots.with(places.end, move |snapshot| count(snapshot, &audiences, places, now)).await
     }
 }
 
@@ -125,6 +87,22 @@ fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> r
         }
     }
     Ok(low)
+}
+
+fn count(
+    snapshot: &Transaction<'_>,
+    audiences: &[Audience],
+    places: Range<Seq>,
+    now: DateTime<Utc>,
+) -> Result<u64, Error> {
+    let places = oldest(snapshot)?.max(places.start)..places.end;
+    let reach = Reach { places, now: record::millis(now), newest_first: false };
+    let mut count = 0;
+    visit_some(snapshot, audiences, &reach, |_| {
+        count += 1;
+        Ok(true)
+    })?;
+    Ok(count)
 }
 
 fn page(

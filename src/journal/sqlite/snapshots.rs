@@ -1,0 +1,277 @@
+//! The threads that read the file, each over a connection of its own: those who wait are served from one snapshot.
+//!
+//! The database forgets what a connection holds of the file as soon as somebody has written to it, so a snapshot for each
+//! read would begin with the index anew each time. A crowd that comes back shares one instead.
+
+use std::{
+    ffi::c_int,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, Builder, JoinHandle},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rusqlite::{Connection, Transaction};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    time::Instant,
+};
+
+use crate::{
+    domain::Seq,
+    journal::{
+        Error,
+        sqlite::{failure, index, schema},
+    },
+};
+
+/// How many reads go on at the same time. With more of them a crowd that resumes is served no sooner, and whoever is delivered
+/// to meanwhile has more threads beside it.
+const THREADS: usize = 2;
+
+/// How often a read lets others go first, in instructions of the database's virtual machine: a few look-ups, some fifty
+/// microseconds.
+const BREAK: c_int = 50;
+
+/// How much the system is to prefer other threads, of 19. With more, a read would hardly ever end while live delivery takes
+/// all of the processors.
+#[cfg(target_os = "linux")]
+const NICENESS: i32 = 15;
+
+/// How many reads may wait; further ones wait for a place.
+const CAPACITY: usize = 64;
+
+/// How long a snapshot is used: while there is one, the write-ahead log behind it cannot be written over.
+const LIFETIME: Duration = Duration::from_millis(100);
+
+/// What a read does with the snapshot, if one could be taken.
+type Work = Box<dyn FnOnce(Result<&Transaction<'_>, Error>) + Send>;
+
+/// A read on its way.
+struct Job {
+    /// The snapshot must know all notifications before this place by their index.
+    before: Seq,
+    work: Work,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Where reads are handed in.
+#[derive(Debug)]
+pub(super) struct Snapshots {
+    places: Arc<Semaphore>,
+    jobs: Mutex<Option<SyncSender<Job>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Snapshots {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let (sender, jobs) = sync_channel(CAPACITY);
+        let jobs = Arc::new(Mutex::new(jobs));
+        let start = |number| {
+            let mut connection = schema::open_reader(path)?;
+            give_way(&mut connection).map_err(|error| failure(&error))?;
+            let jobs = Arc::clone(&jobs);
+            let thread = Builder::new().name(format!("journal-read-{number}"));
+            Ok(thread.spawn(move || run(&connection, &jobs))?)
+        };
+        let threads = (0..THREADS).map(start).collect::<Result<_, Error>>()?;
+        let places = Arc::new(Semaphore::new(CAPACITY));
+        Ok(Self { places, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+    }
+
+    /// Lets nobody read any more, once those are served who wait.
+    pub(super) fn close(&self) {
+        self.places.close();
+        self.jobs.lock().take();
+        for thread in self.threads.lock().drain(..) {
+            // One that panicked has said so, and reads no more.
+            let _ = thread.join();
+        }
+    }
+
+    /// Does `work` on a snapshot that has everything before the place `before`.
+    pub(super) async fn with<T: Send + 'static>(
+        &self,
+        before: Seq,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let (reply, answer) = oneshot::channel();
+        let work = move |snapshot: Result<&Transaction<'_>, Error>| {
+            // Whoever asked may be gone.
+            if !reply.is_closed() {
+                let _ = reply.send(snapshot.and_then(work));
+            }
+        };
+        let job = Job { before, work: Box::new(work), _place: place };
+        self.jobs.lock().as_ref().and_then(|jobs| jobs.try_send(job).ok()).ok_or(Error::Closed)?;
+        answer.await.unwrap_or(Err(Error::Closed))
+    }
+}
+
+/// Whoever is delivered to live goes before whoever catches up. A thread that just reads on would keep the processor from
+/// others for as long as the system lets it, a few milliseconds.
+fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
+    let go_on = || {
+        thread::yield_now();
+        false
+    };
+    connection.progress_handler(BREAK, Some(go_on))
+}
+
+/// Reads until nobody can ask any more.
+fn run(connection: &Connection, jobs: &Mutex<Receiver<Job>>) {
+    // On Linux the calling thread alone has it. Where it may not be changed, reads only go on as if others mattered no more.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, NICENESS);
+    let wait = || jobs.lock().recv().ok();
+    let mut next = wait();
+    while let Some(job) = next {
+        next = match Snapshot::take(connection) {
+            Ok(snapshot) => snapshot.serve(job, jobs),
+            Err(error) => {
+                (job.work)(Err(failure(&error)));
+                None
+            }
+        };
+        next = next.or_else(wait);
+    }
+}
+
+/// The file as it is at one moment.
+struct Snapshot<'c> {
+    transaction: Transaction<'c>,
+    /// The last place that has an index.
+    indexed: Seq,
+    taken: Instant,
+}
+
+impl<'c> Snapshot<'c> {
+    fn take(connection: &'c Connection) -> rusqlite::Result<Self> {
+        let transaction = connection.unchecked_transaction()?;
+        let indexed = index::end(&transaction)?;
+        Ok(Self { transaction, indexed, taken: Instant::now() })
+    }
+
+    /// Does `job`, and those that wait, until one comes that needs another snapshot.
+    fn serve(self, job: Job, jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+        self.work(job);
+        while let Some(job) = jobs.try_lock().and_then(|jobs| jobs.try_recv().ok()) {
+            if job.before > self.indexed.saturating_add(1) || self.taken.elapsed() > LIFETIME {
+                return Some(job);
+            }
+            self.work(job);
+        }
+        None
+    }
+
+    /// A read that panics takes nobody along but whoever asked for it.
+    fn work(&self, job: Job) {
+        let _ = catch_unwind(AssertUnwindSafe(|| (job.work)(Ok(&self.transaction))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A journal with one notification, for those who read it and for those who write to it.
+    struct File {
+        dir: tempfile::TempDir,
+        reader: Connection,
+        writer: Connection,
+    }
+
+    impl File {
+        fn new() -> Self {
+            let dir = tempfile::tempdir().expect("a directory");
+            let path = dir.path().join(schema::FILE);
+            let writer = schema::open_writer(&path).expect("opens");
+            let file = Self { reader: schema::open_reader(&path).expect("opens"), writer, dir };
+            file.index(1);
+            file
+        }
+
+        fn index(&self, place: i64) {
+            let segment = "INSERT INTO segments (first, last) VALUES (?1, ?1)";
+            self.writer.execute(segment, [place]).expect("can be written to");
+        }
+    }
+
+    fn job(before: Seq, work: impl FnOnce(Result<&Transaction<'_>, Error>) + Send + 'static) -> Job {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        Job { before, work: Box::new(work), _place: place }
+    }
+
+    /// A read of how far the index goes, which needs it up to `before`, and where its answer comes.
+    fn read(before: Seq) -> (Job, oneshot::Receiver<Seq>) {
+        let (reply, answer) = oneshot::channel();
+        let work = |snapshot: Result<&Transaction<'_>, Error>| {
+            let end = index::end(snapshot.expect("a snapshot")).expect("can be read");
+            reply.send(end).expect("somebody waits");
+        };
+        (job(before, work), answer)
+    }
+
+    /// What waits for a thread that reads.
+    fn waiting(jobs: impl IntoIterator<Item = Job>) -> Mutex<Receiver<Job>> {
+        let (sender, receiver) = sync_channel(CAPACITY);
+        jobs.into_iter().for_each(|job| sender.send(job).expect("somebody receives"));
+        Mutex::new(receiver)
+    }
+
+    #[test]
+    fn those_who_wait_share_a_snapshot() {
+        let file = File::new();
+        let ((first, one), (second, other)) = (read(2), read(2));
+        let snapshot = Snapshot::take(&file.reader).expect("a snapshot");
+        file.index(2);
+        assert!(snapshot.serve(first, &waiting([second])).is_none());
+        assert_eq!((one.blocking_recv(), other.blocking_recv()), (Ok(1), Ok(1)));
+    }
+
+    // What memory lets go of has its index by then, but a snapshot that is older knows nothing of it.
+    #[test]
+    fn what_a_snapshot_has_no_index_of_is_read_from_another() {
+        let file = File::new();
+        let ((first, one), (second, other)) = (read(2), read(3));
+        let jobs = waiting([second]);
+        let snapshot = Snapshot::take(&file.reader).expect("a snapshot");
+        file.index(2);
+        let next = snapshot.serve(first, &jobs).expect("it needs another snapshot");
+        assert!(Snapshot::take(&file.reader).expect("a snapshot").serve(next, &jobs).is_none());
+        assert_eq!((one.blocking_recv(), other.blocking_recv()), (Ok(1), Ok(2)));
+    }
+
+    #[test]
+    fn a_read_that_panics_takes_nobody_along() {
+        let file = File::new();
+        let (second, other) = read(0);
+        let first = job(0, |_| panic!("a damaged row, say"));
+        assert!(Snapshot::take(&file.reader).expect("a snapshot").serve(first, &waiting([second])).is_none());
+        assert_eq!(other.blocking_recv(), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_is_served_before_the_threads_end() {
+        let file = File::new();
+        let snapshots = Arc::new(Snapshots::open(&file.dir.path().join(schema::FILE)).expect("opens"));
+        let asked: Vec<_> = (0..CAPACITY)
+            .map(|_| {
+                let snapshots = Arc::clone(&snapshots);
+                async move { snapshots.with(2, |_| Ok(())).await }
+            })
+            .collect();
+        let mut asked = Box::pin(futures_util::future::join_all(asked));
+        assert!(futures_util::poll!(&mut asked).is_pending());
+        let closing = Arc::clone(&snapshots);
+        tokio::task::spawn_blocking(move || closing.close()).await.expect("closes");
+        assert!(asked.await.iter().all(Result::is_ok));
+        assert!(matches!(snapshots.with(2, |_| Ok(())).await, Err(Error::Closed)));
+    }
+}
