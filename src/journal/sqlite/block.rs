@@ -12,7 +12,10 @@ use crate::{
     domain::{Epoch, Notification, Seq},
     journal::{
         Error,
-        sqlite::{failure, record::Record},
+        sqlite::{
+            failure,
+            record::{self, Record},
+        },
     },
 };
 
@@ -28,7 +31,7 @@ pub(super) fn write(
 ) -> rusqlite::Result<()> {
     let sql = "INSERT INTO blocks (first, count, appended_at, notifications) VALUES (?1, ?2, ?3, ?4)";
     let mut insert = connection.prepare_cached(sql)?;
-    let mut records = Vec::with_capacity(2 * FULL);
+    let (mut records, mut record) = (Vec::with_capacity(2 * FULL), Vec::new());
     while let Some(first) = notifications.first() {
         let mut count = 0;
         records.clear();
@@ -36,8 +39,10 @@ pub(super) fn write(
             && count < MAX_COUNT
             && records.len() < FULL
         {
-            let record = Record::from(&**next);
-            record.encode_length_delimited(&mut records).expect("a vector has room");
+            record.clear();
+            record::write(next, &mut record);
+            prost::encode_length_delimiter(record.len(), &mut records).expect("a vector has room");
+            records.extend_from_slice(&record);
             count += 1;
         }
         insert.execute((first.seq as i64, count as i64, appended_at, &records))?;

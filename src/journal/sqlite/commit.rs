@@ -69,13 +69,12 @@ impl Rules {
         &self,
         transaction: &Transaction<'_>,
         epoch: &Epoch,
-        entries: Vec<Entry>,
+        entries: impl Iterator<Item = Entry>,
         mut place: Place,
         level: Durability,
     ) -> rusqlite::Result<Written> {
         place.keys -= self.keys.expire(transaction, place.keys, place.at)?;
-        let mut outcomes = Vec::with_capacity(entries.len());
-        let mut notifications = Vec::with_capacity(entries.len());
+        let (mut outcomes, mut notifications) = (Vec::new(), Vec::new());
         for entry in entries {
             if let Some(outcome) = self.claim(transaction, &entry, &mut place)? {
                 outcomes.push(outcome);

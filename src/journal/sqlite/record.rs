@@ -10,6 +10,10 @@ use crate::{
     journal::Error,
 };
 
+/// The kinds of fields in the encoding of protocol buffers.
+const VARINT: u8 = 0;
+const LENGTH_DELIMITED: u8 = 2;
+
 /// A notification without its place. Fields may be added: a reader that does not know one passes it over.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Record {
@@ -28,17 +32,32 @@ pub(super) struct Record {
     expires_at: Option<i64>,
 }
 
-impl From<&Notification> for Record {
-    fn from(Notification { event, audiences, expires_at, .. }: &Notification) -> Self {
-        Self {
-            audiences: audiences.as_slice().iter().map(key).collect(),
-            name: event.name.as_ref().into(),
-            source: event.source.as_ref().into(),
-            timestamp: event.timestamp.as_ref().into(),
-            payload: event.payload.as_bytes().clone(),
-            expires_at: expires_at.map(millis),
-        }
+/// Writes a notification down as a [`Record`]. That would need copies of all its texts first, which is a good part of what the
+/// writer does.
+pub(super) fn write(Notification { event, audiences, expires_at, .. }: &Notification, to: &mut Vec<u8>) {
+    for audience in audiences.as_slice() {
+        let (kind, name) = key_parts(audience);
+        field(to, 1, &[kind.as_bytes(), name.as_bytes()]);
     }
+    field(to, 2, &[event.name.as_bytes()]);
+    field(to, 3, &[event.source.as_bytes()]);
+    field(to, 4, &[event.timestamp.as_bytes()]);
+    field(to, 5, &[event.payload.as_bytes()]);
+    if let Some(expires_at) = expires_at {
+        to.push((6 << 3) | VARINT);
+        varint(to, millis(*expires_at) as usize);
+    }
+}
+
+/// Writes a field of texts or bytes: its number and kind, the length of its parts, the parts.
+fn field(to: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
+    to.push((number << 3) | LENGTH_DELIMITED);
+    varint(to, parts.iter().map(|part| part.len()).sum());
+    parts.iter().for_each(|part| to.extend_from_slice(part));
+}
+
+fn varint(to: &mut Vec<u8>, number: usize) {
+    prost::encode_length_delimiter(number, to).expect("a vector has room");
 }
 
 impl Record {
@@ -57,10 +76,15 @@ impl Record {
 
 /// An audience as the file knows it: `*` for everyone, `u:` and a user, `r:` and a room.
 pub(super) fn key(audience: &Audience) -> String {
+    let (kind, name) = key_parts(audience);
+    [kind, name].concat()
+}
+
+fn key_parts(audience: &Audience) -> (&'static str, &str) {
     match audience {
-        Audience::Everyone => "*".to_owned(),
-        Audience::User(user) => format!("u:{user}"),
-        Audience::Room(room) => format!("r:{room}"),
+        Audience::Everyone => ("*", ""),
+        Audience::User(user) => ("u:", user.as_str()),
+        Audience::Room(room) => ("r:", room.as_str()),
     }
 }
 
@@ -81,4 +105,45 @@ pub(super) fn audiences(keys: &[String]) -> Option<Audiences> {
 /// A time as it is written down.
 pub(super) fn millis(time: DateTime<Utc>) -> i64 {
     time.timestamp_millis()
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    fn notification(audiences: Audiences, expires_at: Option<i64>) -> Notification {
+        let event = Event {
+            name: "tema.created".into(),
+            payload: Payload::parse(Bytes::from(format!(r#"{{"pad":"{}"}}"#, "x".repeat(300)))).expect("an object"),
+            source: "".into(),
+            timestamp: "2026-01-01T00:00:00.000Z".into(),
+        };
+        let expires_at = expires_at.and_then(DateTime::from_timestamp_millis);
+        Notification::new(Epoch::from_text("e"), 7, event, audiences, expires_at)
+    }
+
+    #[test]
+    fn what_is_written_is_a_record() {
+        let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let target = |everyone, users: &[&str], rooms: &[&str]| {
+            Audiences::from_target(everyone, &texts(users), &texts(rooms)).expect("a target")
+        };
+        let audiences =
+            [target(true, &[], &[]), target(false, &["ana", "bo"], &["admin"]), target(true, &["1"], &["2"])];
+        for audiences in audiences {
+            for expires_at in [None, Some(-1), Some(1_767_225_600_000)] {
+                let written = notification(audiences.clone(), expires_at);
+                let mut bytes = Vec::new();
+                write(&written, &mut bytes);
+                let record = Record::decode(bytes.as_slice()).expect("a record");
+                let read = record.notification(&written.epoch, 7).expect("a notification");
+                assert_eq!(
+                    (&read.event, &read.audiences, read.expires_at),
+                    (&written.event, &written.audiences, written.expires_at)
+                );
+            }
+        }
+    }
 }

@@ -125,8 +125,10 @@ impl Writer {
     fn append(&mut self, mut jobs: Vec<Job>) {
         let now = jobs.iter().map(|job| job.now).fold(self.place.at, DateTime::max);
         let counts: Vec<_> = jobs.iter().map(|job| job.entries.len()).collect();
-        let entries = jobs.iter_mut().flat_map(|job| mem::take(&mut job.entries)).collect();
-        match self.commit(entries, now) {
+        let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
+        let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
+        let entries = jobs.iter_mut().flat_map(|job| mem::take(&mut job.entries));
+        match self.commit(entries, level, now) {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
                 for (job, count) in jobs.into_iter().zip(counts) {
@@ -145,11 +147,14 @@ impl Writer {
         }
     }
 
-    /// Writes `entries` in one transaction, and lets followers and readers have what was committed. On an error the file and
-    /// this writer are as before.
-    fn commit(&mut self, entries: Vec<Entry>, now: DateTime<Utc>) -> rusqlite::Result<Vec<Outcome>> {
-        let asked = entries.iter().map(|entry| entry.durability).max().unwrap_or(Durability::Process);
-        let level = asked.clamp(Durability::Process, self.promise);
+    /// Writes `entries` in one transaction at `level`, and lets followers and readers have what was committed. On an error the
+    /// file and this writer are as before.
+    fn commit(
+        &mut self,
+        entries: impl Iterator<Item = Entry>,
+        level: Durability,
+        now: DateTime<Utc>,
+    ) -> rusqlite::Result<Vec<Outcome>> {
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
             boot::note_unsynced(&self.connection)?;
