@@ -72,9 +72,9 @@ impl Sqlite {
     /// Commits what waits, carries everything over into the file, and gives the data directory back. Blocks meanwhile; what
     /// is appended later is refused.
     pub fn close(&self) {
-        self.queue.close();
         // The last connection to the file is the writer's: it leaves no write-ahead log behind.
         self.readers.close();
+        self.queue.close();
         if let Some(writer) = self.writer.lock().take() {
             // A writer that panicked has said so, and has nothing left to do.
             let _ = writer.join();

@@ -31,7 +31,7 @@ impl Readers {
         Ok(Self { epoch: epoch.clone(), snapshots: Snapshots::open(path)? })
     }
 
-    /// Lets nobody read any more.
+    /// Lets nobody read any more. Blocks until those are served who wait.
     pub(super) fn close(&self) {
         self.snapshots.close();
     }

@@ -45,19 +45,24 @@ pub(super) fn write(Notification { event, audiences, expires_at, .. }: &Notifica
     field(to, 5, &[event.payload.as_bytes()]);
     if let Some(expires_at) = expires_at {
         to.push((6 << 3) | VARINT);
-        varint(to, millis(*expires_at) as usize);
+        varint(to, millis(*expires_at) as u64);
     }
 }
 
 /// Writes a field of texts or bytes: its number and kind, the length of its parts, the parts.
 fn field(to: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
     to.push((number << 3) | LENGTH_DELIMITED);
-    varint(to, parts.iter().map(|part| part.len()).sum());
+    varint(to, parts.iter().map(|part| part.len() as u64).sum());
     parts.iter().for_each(|part| to.extend_from_slice(part));
 }
 
-fn varint(to: &mut Vec<u8>, number: usize) {
-    prost::encode_length_delimiter(number, to).expect("a vector has room");
+/// Writes a number, seven bits a byte, the lowest first; all bytes but the last have their highest bit set.
+fn varint(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
 }
 
 impl Record {

@@ -5,6 +5,7 @@
 
 use std::{
     ffi::c_int,
+    num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -30,24 +31,25 @@ use crate::{
     },
 };
 
-/// How many reads go on at the same time. With more of them a crowd that resumes is served no sooner, and whoever is delivered
-/// to meanwhile has more threads beside it.
-const THREADS: usize = 2;
+/// How many reads go on at the same time, at the most; a crowd is through no sooner with more. A processor is left to live
+/// delivery, where there are several: with as many threads as processors, whoever is delivered to meanwhile waits longer.
+const MAX_THREADS: usize = 4;
 
 /// How often a read lets others go first, in instructions of the database's virtual machine: a few look-ups, some fifty
 /// microseconds.
 const BREAK: c_int = 50;
 
-/// How much the system is to prefer other threads, of 19. With more, a read would hardly ever end while live delivery takes
-/// all of the processors.
+/// How much the system is to prefer other threads, from 0 to 19. With 19 nobody would be delivered to sooner, and a read hardly
+/// ever end while live delivery takes all of the processors.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 15;
 
 /// How many reads may wait; further ones wait for a place.
 const CAPACITY: usize = 64;
 
-/// How long a snapshot is used: while there is one, the write-ahead log behind it cannot be written over.
-const LIFETIME: Duration = Duration::from_millis(100);
+/// How long a snapshot is used, and the read to its end that it is used for then: while there is one, the write-ahead log behind
+/// it cannot be carried over, and grows.
+const LIFETIME: Duration = Duration::from_millis(20);
 
 /// What a read does with the snapshot, if one could be taken.
 type Work = Box<dyn FnOnce(Result<&Transaction<'_>, Error>) + Send>;
@@ -79,12 +81,13 @@ impl Snapshots {
             let thread = Builder::new().name(format!("journal-read-{number}"));
             Ok(thread.spawn(move || run(&connection, &jobs))?)
         };
-        let threads = (0..THREADS).map(start).collect::<Result<_, Error>>()?;
+        let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<_, Error>>()?;
         let places = Arc::new(Semaphore::new(CAPACITY));
         Ok(Self { places, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
     }
 
-    /// Lets nobody read any more, once those are served who wait.
+    /// Lets nobody read any more. Blocks until those are served who wait.
     pub(super) fn close(&self) {
         self.places.close();
         self.jobs.lock().take();
@@ -126,13 +129,13 @@ fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
 
 /// Reads until nobody can ask any more.
 fn run(connection: &Connection, jobs: &Mutex<Receiver<Job>>) {
-    // On Linux the calling thread alone has it. Where it may not be changed, reads only go on as if others mattered no more.
+    // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let wait = || jobs.lock().recv().ok();
     let mut next = wait();
     while let Some(job) = next {
-        next = match Snapshot::take(connection) {
+        next = match Snapshot::take(connection, LIFETIME) {
             Ok(snapshot) => snapshot.serve(job, jobs),
             Err(error) => {
                 (job.work)(Err(failure(&error)));
@@ -148,21 +151,23 @@ struct Snapshot<'c> {
     transaction: Transaction<'c>,
     /// The last place that has an index.
     indexed: Seq,
-    taken: Instant,
+    ends: Instant,
 }
 
 impl<'c> Snapshot<'c> {
-    fn take(connection: &'c Connection) -> rusqlite::Result<Self> {
+    fn take(connection: &'c Connection, lifetime: Duration) -> rusqlite::Result<Self> {
         let transaction = connection.unchecked_transaction()?;
         let indexed = index::end(&transaction)?;
-        Ok(Self { transaction, indexed, taken: Instant::now() })
+        Ok(Self { transaction, indexed, ends: Instant::now() + lifetime })
     }
 
     /// Does `job`, and those that wait, until one comes that needs another snapshot.
     fn serve(self, job: Job, jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
         self.work(job);
         while let Some(job) = jobs.try_lock().and_then(|jobs| jobs.try_recv().ok()) {
-            if job.before > self.indexed.saturating_add(1) || self.taken.elapsed() > LIFETIME {
+            let knows_all = job.before <= self.indexed.saturating_add(1);
+            // The database ends a transaction by itself when a read of it fails.
+            if !knows_all || Instant::now() > self.ends || self.transaction.is_autocommit() {
                 return Some(job);
             }
             self.work(job);
@@ -197,6 +202,11 @@ mod tests {
             file
         }
 
+        /// A snapshot that no test is too slow for.
+        fn snapshot(&self) -> Snapshot<'_> {
+            Snapshot::take(&self.reader, Duration::from_secs(3_600)).expect("a snapshot")
+        }
+
         fn index(&self, place: i64) {
             let segment = "INSERT INTO segments (first, last) VALUES (?1, ?1)";
             self.writer.execute(segment, [place]).expect("can be written to");
@@ -229,7 +239,7 @@ mod tests {
     fn those_who_wait_share_a_snapshot() {
         let file = File::new();
         let ((first, one), (second, other)) = (read(2), read(2));
-        let snapshot = Snapshot::take(&file.reader).expect("a snapshot");
+        let snapshot = file.snapshot();
         file.index(2);
         assert!(snapshot.serve(first, &waiting([second])).is_none());
         assert_eq!((one.blocking_recv(), other.blocking_recv()), (Ok(1), Ok(1)));
@@ -241,11 +251,22 @@ mod tests {
         let file = File::new();
         let ((first, one), (second, other)) = (read(2), read(3));
         let jobs = waiting([second]);
-        let snapshot = Snapshot::take(&file.reader).expect("a snapshot");
+        let snapshot = file.snapshot();
         file.index(2);
         let next = snapshot.serve(first, &jobs).expect("it needs another snapshot");
-        assert!(Snapshot::take(&file.reader).expect("a snapshot").serve(next, &jobs).is_none());
+        assert!(file.snapshot().serve(next, &jobs).is_none());
         assert_eq!((one.blocking_recv(), other.blocking_recv()), (Ok(1), Ok(2)));
+    }
+
+    #[test]
+    fn a_snapshot_that_ended_with_a_read_is_not_used_again() {
+        let file = File::new();
+        let (second, other) = read(0);
+        let first = job(0, |snapshot| snapshot.expect("a snapshot").execute_batch("ROLLBACK").expect("ends"));
+        let jobs = waiting([second]);
+        let next = file.snapshot().serve(first, &jobs).expect("not served");
+        assert!(file.snapshot().serve(next, &jobs).is_none());
+        assert_eq!(other.blocking_recv(), Ok(1));
     }
 
     #[test]
@@ -253,7 +274,7 @@ mod tests {
         let file = File::new();
         let (second, other) = read(0);
         let first = job(0, |_| panic!("a damaged row, say"));
-        assert!(Snapshot::take(&file.reader).expect("a snapshot").serve(first, &waiting([second])).is_none());
+        assert!(file.snapshot().serve(first, &waiting([second])).is_none());
         assert_eq!(other.blocking_recv(), Ok(1));
     }
 
