@@ -82,7 +82,7 @@ fn room(name: &str) -> Audience {
     Audience::Room(RoomId::parse(name).expect("a name"))
 }
 
-fn entry_of(name: &str, audiences: impl Into<Audiences>, payload: &str) -> Entry {
+pub(super) fn entry_of(name: &str, audiences: impl Into<Audiences>, payload: &str) -> Entry {
     let payload = Payload::parse(Bytes::copy_from_slice(payload.as_bytes())).expect("an object");
     let event = Event { name: name.into(), payload, source: "test".into(), timestamp: "now".into() };
     Entry { event, audiences: audiences.into(), key: None, expires_at: None, durability: Durability::Fsync }
@@ -98,7 +98,7 @@ fn keyed(key: &str, content: u8) -> Entry {
     entry
 }
 
-fn everything() -> Query {
+pub(super) fn everything() -> Query {
     Query {
         audiences: None,
         after: 0,

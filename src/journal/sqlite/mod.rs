@@ -6,6 +6,7 @@
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
 mod acknowledged;
+mod admission;
 mod archive;
 mod block;
 mod boot;
@@ -64,7 +65,7 @@ impl Sqlite {
         let clock = Clock::start();
         let queue = Arc::new(Queue::new());
         let (writer, shared) = Writer::new(connection, lock, options, Arc::clone(&queue), clock)?;
-        let readers = Readers::open(&path, &shared.epoch)?;
+        let readers = Readers::open(&path, &shared.epoch, writer.admission())?;
         let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
         Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
     }

@@ -10,6 +10,7 @@ use crate::{
     journal::{
         Bounds, Error, Page, Query,
         sqlite::{
+            admission::Admission,
             block::{Block, Blocks},
             failure,
             index::Index,
@@ -27,8 +28,8 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, epoch: &Epoch) -> Result<Self, Error> {
-        Ok(Self { epoch: epoch.clone(), snapshots: Snapshots::open(path)? })
+    pub(super) fn open(path: &Path, epoch: &Epoch, admission: &Arc<Admission>) -> Result<Self, Error> {
+        Ok(Self { epoch: epoch.clone(), snapshots: Snapshots::open(path, admission)? })
     }
 
     /// Lets nobody read any more. Blocks until those are served who wait.

@@ -27,7 +27,10 @@ use crate::{
     domain::Seq,
     journal::{
         Error,
-        sqlite::{failure, index, schema},
+        sqlite::{
+            admission::{Admission, Pass},
+            failure, index, schema,
+        },
     },
 };
 
@@ -47,8 +50,7 @@ const NICENESS: i32 = 10;
 /// How many reads may wait; further ones wait for a place.
 const CAPACITY: usize = 64;
 
-/// How long a snapshot is used, and the read to its end that it is used for then: while there is one, the write-ahead log behind
-/// it cannot be carried over, and grows.
+/// How long a snapshot is used, and the read to its end that it is used for then: what is written meanwhile is not in it.
 const LIFETIME: Duration = Duration::from_millis(20);
 
 /// What a read does with the snapshot, if one could be taken.
@@ -71,15 +73,15 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(super) fn open(path: &Path, admission: &Arc<Admission>) -> Result<Self, Error> {
         let (sender, jobs) = sync_channel(CAPACITY);
         let jobs = Arc::new(Mutex::new(jobs));
         let start = |number| {
             let mut connection = schema::open_reader(path)?;
             give_way(&mut connection).map_err(|error| failure(&error))?;
-            let jobs = Arc::clone(&jobs);
+            let (admission, jobs) = (Arc::clone(admission), Arc::clone(&jobs));
             let thread = Builder::new().name(format!("journal-read-{number}"));
-            Ok(thread.spawn(move || run(&connection, &jobs))?)
+            Ok(thread.spawn(move || run(&connection, &admission, &jobs))?)
         };
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<_, Error>>()?;
@@ -128,14 +130,14 @@ fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads until nobody can ask any more.
-fn run(connection: &Connection, jobs: &Mutex<Receiver<Job>>) {
+fn run(connection: &Connection, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>) {
     // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let wait = || jobs.lock().recv().ok();
     let mut next = wait();
     while let Some(job) = next {
-        next = match Snapshot::take(connection, LIFETIME) {
+        next = match Snapshot::take(connection, admission.enter(), LIFETIME) {
             Ok(snapshot) => snapshot.serve(job, jobs),
             Err(error) => {
                 (job.work)(Err(failure(&error)));
@@ -149,30 +151,36 @@ fn run(connection: &Connection, jobs: &Mutex<Receiver<Job>>) {
 /// The file as it is at one moment.
 struct Snapshot<'c> {
     transaction: Transaction<'c>,
+    /// Goes after the transaction.
+    pass: Pass,
     /// The last place that has an index.
     indexed: Seq,
     ends: Instant,
 }
 
 impl<'c> Snapshot<'c> {
-    fn take(connection: &'c Connection, lifetime: Duration) -> rusqlite::Result<Self> {
+    fn take(connection: &'c Connection, pass: Pass, lifetime: Duration) -> rusqlite::Result<Self> {
         let transaction = connection.unchecked_transaction()?;
         let indexed = index::end(&transaction)?;
-        Ok(Self { transaction, indexed, ends: Instant::now() + lifetime })
+        Ok(Self { transaction, pass, indexed, ends: Instant::now() + lifetime })
     }
 
     /// Does `job`, and those that wait, until one comes that needs another snapshot.
     fn serve(self, job: Job, jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
         self.work(job);
         while let Some(job) = jobs.try_lock().and_then(|jobs| jobs.try_recv().ok()) {
-            let knows_all = job.before <= self.indexed.saturating_add(1);
-            // The database ends a transaction by itself when a read of it fails.
-            if !knows_all || Instant::now() > self.ends || self.transaction.is_autocommit() {
+            if !self.is_fit_for(&job) {
                 return Some(job);
             }
             self.work(job);
         }
         None
+    }
+
+    fn is_fit_for(&self, job: &Job) -> bool {
+        let knows_all = job.before <= self.indexed.saturating_add(1);
+        // The database ends a transaction by itself when a read of it fails.
+        knows_all && Instant::now() <= self.ends && !self.transaction.is_autocommit() && !self.pass.is_recalled()
     }
 
     /// A read that panics takes nobody along but whoever asked for it.
@@ -190,6 +198,7 @@ mod tests {
         dir: tempfile::TempDir,
         reader: Connection,
         writer: Connection,
+        admission: Arc<Admission>,
     }
 
     impl File {
@@ -197,14 +206,15 @@ mod tests {
             let dir = tempfile::tempdir().expect("a directory");
             let path = dir.path().join(schema::FILE);
             let writer = schema::open_writer(&path).expect("opens");
-            let file = Self { reader: schema::open_reader(&path).expect("opens"), writer, dir };
+            let file =
+                Self { reader: schema::open_reader(&path).expect("opens"), writer, admission: Arc::default(), dir };
             file.index(1);
             file
         }
 
         /// A snapshot that no test is too slow for.
         fn snapshot(&self) -> Snapshot<'_> {
-            Snapshot::take(&self.reader, Duration::from_secs(3_600)).expect("a snapshot")
+            Snapshot::take(&self.reader, self.admission.enter(), Duration::from_secs(3_600)).expect("a snapshot")
         }
 
         fn index(&self, place: i64) {
@@ -270,6 +280,16 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_the_writer_waits_for_is_let_go() {
+        let file = File::new();
+        let ((first, _one), (second, _other)) = (read(2), read(2));
+        let snapshot = file.snapshot();
+        assert!(!file.admission.suspend());
+        assert!(snapshot.serve(first, &waiting([second])).is_some());
+        assert!(file.admission.suspend());
+    }
+
+    #[test]
     fn a_read_that_panics_takes_nobody_along() {
         let file = File::new();
         let (second, other) = read(0);
@@ -281,7 +301,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_served_before_the_threads_end() {
         let file = File::new();
-        let snapshots = Arc::new(Snapshots::open(&file.dir.path().join(schema::FILE)).expect("opens"));
+        let snapshots = Arc::new(Snapshots::open(&file.dir.path().join(schema::FILE), &file.admission).expect("opens"));
         let asked: Vec<_> = (0..CAPACITY)
             .map(|_| {
                 let snapshots = Arc::clone(&snapshots);

@@ -1,9 +1,10 @@
-use std::cell::RefCell;
+use std::{cell::RefCell, fs, num::NonZeroUsize};
 
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use super::*;
-use crate::journal::conformance;
+use crate::journal::conformance::{self, entry_of, everything, options};
 
 thread_local! {
     /// The data directories of a test: they go when its thread ends.
@@ -26,8 +27,6 @@ conformance::suite!(open);
 
 /// The same promises where next to nothing is held in memory, so that the file is read.
 mod from_disk {
-    use std::num::NonZeroUsize;
-
     use super::*;
 
     fn open(options: &Options) -> Arc<Sqlite> {
@@ -39,8 +38,6 @@ mod from_disk {
 
 /// The same promises where a page is made of what the file has and of what is held in memory.
 mod from_both {
-    use std::num::NonZeroUsize;
-
     use super::*;
 
     fn open(options: &Options) -> Arc<Sqlite> {
@@ -48,4 +45,31 @@ mod from_both {
     }
 
     conformance::suite!(open);
+}
+
+// A log is written over only when nobody reads what it holds, and there is always somebody here.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_is_bounded_while_somebody_always_reads() {
+    let max_bytes = NonZeroUsize::new(8 * 1024 * 1024).expect("not zero");
+    let options = Options { max_bytes, memory_bytes: NonZeroUsize::MIN, data_dir: empty_dir(), ..options() };
+    let journal = Arc::new(Sqlite::open(&options).expect("opens"));
+    let log = options.data_dir.join(format!("{}-wal", schema::FILE));
+    let payload = format!("{{\"x\":\"{}\"}}", "x".repeat(1_024));
+    let batch = || (0..64).map(|_| entry_of("event", Audience::Everyone, &payload)).collect();
+    journal.append(batch()).await.expect("appended");
+    let mut crowd = JoinSet::new();
+    for _ in 0..8 {
+        let journal = Arc::clone(&journal);
+        crowd.spawn(async move {
+            loop {
+                journal.read(everything()).await.expect("read");
+            }
+        });
+    }
+    for _ in 0..256 {
+        journal.append(batch()).await.expect("appended");
+    }
+    let bytes = fs::metadata(log).expect("there").len();
+    assert!(crowd.try_join_next().is_none());
+    assert!(bytes < 4 * retention::log_bytes(&options), "{bytes} bytes");
 }

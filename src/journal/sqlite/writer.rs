@@ -19,6 +19,7 @@ use crate::{
         clock::Clock,
         sqlite::{
             acknowledged::Acknowledged,
+            admission::Admission,
             boot,
             commit::{Place, Rules, STEP},
             failure,
@@ -33,6 +34,9 @@ use crate::{
 
 /// How long the writer waits for work before it looks after the file.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How long it waits when it only waits for those who read to come to an end.
+const MOMENT: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -49,6 +53,7 @@ pub(super) struct Writer {
     place: Place,
     unindexed: Unindexed,
     acknowledged: Acknowledged,
+    admission: Arc<Admission>,
     /// How many pages the write-ahead log has, with how many it is to be carried over, and with how many the next time.
     log_pages: Arc<AtomicI32>,
     max_log_pages: i32,
@@ -90,6 +95,7 @@ impl Writer {
             place,
             unindexed: Unindexed::new(&unindexed, options.memory_bytes.get() / 2),
             acknowledged,
+            admission: Arc::default(),
             log_pages,
             max_log_pages,
             checkpoint_at: max_log_pages,
@@ -98,17 +104,25 @@ impl Writer {
         Ok((writer, shared))
     }
 
+    /// Who admits those who read the file.
+    pub(super) fn admission(&self) -> &Arc<Admission> {
+        &self.admission
+    }
+
     /// Writes until the queue is closed and empty.
     pub(super) fn run(mut self) {
         // Whoever waits when this thread ends, however it ends, must not wait for ever.
-        let _abandon = Abandon(Arc::clone(&self.queue), Arc::clone(&self.shared));
+        let (queue, shared) = (Arc::clone(&self.queue), Arc::clone(&self.shared));
+        let _abandon = Abandon { queue, shared, admission: Arc::clone(&self.admission) };
+        let mut carried_over = true;
         loop {
-            match self.queue.next(IDLE) {
+            match self.queue.next(if carried_over { IDLE } else { MOMENT }) {
                 Next::Commit(jobs) => self.append(jobs),
-                Next::Idle => self.tidy(),
+                Next::Idle if carried_over => self.tidy(),
+                Next::Idle => {}
                 Next::End => break,
             }
-            self.carry_over();
+            carried_over = self.carry_over();
         }
         self.end();
     }
@@ -232,16 +246,24 @@ impl Writer {
         Ok(())
     }
 
-    /// Carries the write-ahead log over into the file when it has grown. Where a reader still needs it, it grows on, and the
-    /// next try comes as much later.
-    fn carry_over(&mut self) {
+    /// Carries the write-ahead log over into the file when it has grown, so that the next commit begins it anew. Gives false
+    /// while that waits for those who read; further ones are not admitted until then. Where it cannot be done, the next try
+    /// comes when the log has grown as much again.
+    fn carry_over(&mut self) -> bool {
         let pages = self.log_pages.load(Ordering::Relaxed);
-        if pages >= self.checkpoint_at {
-            self.checkpoint("PASSIVE");
-            self.checkpoint_at = pages.saturating_add(self.max_log_pages);
-        } else if pages < self.max_log_pages {
+        if pages < self.max_log_pages {
             self.checkpoint_at = self.max_log_pages;
         }
+        if pages < self.checkpoint_at {
+            return true;
+        }
+        let alone = self.admission.suspend();
+        if alone {
+            self.checkpoint("PASSIVE");
+            self.checkpoint_at = pages.saturating_add(self.max_log_pages);
+            self.admission.resume();
+        }
+        alone
     }
 
     /// Whether it could be done.
@@ -261,14 +283,19 @@ impl Writer {
     }
 }
 
-/// Lets go of whoever waits for the writer, when that is dropped.
-struct Abandon(Arc<Queue>, Arc<Shared>);
+/// Lets go of whoever waits for the writer, when this is dropped.
+struct Abandon {
+    queue: Arc<Queue>,
+    shared: Arc<Shared>,
+    admission: Arc<Admission>,
+}
 
 impl Drop for Abandon {
     fn drop(&mut self) {
-        self.0.abandon();
+        self.queue.abandon();
+        self.admission.resume();
         if std::thread::panicking() {
-            self.1.degrade("the journal's writer ended; start the service again");
+            self.shared.degrade("the journal's writer ended; start the service again");
         }
     }
 }
