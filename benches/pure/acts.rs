@@ -72,7 +72,7 @@ impl House {
             subscription.join(Interest::In(room(number % rooms)?));
             Ok(subscription)
         };
-        let deliver = |number| Ok(Delivery::Notification(Arc::new(notification(room(number)?)?)));
+        let deliver = |number| Ok(Arc::new(notification(room(number)?)?).into());
         Ok(Self {
             writer,
             _subscriptions: (0..members).map(subscribe).collect::<Result<_>>()?,

@@ -8,12 +8,34 @@ use chrono::{DateTime, Utc};
 use crate::domain::{Audiences, ClientId, Event, Notification};
 
 /// Something to deliver to connections.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Delivery {
     /// A notification: in the journal, in order, to be delivered once.
-    Notification(Arc<Notification>),
+    Notification(Committed),
     /// Something that nobody keeps.
     Ephemeral(Arc<Ephemeral>),
+}
+
+impl From<Arc<Notification>> for Delivery {
+    fn from(notification: Arc<Notification>) -> Self {
+        Self::Notification(Committed { notification, deflated: OnceLock::new() })
+    }
+}
+
+/// A notification that was just committed, on its way to whoever listens.
+#[derive(Debug)]
+pub struct Committed {
+    /// What is delivered.
+    pub notification: Arc<Notification>,
+    /// Here, so that it goes when everybody has it: the journal keeps what it counts.
+    deflated: OnceLock<Bytes>,
+}
+
+impl Committed {
+    /// The form that all subscribers share who take it compressed; `deflate` makes it when the first one asks.
+    pub fn deflated(&self, deflate: impl FnOnce(&Notification) -> Bytes) -> &Bytes {
+        self.deflated.get_or_init(|| deflate(&self.notification))
+    }
 }
 
 /// What lives only as long as it takes to deliver it. It has no place in the order of the notifications.
@@ -56,12 +78,13 @@ pub struct Passing {
     /// When it stops being of use.
     pub expires_at: Option<DateTime<Utc>>,
     encoded: OnceLock<Bytes>,
+    deflated: OnceLock<Bytes>,
 }
 
 impl Passing {
     /// An event with its id.
     pub fn new(id: Box<str>, event: Event, expires_at: Option<DateTime<Utc>>) -> Self {
-        Self { id, event, expires_at, encoded: OnceLock::new() }
+        Self { id, event, expires_at, encoded: OnceLock::new(), deflated: OnceLock::new() }
     }
 
     /// Whether it is of no use any more at `now`.
@@ -72,5 +95,10 @@ impl Passing {
     /// The form that all subscribers share; `encode` makes it when the first one asks.
     pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.encoded.get_or_init(|| encode(self))
+    }
+
+    /// The same for those who take it compressed.
+    pub fn deflated(&self, deflate: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.deflated.get_or_init(|| deflate(self))
     }
 }

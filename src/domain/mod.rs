@@ -15,7 +15,7 @@ mod position;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
 pub use code::Code;
-pub use delivery::{Content, Delivery, Ephemeral, Passing};
+pub use delivery::{Committed, Content, Delivery, Ephemeral, Passing};
 pub use duration::{parse_duration, parse_positive_duration};
 pub use event::{
     Draft, Durability, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, MAX_TTL, Notification,

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
-    domain::{Audience, Audiences, Code, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
+    domain::{Audience, Audiences, Code, Committed, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
     egress::{
         Options,
         catch_up::{self, How},
@@ -201,7 +201,7 @@ impl Member for Follower {
         let mut outbox = self.outbox.lock();
         let waited = !outbox.is_empty() || outbox.is_behind();
         match delivery {
-            Delivery::Notification(notification) => {
+            Delivery::Notification(Committed { notification, .. }) => {
                 outbox.offer(notification.seq, || Item::Kept(Arc::clone(notification)));
             }
             // Chat is between browsers.

@@ -21,6 +21,8 @@ pub use history::History;
 pub use removal::Removal;
 pub use ws::{Sockets, keep_alive, router as ws_router};
 
+use clap::{ArgAction, builder::BoolishValueParser};
+
 use crate::gate::RateLimit;
 
 /// The settings of subscribers.
@@ -67,6 +69,12 @@ pub struct Options {
     #[arg(long, env = "DRAIN_SECONDS", default_value = "5", value_name = "SECONDS",
         value_parser = crate::domain::parse_duration)]
     pub drain_seconds: Duration,
+
+    /// Whether notifications are compressed for the WebSocket clients that offer permessage-deflate; on or off. It saves their
+    /// network at the price of some CPU time for each notification, and for each message that such a client sends.
+    #[arg(long, env = "PERMESSAGE_DEFLATE", default_value = "off", value_name = "SWITCH", action = ArgAction::Set,
+        value_parser = BoolishValueParser::new())]
+    pub permessage_deflate: bool,
 
     /// Join and leave notices are sent in rooms of up to this many members.
     #[arg(long, env = "PRESENCE_LIMIT", default_value = "256", value_name = "N")]

@@ -62,7 +62,7 @@ impl Memory {
                         Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
                     kept.log.push(now, Arc::clone(&notification));
-                    committed.push(Delivery::Notification(notification));
+                    committed.push(notification.into());
                 }
                 outcome
             })

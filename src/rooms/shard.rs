@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use crate::{
-    domain::{Audience, Delivery},
+    domain::{Audience, Committed, Delivery},
     rooms::{Member, MemberId, subscription::Interest},
 };
 
@@ -92,7 +92,7 @@ impl Channels {
 
     fn offer(&self, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
         match delivery {
-            Delivery::Notification(notification) => {
+            Delivery::Notification(Committed { notification, .. }) => {
                 for audience in notification.audiences.as_slice() {
                     self.members(audience).into_iter().for_each(|members| offer_to(members, delivery, due));
                 }

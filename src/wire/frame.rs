@@ -3,21 +3,24 @@
 use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::{
-    domain::{Notification, Passing},
-    wire::text,
+    domain::{Committed, Notification, Passing},
+    wire::{deflate::deflate, text},
 };
 
 const FIN: u8 = 0x80;
+const COMPRESSED: u8 = 0x40;
 const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 
 /// A text frame around `json`.
 pub fn text(json: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(json.len() + 10);
-    put_header(&mut frame, json.len());
-    frame.put_slice(json);
-    frame.freeze()
+    frame(FIN | TEXT, json)
+}
+
+/// The same, compressed if that makes it shorter: for those who agreed to that.
+fn deflated_text(json: &[u8]) -> Bytes {
+    deflate(json).map_or_else(|| text(json), |deflated| frame(FIN | COMPRESSED | TEXT, &deflated))
 }
 
 /// The frame of a notification, encoded when the first subscriber needs it and shared by all.
@@ -28,6 +31,16 @@ pub fn notification(notification: &Notification) -> &Bytes {
 /// The frame of an event that is not kept; the same.
 pub fn passing(passing: &Passing) -> &Bytes {
     passing.encoded(|passing| text(&text::passing(passing)))
+}
+
+/// The frame of a notification for those who take it compressed; the same.
+pub fn deflated(committed: &Committed) -> &Bytes {
+    committed.deflated(|notification| deflated_text(&text::notification(notification)))
+}
+
+/// The frame of an event that is not kept for those who take it compressed; the same.
+pub fn deflated_passing(passing: &Passing) -> &Bytes {
+    passing.deflated(|passing| deflated_text(&text::passing(passing)))
 }
 
 /// A ping without content.
@@ -47,8 +60,10 @@ pub fn close(code: u16, reason: &str) -> Bytes {
 }
 
 /// RFC 6455, 5.2: the length takes 7 bits, or 16, or 64. A server does not mask.
-fn put_header(frame: &mut BytesMut, length: usize) {
-    frame.put_u8(FIN | TEXT);
+fn frame(first: u8, content: &[u8]) -> Bytes {
+    let length = content.len();
+    let mut frame = BytesMut::with_capacity(length + 10);
+    frame.put_u8(first);
     match length {
         0..=125 => frame.put_u8(length as u8),
         126..=65_535 => {
@@ -60,6 +75,8 @@ fn put_header(frame: &mut BytesMut, length: usize) {
             frame.put_u64(length as u64);
         }
     }
+    frame.put_slice(content);
+    frame.freeze()
 }
 
 #[cfg(test)]

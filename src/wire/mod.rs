@@ -4,6 +4,7 @@
 //! or a close code.
 
 pub mod client;
+pub mod deflate;
 pub mod frame;
 pub mod notify;
 pub mod problem;

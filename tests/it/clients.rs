@@ -34,6 +34,14 @@ async fn the_snippets_of_the_readme_work() {
     assert_succeeds(&server, ".", "tests/clients/run", &[]).await;
 }
 
+// the wire is the same where it is compressed, to a client that always offers that
+#[tokio::test]
+#[ignore = "needs python3, node, php and a JDK; scripts/test runs it"]
+async fn the_wire_is_the_same_when_it_is_compressed() {
+    let server = Server::start(&[("PERMESSAGE_DEFLATE", "on")]).await;
+    assert_succeeds(&server, ".", "tests/clients/run", &["--compressed", "-k", "test_wire"]).await;
+}
+
 // an OpenAPI document that schemathesis passes against the running server
 #[tokio::test]
 #[ignore = "needs python3 and schemathesis from PyPI; scripts/test runs it"]

@@ -12,4 +12,7 @@ async fn the_console_works_in_a_browser() {
     assert_succeeds(&server, FOLDER, "npm", &["ci", "--no-audit", "--no-fund"]).await;
     assert_succeeds(&server, FOLDER, "npm", &["test"]).await;
     assert_succeeds(&server, FOLDER, "npm", &["run", "test:console"]).await;
+    // A browser always offers to compress.
+    let compressing = Server::start(&[("PERMESSAGE_DEFLATE", "on")]).await;
+    assert_succeeds(&compressing, FOLDER, "npm", &["run", "test:console"]).await;
 }

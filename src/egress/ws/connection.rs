@@ -44,6 +44,8 @@ pub(in crate::egress) struct Connection {
     connected_at: DateTime<Utc>,
     rooms: Mutex<Arc<[RoomId]>>,
     socket: Socket,
+    /// The client and the service may compress what they say.
+    deflates: bool,
     out: Mutex<Out>,
     /// Calls the session's task: there is something that the fan-out cannot do.
     wake: Notify,
@@ -80,10 +82,21 @@ impl Connection {
             connected_at: Utc::now(),
             rooms: Mutex::new(rooms.into()),
             socket,
+            deflates: false,
             out: Mutex::new(Out::new(max_bytes, permit)),
             wake: Notify::new(),
             heard: AtomicBool::new(true),
         }
+    }
+
+    /// Compresses, if that was agreed upon.
+    pub(super) fn deflating(mut self, deflates: bool) -> Self {
+        self.deflates = deflates;
+        self
+    }
+
+    pub(super) fn deflates(&self) -> bool {
+        self.deflates
     }
 
     pub(super) fn number(&self) -> u32 {
@@ -311,10 +324,13 @@ impl Member for Connection {
     fn offer(&self, delivery: &Delivery) -> bool {
         let mut out = self.out.lock();
         match delivery {
-            Delivery::Notification(notification) => out.outbox.offer(notification.seq, || notification.into()),
+            Delivery::Notification(committed) => {
+                out.outbox.offer(committed.notification.seq, || Outgoing::live(committed, self.deflates));
+            }
             Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(&self.client_id) => return false,
             Delivery::Ephemeral(ephemeral) => {
-                if out.outbox.offer_ephemeral(ephemeral.as_ref().into()).is_err() {
+                let frame = Outgoing::ephemeral(ephemeral, self.deflates);
+                if out.outbox.offer_ephemeral(frame).is_err() {
                     self.close_in(&mut out, Close::TooSlow);
                 }
             }

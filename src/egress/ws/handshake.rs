@@ -8,13 +8,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use http::{HeaderMap, HeaderValue, Uri, header::SEC_WEBSOCKET_PROTOCOL};
+use http::{
+    HeaderMap, HeaderValue, Uri,
+    header::{SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_PROTOCOL},
+};
 use serde::Deserialize;
 use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
-    egress::ws::{Sockets, open::Places, session_span, upgrade},
+    egress::ws::{Sockets, extension, open::Places, session_span, upgrade},
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
     listen::Socket,
     wire::problem::Problem,
@@ -38,6 +41,8 @@ pub(super) struct Hello {
     pub(super) address: IpAddr,
     /// What it may hear.
     pub(super) permit: Permit,
+    /// It was agreed to compress.
+    pub(super) deflates: bool,
 }
 
 #[derive(Deserialize, Default)]
@@ -90,6 +95,7 @@ impl Hello {
             since: position(&parameters.since, &parameters.epoch)?,
             address,
             permit,
+            deflates: false,
         })
     }
 
@@ -130,7 +136,9 @@ async fn handshake(
     let client_id =
         client_id.map_err(|rejection| Problem::field("path", "client_id", "value_error", rejection.body_text()))?;
     let max_rooms = sockets.0.options.max_rooms_per_connection.get();
-    let hello = Hello::read(&client_id, request.uri(), max_rooms, (caller.address(), permit))?.authorised()?;
+    let mut hello = Hello::read(&client_id, request.uri(), max_rooms, (caller.address(), permit))?.authorised()?;
+    hello.deflates =
+        sockets.0.options.permessage_deflate && choose_extension(request.headers(), response.headers_mut());
     if sockets.0.draining.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
     }
@@ -150,6 +158,14 @@ fn choose_protocol(offered: &HeaderMap, answer: &mut HeaderMap) {
     if offered.split(',').any(|protocol| protocol.trim() == BEARER_PROTOCOL) {
         answer.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(BEARER_PROTOCOL));
     }
+}
+
+/// Takes up an offer to compress, if there is one; says whether it did.
+fn choose_extension(offered: &HeaderMap, answer: &mut HeaderMap) -> bool {
+    let chosen = extension::accept(offered);
+    let chooses = chosen.is_some();
+    answer.extend(chosen.map(|chosen| (SEC_WEBSOCKET_EXTENSIONS, chosen)));
+    chooses
 }
 
 async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, places: Places) {

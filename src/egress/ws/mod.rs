@@ -6,7 +6,9 @@
 
 mod allowance;
 mod connection;
+mod extension;
 mod handshake;
+mod inflate;
 mod keep_alive;
 mod open;
 mod out;

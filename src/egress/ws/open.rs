@@ -41,13 +41,14 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
         options.max_rooms_per_connection.get(),
         hello.permit.clone(),
     );
-    let connection = Arc::new(Connection::new(
+    let connection = Connection::new(
         rand::random(),
         (hello.client_id.clone(), hello.user_id.clone(), hello.permit.clone()),
         session.rooms(),
         socket,
         options.send_queue_bytes.get(),
-    ));
+    );
+    let connection = Arc::new(connection.deflating(hello.deflates));
     let mut live = Live {
         sockets: sockets.clone(),
         connection,

@@ -15,7 +15,10 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig},
 };
 
-use crate::{egress::ws::Connection, wire::status::Close};
+use crate::{
+    egress::ws::{Connection, inflate::Inflate},
+    wire::status::Close,
+};
 
 /// Longer messages are read in steps of this size.
 const READ_BUFFER: usize = 512;
@@ -50,7 +53,10 @@ impl Protocol {
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
-        let socket = Socket { connection, bytes: head.len() as u64, reads: READS_PER_TURN, spent: false };
+        let inflate = connection.deflates().then(|| Inflate::new(max_message_bytes));
+        let wire = Wire { connection, reads: READS_PER_TURN, spent: false };
+        let mut socket = Socket { wire, inflate, bytes: 0 };
+        let head = socket.begin(head);
         Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), framed: 0 }
     }
 
@@ -59,14 +65,15 @@ impl Protocol {
     /// What the messages took is counted as if each had come in one frame with the shortest header. One that did not
     /// makes the count fall short for good: then this one stays.
     pub(super) fn is_idle(&self) -> bool {
-        self.socket.get_ref().bytes == self.framed
+        let socket = self.socket.get_ref();
+        socket.bytes == self.framed && socket.inflate.as_ref().is_none_or(Inflate::is_idle)
     }
 
     /// Whether reading stopped for the sake of others, and begins the next turn.
     pub(super) fn take_spent(&mut self) -> bool {
-        let socket = self.socket.get_mut();
-        socket.reads = READS_PER_TURN;
-        std::mem::take(&mut socket.spent)
+        let wire = &mut self.socket.get_mut().wire;
+        wire.reads = READS_PER_TURN;
+        std::mem::take(&mut wire.spent)
     }
 
     /// The next message that is complete; `None` when there is none yet. An error says how the connection ends.
@@ -106,6 +113,8 @@ fn fault(error: &Error) -> Close {
         Error::Utf8(_) => Close::NotUtf8,
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Close::Vanished,
         Error::Protocol(_) => Close::BadProtocol,
+        // What was to be unpacked cannot be.
+        Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Close::BadProtocol,
         _ => Close::Vanished,
     }
 }
@@ -113,9 +122,16 @@ fn fault(error: &Error) -> Close {
 /// The connection's socket, read from directly and written to through the outbox.
 #[derive(Debug)]
 struct Socket {
-    connection: Arc<Connection>,
-    /// How much was read.
+    wire: Wire,
+    inflate: Option<Inflate>,
+    /// How much was read, unpacked.
     bytes: u64,
+}
+
+/// What comes from the client.
+#[derive(Debug)]
+struct Wire {
+    connection: Arc<Connection>,
     /// How many reads are left in this turn. tungstenite reads until a message is complete, and a client may never
     /// complete one.
     reads: usize,
@@ -123,7 +139,7 @@ struct Socket {
     spent: bool,
 }
 
-impl Read for Socket {
+impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.reads == 0 {
             self.spent = true;
@@ -132,6 +148,42 @@ impl Read for Socket {
         self.reads -= 1;
         let bytes = self.connection.socket().try_read(buffer)?;
         self.connection.heard();
+        Ok(bytes)
+    }
+}
+
+impl Socket {
+    /// Takes in what came with the handshake, and gives what of it tungstenite is to begin with.
+    fn begin(&mut self, head: Vec<u8>) -> Vec<u8> {
+        match &mut self.inflate {
+            Some(inflate) => {
+                inflate.take(&head);
+                Vec::new()
+            }
+            None => {
+                self.bytes = head.len() as u64;
+                head
+            }
+        }
+    }
+}
+
+impl Read for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = match &mut self.inflate {
+            None => self.wire.read(buffer)?,
+            Some(inflate) => loop {
+                let bytes = inflate.read(buffer)?;
+                if bytes > 0 {
+                    break bytes;
+                }
+                let mut packed = [0; READ_BUFFER];
+                match self.wire.read(&mut packed)? {
+                    0 => break 0,
+                    bytes => inflate.take(&packed[..bytes]),
+                }
+            },
+        };
         self.bytes += bytes as u64;
         Ok(bytes)
     }
@@ -140,7 +192,7 @@ impl Read for Socket {
 impl Write for Socket {
     /// Takes whole frames: tungstenite writes no parts, and the outbox refuses nothing.
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        self.connection.reply(Bytes::copy_from_slice(frames));
+        self.wire.connection.reply(Bytes::copy_from_slice(frames));
         Ok(frames.len())
     }
 

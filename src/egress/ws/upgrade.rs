@@ -28,7 +28,7 @@ pub(super) enum Refusal {
     BadKey,
 }
 
-/// The answer that turns the connection of `request` into a WebSocket. Extensions and protocols are not taken up.
+/// The answer that turns the connection of `request` into a WebSocket. Extensions and protocols are none of it.
 pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
     let headers = request.headers();
     let upgrades = has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");

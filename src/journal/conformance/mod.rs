@@ -10,8 +10,8 @@ use chrono::{TimeDelta, Utc};
 
 use crate::{
     domain::{
-        Audience, Audiences, ClientId, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey, Payload,
-        RoomId, Seq, UserId,
+        Audience, Audiences, ClientId, Committed, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey,
+        Payload, RoomId, Seq, UserId,
     },
     journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Promise, Query, Read, Tail},
 };
@@ -146,7 +146,7 @@ async fn next_seqs(tail: &mut Tail, count: usize) -> Vec<Seq> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
         for delivery in tail.next().await.expect("the journal lives").iter() {
-            if let Delivery::Notification(notification) = delivery {
+            if let Delivery::Notification(Committed { notification, .. }) = delivery {
                 seqs.push(notification.seq);
             }
         }

@@ -203,7 +203,7 @@ impl Writer {
                 // With an older place there, less would be found after an accident; nothing is wrong with the journal.
                 tracing::debug!(%error, "the newest acknowledged place could not be noted");
             }
-            self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::Notification).collect());
+            self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::from).collect());
         }
     }
 

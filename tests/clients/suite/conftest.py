@@ -39,10 +39,20 @@ def run_id():
 
 
 @pytest.fixture
-def subscribe():
+def subscribe(pytestconfig):
     """Opens subscribers: `subscribe(room="admin", user_id="7")`. Each is connected when it is returned."""
+
+    def connect(**query):
+        subscriber = stack.enter_context(Subscriber(BASE_URL, **query))
+        assert subscriber.is_compressed == pytestconfig.getoption("compressed")
+        return subscriber
+
     with ExitStack() as stack:
-        yield lambda **query: stack.enter_context(Subscriber(BASE_URL, **query))
+        yield connect
+
+
+def pytest_addoption(parser):
+    parser.addoption("--compressed", action="store_true", help="the server takes up permessage-deflate")
 
 
 @pytest.fixture

@@ -54,6 +54,11 @@ class Subscriber:
         assert self.welcome["type"] == "connection_established", self.welcome
         return self
 
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the server agreed to compress: the client always offers it."""
+        return any(extension.name == "permessage-deflate" for extension in self.socket.protocol.extensions)
+
     def __exit__(self, *details):
         return self.connection.__exit__(*details)
 

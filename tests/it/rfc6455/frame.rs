@@ -1,23 +1,23 @@
 //! Frames of a client, right and wrong.
 
 /// The last frame of a message.
-pub(super) const FIN: u8 = 0x80;
+pub(crate) const FIN: u8 = 0x80;
 
 /// The opcodes that the RFC defines.
-pub(super) const CONTINUATION: u8 = 0x0;
-pub(super) const TEXT: u8 = 0x1;
-pub(super) const BINARY: u8 = 0x2;
-pub(super) const CLOSE: u8 = 0x8;
-pub(super) const PING: u8 = 0x9;
-pub(super) const PONG: u8 = 0xa;
+pub(crate) const CONTINUATION: u8 = 0x0;
+pub(crate) const TEXT: u8 = 0x1;
+pub(crate) const BINARY: u8 = 0x2;
+pub(crate) const CLOSE: u8 = 0x8;
+pub(crate) const PING: u8 = 0x9;
+pub(crate) const PONG: u8 = 0xa;
 
 /// All of them.
-pub(super) const OPCODES: [u8; 6] = [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG];
-pub(super) const CONTROL: [u8; 3] = [CLOSE, PING, PONG];
+pub(crate) const OPCODES: [u8; 6] = [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG];
+pub(crate) const CONTROL: [u8; 3] = [CLOSE, PING, PONG];
 
 /// How the length of a frame is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Length {
+pub(crate) enum Length {
     Bits7,
     Bits16,
     Bits64,
@@ -25,7 +25,7 @@ pub(super) enum Length {
 
 impl Length {
     /// The shortest that holds `length`, which is the one that the RFC wants.
-    pub(super) fn shortest(length: usize) -> Self {
+    pub(crate) fn shortest(length: usize) -> Self {
         match length {
             0..=125 => Self::Bits7,
             126..=0xffff => Self::Bits16,
@@ -47,30 +47,30 @@ impl Length {
 }
 
 /// A frame as a client must write it. `first` is the bits and the opcode.
-pub(super) fn masked(first: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn masked(first: u8, content: &[u8]) -> Vec<u8> {
     masked_with([0x37, 0xfa, 0x21, 0x3d], Length::shortest(content.len()), first, content)
 }
 
 /// A frame with a mask and a form of its length.
-pub(super) fn masked_with(mask: [u8; 4], length: Length, first: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn masked_with(mask: [u8; 4], length: Length, first: u8, content: &[u8]) -> Vec<u8> {
     let content: Vec<_> = content.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask).collect();
     [&[first][..], &length.write(0x80, content.len()), &mask, &content].concat()
 }
 
 /// A frame without a mask, as only servers may write it.
-pub(super) fn unmasked(first: u8, content: &[u8]) -> Vec<u8> {
+pub(crate) fn unmasked(first: u8, content: &[u8]) -> Vec<u8> {
     let length = Length::shortest(content.len()).write(0, content.len());
     [&[first][..], &length, content].concat()
 }
 
 /// A message in fragments: the first has the opcode, the last the end.
-pub(super) fn fragments(opcode: u8, parts: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(crate) fn fragments(opcode: u8, parts: &[&[u8]]) -> Vec<Vec<u8>> {
     let last = parts.len() - 1;
     let first_byte = |index| if index == 0 { opcode } else { CONTINUATION } | if index == last { FIN } else { 0 };
     parts.iter().enumerate().map(|(index, part)| masked(first_byte(index), part)).collect()
 }
 
 /// What a close frame holds.
-pub(super) fn close(code: u16, reason: &[u8]) -> Vec<u8> {
+pub(crate) fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     masked(FIN | CLOSE, &[&code.to_be_bytes()[..], reason].concat())
 }

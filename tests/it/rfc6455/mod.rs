@@ -5,7 +5,7 @@
 
 mod closing;
 mod fragmentation;
-mod frame;
+pub(crate) mod frame;
 mod framing;
 mod handshake;
 mod utf8;

@@ -56,6 +56,8 @@ pub(crate) struct RawSocket(TcpStream);
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
+    /// A text as it came, compressed.
+    Compressed(Vec<u8>),
     Ping,
     Pong(Vec<u8>),
     /// With its code; a close frame may be empty.
@@ -70,19 +72,33 @@ impl RawSocket {
 
     /// Shakes hands on `/ws/{address}`, and sends `more` in the same breath.
     pub(crate) async fn connect_with(http: SocketAddr, address: &str, more: &[u8]) -> Self {
+        Self::shake_hands(http, address, "", more).await.0
+    }
+
+    /// Shakes hands on `/ws/{address}` with an offer of extensions, and gives those that the server chose.
+    pub(crate) async fn connect_offering(http: SocketAddr, address: &str, offer: &str) -> (Self, Option<String>) {
+        let header = format!("Sec-WebSocket-Extensions: {offer}\r\n");
+        let (socket, head) = Self::shake_hands(http, address, &header, b"").await;
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        let chosen = lines.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-extensions"));
+        (socket, chosen.map(|(_, value)| value.to_owned()))
+    }
+
+    async fn shake_hands(http: SocketAddr, address: &str, header: &str, more: &[u8]) -> (Self, String) {
         let handshake = async {
             let mut stream = TcpStream::connect(http).await.expect("a connection");
             let request = format!(
                 "GET /ws/{address} HTTP/1.1\r\nHost: {http}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+                 Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
             );
             stream.write_all(&[request.as_bytes(), more].concat()).await.expect("a request");
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
                 head.push(stream.read_u8().await.expect("a head"));
             }
-            assert!(head.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&head));
-            Self(stream)
+            let head = String::from_utf8(head).expect("a head is text");
+            assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+            (Self(stream), head)
         };
         within("a handshake", handshake).await
     }
@@ -90,6 +106,12 @@ impl RawSocket {
     /// Sends bytes as they are.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         within("writing", self.0.write_all(bytes)).await.expect("the connection is open");
+    }
+
+    /// Sends bytes as they are, as far as the server takes them.
+    pub(crate) async fn write_some(&mut self, bytes: &[u8]) {
+        // Whether it took them all, its answer tells.
+        let _ = within("writing", self.0.write_all(bytes)).await;
     }
 
     /// Says that nothing more will be sent, and keeps listening.
@@ -139,6 +161,7 @@ impl RawSocket {
         self.0.read_exact(&mut content).await?;
         Ok(match first {
             0x81 => Frame::Text(String::from_utf8(content).expect("UTF-8")),
+            0xc1 => Frame::Compressed(content),
             0x88 => Frame::Close(content.first_chunk().map(|code| u16::from_be_bytes(*code))),
             0x89 => Frame::Ping,
             0x8a => Frame::Pong(content),
