@@ -44,6 +44,9 @@ pub(crate) struct Connect {
     /// A text that each subscriber sends first, for protocols on top of WebSocket.
     #[arg(long)]
     pub(crate) hello: Option<String>,
+    /// Offer to compress, and read what is compressed.
+    #[arg(long)]
+    pub(crate) deflate: bool,
     /// The server's process, whose CPU time and memory are read together with its children's.
     #[arg(long)]
     pub(crate) pid: u32,

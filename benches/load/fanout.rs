@@ -18,6 +18,7 @@ pub(crate) fn measure(args: &Fanout) -> Result<Value> {
         "publishes_per_second": used.answered as f64 / used.seconds,
         "microseconds_per_publish": used.server_cpu * 1e6 / used.answered as f64,
         "refused": run.publisher.as_ref().map(|publisher| publisher.refused),
+        "bytes_per_delivery": run.meter.bytes as f64 / run.meter.total.max(1) as f64,
         "received": run.meter.measured(),
         "server_cpu": used.server_cpu / used.seconds,
         "own_cpu": used.own_cpu / used.seconds,

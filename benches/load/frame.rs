@@ -9,6 +9,7 @@ pub(crate) const PONG: u8 = 0xa;
 #[derive(Debug)]
 pub(crate) struct Frame<'a> {
     pub(crate) opcode: u8,
+    pub(crate) compressed: bool,
     pub(crate) payload: &'a [u8],
     /// How much of the buffer it takes.
     pub(crate) length: usize,
@@ -23,7 +24,8 @@ pub(crate) fn first(bytes: &[u8]) -> Option<Frame<'_>> {
         short => (2, u64::from(short)),
     };
     let end = header + usize::try_from(length).ok()?;
-    Some(Frame { opcode: bytes[0] & 0xf, payload: bytes.get(header..end)?, length: end })
+    let (opcode, compressed) = (bytes[0] & 0xf, bytes[0] & 0x40 != 0);
+    Some(Frame { opcode, compressed, payload: bytes.get(header..end)?, length: end })
 }
 
 /// A text frame as a server sends it.

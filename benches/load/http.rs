@@ -4,11 +4,13 @@ use std::fmt::Write;
 
 use crate::Result;
 
-/// The request that opens a WebSocket. All of them have the same key: nobody looks at the answer to it.
-pub(crate) fn upgrade(path: &str) -> String {
+/// The request that opens a WebSocket, with an offer to compress if that is wanted. All of them have the same key: nobody looks
+/// at the answer to it.
+pub(crate) fn upgrade(path: &str, deflate: bool) -> String {
+    let offer = if deflate { "sec-websocket-extensions: permessage-deflate\r\n" } else { "" };
     format!(
         "GET {path} HTTP/1.1\r\nhost: bench\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
-         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+         sec-websocket-version: 13\r\nsec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n{offer}\r\n"
     )
 }
 

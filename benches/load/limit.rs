@@ -32,7 +32,9 @@ pub(crate) fn measure(args: &Limit) -> Result<Value> {
     BufReader::new(writer.stdout.take().ok_or("no output")?).read_line(&mut port)?;
     let mut grants = writer.stdin.take().ok_or("no input")?;
     let address = ([127, 0, 0, 1], port.trim().parse()?).into();
-    let mut run = Run::new(Plan { address, path: None, conns: args.conns, rooms: 1, hello: None, stalled: 0 })?;
+    let conns = args.conns;
+    let plan = Plan { address, path: None, conns, rooms: 1, hello: None, deflate: false, stalled: 0 };
+    let mut run = Run::new(plan)?;
     run.connect()?;
 
     let server = Server::new(writer.id());

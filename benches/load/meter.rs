@@ -1,13 +1,19 @@
 //! Counts what arrives, and how long it took.
 
-use std::ops::Range;
+use std::{mem, ops::Range};
 
+use flate2::{Decompress, FlushDecompress};
 use hdrhistogram::Histogram;
 use memchr::memmem::Finder;
 use serde_json::{Value, json};
 
+use crate::Result;
+
 /// One minute, in microseconds: what takes longer is counted as that.
 const LONGEST: u64 = 60_000_000;
+
+/// The longest message that is compressed.
+const UNPACKED: usize = 256 * 1024;
 
 /// A notification that arrived.
 #[derive(Debug, Clone, Copy)]
@@ -24,9 +30,13 @@ pub(crate) struct Meter {
     pub(crate) window: Range<u64>,
     /// Notifications that arrived so far.
     pub(crate) total: u64,
+    /// How many bytes they had, as they came.
+    pub(crate) bytes: u64,
     /// When the last message arrived, notification or not.
     pub(crate) heard: u64,
     latency: Histogram<u32>,
+    decompress: Decompress,
+    unpacked: Vec<u8>,
     keeps: bool,
     /// Every one that arrived, if they are kept.
     pub(crate) kept: Vec<Sample>,
@@ -38,8 +48,11 @@ impl Meter {
             key: Finder::new(br#""ts":""#),
             window: 0..0,
             total: 0,
+            bytes: 0,
             heard: 0,
             latency: Histogram::new_with_max(LONGEST, 3).expect("these bounds are valid"),
+            decompress: Decompress::new(false),
+            unpacked: Vec::with_capacity(UNPACKED),
             keeps: false,
             kept: Vec::new(),
         }
@@ -58,11 +71,25 @@ impl Meter {
         let digits = message[place + 6..].iter().take_while(|byte| byte.is_ascii_digit());
         let sent = digits.fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
         self.total += 1;
+        self.bytes += message.len() as u64;
         let sample = Sample { sent, took: now.saturating_sub(sent) };
         if self.keeps {
             self.kept.push(sample);
         }
         self.record(sample);
+    }
+
+    /// The same for one that is compressed by itself.
+    pub(crate) fn take_compressed(&mut self, message: &[u8], now: u64) -> Result<()> {
+        let mut unpacked = mem::take(&mut self.unpacked);
+        unpacked.clear();
+        self.decompress.reset(false);
+        self.decompress.decompress_vec(message, &mut unpacked, FlushDecompress::Sync)?;
+        let (total, bytes) = (self.total, self.bytes);
+        self.take(&unpacked, now);
+        self.bytes = bytes + (self.total - total) * message.len() as u64;
+        self.unpacked = unpacked;
+        Ok(())
     }
 
     /// Counts what was sent in the window.

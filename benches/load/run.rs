@@ -64,6 +64,7 @@ impl Run {
             conns: connect.conns,
             rooms: connect.rooms,
             hello: connect.hello.clone(),
+            deflate: connect.deflate,
             stalled,
         })?;
         let seconds = run.connect()?;

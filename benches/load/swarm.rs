@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) conns: u32,
     pub(crate) rooms: u32,
     pub(crate) hello: Option<String>,
+    /// They offer to compress.
+    pub(crate) deflate: bool,
     /// The first so many do not read once they are connected.
     pub(crate) stalled: u32,
 }
@@ -149,7 +151,7 @@ impl Swarm {
                 let mut filled = Vec::new();
                 let i = u32::try_from(index)?;
                 path.fill(Values { i, room: i % plan.rooms, ..Values::default() }, &mut filled);
-                socket.write_all(http::upgrade(&String::from_utf8(filled)?).as_bytes())?;
+                socket.write_all(http::upgrade(&String::from_utf8(filled)?, plan.deflate).as_bytes())?;
                 subscriber.state = State::Upgrading;
             }
         }
@@ -230,6 +232,7 @@ impl Subscriber {
                 CLOSE => return Err("the server said goodbye".into()),
                 // Engine.IO's ping.
                 _ if frame.payload == b"2" => self.send(frame::TEXT, b"3")?,
+                _ if frame.compressed => meter.take_compressed(frame.payload, now)?,
                 _ => meter.take(frame.payload, now),
             }
             used += frame.length;

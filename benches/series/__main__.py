@@ -9,6 +9,7 @@ import os
 import pathlib
 import platform
 
+from deflate import deflate
 from fanout import fanout, saturated
 from idle import idle
 from ingest import ingest
@@ -19,7 +20,7 @@ from slow import slow
 from storm import storm
 
 CHARTS = ROOT / "benches" / "charts"
-SERIES = {series.__name__: series for series in (fanout, saturated, latency, ingest, shape, slow, idle, storm)}
+SERIES = {series.__name__: series for series in (fanout, saturated, latency, ingest, shape, slow, deflate, idle, storm)}
 
 
 def page(series, section):

@@ -92,12 +92,12 @@ class Server:
 
 
 @contextlib.contextmanager
-def running(name, cpus="0"):
-    """Starts a server on some CPUs."""
+def running(name, cpus="0", **more):
+    """Starts a server on some CPUs, with more settings."""
     port, grpc_port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as directory:
         command, settings, how = (SERVERS | OTHERS)[name](port, directory, grpc_port)
-        process = subprocess.Popen(["taskset", "-c", cpus, *command], env=os.environ | settings, cwd=PEERS)
+        process = subprocess.Popen(["taskset", "-c", cpus, *command], env=os.environ | settings | more, cwd=PEERS)
         try:
             listening(port, process)
             yield Server(process.pid, port, grpc_port, ["--address", f"127.0.0.1:{port}", "--pid", str(process.pid), *how])

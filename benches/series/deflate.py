@@ -1,0 +1,35 @@
+import json
+
+from figures import CLAIM, Section, claim, median, rounds
+from servers import load, running
+
+COMMENT = (
+    "La estructura de la presentación es clara y el ritmo acompaña bien a las ideas, aunque la introducción se alarga más de lo "
+    "necesario y la conclusión llega con prisa. Conviene mirar más al público y apoyarse menos en el texto de las diapositivas. "
+)
+PAYLOAD = {
+    "ts": "{ts}", "seq": "{seq}", "id": 48_213, "usuarioId": 456, "temaId": 17, "titulo": "Energías renovables en el altiplano",
+    "calificaciones": [{"criterio": name, "puntaje": 4.5, "comentario": COMMENT} for name in ("estructura", "voz", "contenido")],
+}
+BODY = json.dumps({"event": "bench.event", "payload": PAYLOAD, "target": {"rooms": ["r{room}"]}}, ensure_ascii=False, separators=(",", ":"))
+# How many subscribe, and how many notifications they get a second.
+RATES = {1: 5_000, 1_000: 50}
+
+
+def deflate(options):
+    """What `PERMESSAGE_DEFLATE=on` costs and saves: the notification of an assessment, in prose of a kilobyte, to 1,000 subscribers, 50 a second."""
+
+    def measure(how):
+        conns, compressed = how
+        pace = ["--conns", conns, "--rate", RATES[conns], "--seconds", options.seconds]
+        with running("ours", PERMESSAGE_DEFLATE="on") as server:
+            offer = ["--deflate"] if compressed else []
+            return load("fanout", *server.how, "--body", BODY, *pace, *offer)
+
+    found = rounds(options.rounds, measure, [(conns, compressed) for conns in RATES for compressed in (True, False)])
+    both = lambda conns, key: (median(found[conns, True], key), median(found[conns, False], key))
+    return Section("Compression", CLAIM, [
+        claim("deliveries per CPU second, 1,000 who take it compressed", *both(1_000, "deliveries_per_cpu_second"), "about 1", beside_is="as it is"),
+        claim("CPU for a publish to a single one who does", *both(1, "microseconds_per_publish"), "–", " µs", "as it is"),
+        claim("bytes for each subscriber", *both(1_000, "bytes_per_delivery"), "≪ 1", beside_is="as it is"),
+    ])
