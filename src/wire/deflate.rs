@@ -5,6 +5,9 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, FlushCompress};
 
+/// The longest text that is compressed: while one is, others wait for a delivery.
+const LONGEST: usize = 128 * 1024;
+
 /// How far back a message refers to itself: 4 KiB, as two to the power of this. Few messages have more, and there are clients
 /// (Python's `websockets`) that want no more.
 pub const WINDOW_BITS: u8 = 12;
@@ -14,22 +17,39 @@ pub const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
 
 thread_local! {
     /// Its tables are large, and are made once for each thread that delivers.
-    static COMPRESS: RefCell<Compress> =
-        RefCell::new(Compress::new_with_window_bits(Compression::fast(), false, WINDOW_BITS));
+    static COMPRESS: RefCell<Compress> = RefCell::new(compress());
 }
 
-/// The compressed form of `text`, if it is shorter.
+fn compress() -> Compress {
+    Compress::new_with_window_bits(Compression::fast(), false, WINDOW_BITS)
+}
+
+/// The compressed form of `text`, if it is shorter and the text is not very long.
 pub(super) fn deflate(text: &[u8]) -> Option<Vec<u8>> {
-    // What needs more room than this is not shorter. A flush that filled all of it may not be complete.
-    let mut deflated = Vec::with_capacity(text.len() + TAIL.len());
-    COMPRESS.with_borrow_mut(|compress| {
-        compress.reset();
-        compress.compress_vec(text, &mut deflated, FlushCompress::Sync).ok()?;
-        let complete = compress.total_in() == text.len() as u64 && deflated.len() < deflated.capacity();
-        let length = deflated.strip_suffix(&TAIL).filter(|_| complete)?.len();
-        deflated.truncate(length);
-        (length < text.len()).then_some(deflated)
+    if text.len() > LONGEST {
+        return None;
+    }
+    COMPRESS.with_borrow_mut(|ready| {
+        ready.reset();
+        let deflated = flush(ready, text);
+        if deflated.is_none() {
+            // A compressor whose flush was cut short keeps some of it over a reset.
+            *ready = compress();
+        }
+        deflated.filter(|deflated| deflated.len() < text.len())
     })
+}
+
+/// All of `text`, up to what goes without saying.
+fn flush(compress: &mut Compress, text: &[u8]) -> Option<Vec<u8>> {
+    // A byte becomes nine bits at the most.
+    let mut deflated = Vec::with_capacity(text.len() + text.len() / 8 + 64);
+    compress.compress_vec(text, &mut deflated, FlushCompress::Sync).ok()?;
+    // A flush that filled all the room may not be complete.
+    let complete = compress.total_in() == text.len() as u64 && deflated.len() < deflated.capacity();
+    let length = deflated.strip_suffix(&TAIL).filter(|_| complete)?.len();
+    deflated.truncate(length);
+    Some(deflated)
 }
 
 #[cfg(test)]
@@ -39,13 +59,25 @@ mod tests {
 
     use super::*;
 
+    /// Unpacks a little at a time, as one that remembers no more than the window.
     fn inflate(deflated: &[u8]) -> Vec<u8> {
-        let mut inflated = Vec::with_capacity(1 << 20);
-        let mut decompress = Decompress::new_with_window_bits(false, WINDOW_BITS);
         let whole = [deflated, &TAIL].concat();
-        decompress.decompress_vec(&whole, &mut inflated, FlushDecompress::Sync).expect("it is valid");
-        assert_eq!(decompress.total_in(), whole.len() as u64);
-        inflated
+        let mut decompress = Decompress::new_with_window_bits(false, WINDOW_BITS);
+        let (mut inflated, mut part) = (Vec::new(), Vec::with_capacity(256));
+        loop {
+            part.clear();
+            let rest = &whole[decompress.total_in() as usize..];
+            decompress.decompress_vec(rest, &mut part, FlushDecompress::Sync).expect("it is valid");
+            inflated.extend_from_slice(&part);
+            if part.len() < part.capacity() {
+                assert_eq!(decompress.total_in(), whole.len() as u64);
+                return inflated;
+            }
+        }
+    }
+
+    fn noise(length: usize) -> Vec<u8> {
+        (0..length).map(|_| rand::random()).collect()
     }
 
     proptest! {
@@ -65,9 +97,30 @@ mod tests {
     fn what_does_not_become_shorter_is_left() {
         assert_eq!(deflate(b""), None);
         assert_eq!(deflate(b"abc"), None);
-        let noise: Vec<u8> = (0..10_000).map(|_| rand::random()).collect();
-        assert_eq!(deflate(&noise), None);
-        let long = "una notificación ".repeat(10_000);
+        let long = "una notificación ".repeat(6_000);
         assert_eq!(inflate(&deflate(long.as_bytes()).expect("shorter")), long.as_bytes());
+        assert_eq!(deflate(long.repeat(2).as_bytes()), None, "too long");
+    }
+
+    // A message refers no farther back than the window, though it has reason to.
+    #[test]
+    fn a_window_of_four_kibibytes_is_enough() {
+        let text: Vec<u8> = noise(3_000).iter().map(|byte| b'a' + byte % 26).collect();
+        for apart in [1_000, 2_000, 20_000] {
+            let text = [&text[..], &vec![b'-'; apart], &text].concat();
+            assert_eq!(inflate(&deflate(&text).expect("shorter")), text);
+        }
+    }
+
+    // zlib-rs keeps some of a flush that was cut short, over a reset: it would come with the next messages, or panic.
+    #[test]
+    fn what_does_not_become_shorter_leaves_nothing_to_the_next() {
+        for length in [10_000, 58_000, 62_000, 64_000, 66_000, 130_000] {
+            for _ in 0..20 {
+                assert_eq!(deflate(&noise(length)), None);
+                let text = "una presentación como las demás ".repeat(20);
+                assert_eq!(inflate(&deflate(text.as_bytes()).expect("shorter")), text.as_bytes());
+            }
+        }
     }
 }

@@ -38,7 +38,7 @@ fn inflate(deflated: &[u8]) -> String {
 
 /// A client that compresses.
 async fn connect(app: &TestApp, address: &str) -> RawSocket {
-    let (mut raw, chosen) = RawSocket::connect_offering(app.http(), address, OFFER).await;
+    let (mut raw, chosen) = RawSocket::connect_offering(app.http(), address, OFFER, b"").await;
     assert_eq!(chosen.as_deref(), Some(AGREED));
     let established = plain(raw.next().await);
     assert_eq!(established["type"], "connection_established");
@@ -91,7 +91,7 @@ async fn what_a_client_missed_comes_as_it_is() {
     let missed = app.publish_to(json!({ "rooms": ["admin"] }), "a.b", long_payload(1)).await;
     let epoch = missed["id"].as_str().and_then(|id| id.rsplit_once('-')).expect("an id").0;
     let back = format!("back?room=admin&since={before}&epoch={epoch}");
-    let (mut back, _) = RawSocket::connect_offering(app.http(), &back, OFFER).await;
+    let (mut back, _) = RawSocket::connect_offering(app.http(), &back, OFFER, b"").await;
     assert_eq!(plain(back.next().await)["replayed"], 1);
     assert_eq!(plain(back.next().await)["seq"], missed["sequence"]);
 }
@@ -122,14 +122,15 @@ async fn what_a_client_compresses_is_understood() {
     assert_eq!(raw.next().await, Frame::Pong(b"?".to_vec()));
 }
 
-// several at once are several messages
+// several at once are several messages, also in the same breath as the handshake
 #[tokio::test]
 async fn compressed_messages_that_come_together_are_told_apart() {
     let app = start().await;
-    let mut raw = connect(&app, "compresses").await;
-    let ping = masked(FIN | COMPRESSED | TEXT, &deflate(br#"{"type":"ping"}"#));
-    raw.write(&ping.repeat(3)).await;
-    for _ in 0..3 {
+    let pings = masked(FIN | COMPRESSED | TEXT, &deflate(br#"{"type":"ping"}"#)).repeat(3);
+    let (mut raw, _) = RawSocket::connect_offering(app.http(), "compresses", OFFER, &pings).await;
+    assert_eq!(plain(raw.next().await)["type"], "connection_established");
+    raw.write(&pings).await;
+    for _ in 0..6 {
         assert_eq!(plain(raw.next().await)["type"], "pong");
     }
 }
@@ -143,12 +144,15 @@ async fn bombs_and_broken_messages_close_the_connection() {
     assert!(bomb.len() < 256 * 1024, "it comes well below the limit");
     let hello = deflate(br#"{"type":"ping"}"#);
     let [early, late] = [COMPRESSED | TEXT, FIN | COMPRESSED | CONTINUATION].map(|first| masked(first, &hello));
+    let nothing = [0x00, 0x00, 0x00, 0xff, 0xff].repeat(10_000);
+    let endless = [masked(COMPRESSED | TEXT, &nothing), masked(CONTINUATION, &nothing).repeat(20)].concat();
     let cases = [
         ("a bomb", masked(FIN | COMPRESSED | TEXT, &bomb), 1009),
         ("no compression", masked(FIN | COMPRESSED | TEXT, &[7; 9]), 1002),
         ("a continuation that says it is compressed", [early.clone(), late].concat(), 1002),
         ("a message within a message", [early, masked(FIN | TEXT, b"{}")].concat(), 1002),
         ("a compressed ping", masked(FIN | COMPRESSED | PING, &hello), 1002),
+        ("nothing, without end", endless, 1009),
         ("another reserved bit", masked(FIN | 0x20 | TEXT, b"{}"), 1002),
         ("text that is no UTF-8", masked(FIN | COMPRESSED | TEXT, &deflate(b"\xff\xfe")), 1007),
     ];
@@ -168,7 +172,7 @@ async fn bombs_and_broken_messages_close_the_connection() {
 async fn an_offer_that_cannot_be_met_is_declined() {
     let app = start().await;
     let offer = "permessage-deflate; server_max_window_bits=9";
-    let (mut raw, chosen) = RawSocket::connect_offering(app.http(), "declined?room=admin", offer).await;
+    let (mut raw, chosen) = RawSocket::connect_offering(app.http(), "declined?room=admin", offer, b"").await;
     assert_eq!(chosen, None);
     assert_eq!(plain(raw.next().await)["type"], "connection_established");
     app.publish_to(json!({ "rooms": ["admin"] }), "a.b", long_payload(0)).await;

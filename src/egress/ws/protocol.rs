@@ -92,6 +92,7 @@ impl Protocol {
                 Err(Close::ByClient)
             }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(Error::Io(_)) if self.socket.get_ref().is_broken() => Err(Close::BadProtocol),
             Err(error) => Err(fault(&error)),
         }
     }
@@ -113,8 +114,6 @@ fn fault(error: &Error) -> Close {
         Error::Utf8(_) => Close::NotUtf8,
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Close::Vanished,
         Error::Protocol(_) => Close::BadProtocol,
-        // What was to be unpacked cannot be.
-        Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Close::BadProtocol,
         _ => Close::Vanished,
     }
 }
@@ -165,6 +164,13 @@ impl Socket {
                 head
             }
         }
+    }
+}
+
+impl Socket {
+    /// Whether what came cannot be unpacked.
+    fn is_broken(&self) -> bool {
+        self.inflate.as_ref().is_some_and(Inflate::is_over)
     }
 }
 

@@ -75,10 +75,16 @@ impl RawSocket {
         Self::shake_hands(http, address, "", more).await.0
     }
 
-    /// Shakes hands on `/ws/{address}` with an offer of extensions, and gives those that the server chose.
-    pub(crate) async fn connect_offering(http: SocketAddr, address: &str, offer: &str) -> (Self, Option<String>) {
+    /// Shakes hands on `/ws/{address}` with an offer of extensions, sends `more` in the same breath, and gives what the server
+    /// chose.
+    pub(crate) async fn connect_offering(
+        http: SocketAddr,
+        address: &str,
+        offer: &str,
+        more: &[u8],
+    ) -> (Self, Option<String>) {
         let header = format!("Sec-WebSocket-Extensions: {offer}\r\n");
-        let (socket, head) = Self::shake_hands(http, address, &header, b"").await;
+        let (socket, head) = Self::shake_hands(http, address, &header, more).await;
         let mut lines = head.lines().filter_map(|line| line.split_once(": "));
         let chosen = lines.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-extensions"));
         (socket, chosen.map(|(_, value)| value.to_owned()))
