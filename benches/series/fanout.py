@@ -1,5 +1,5 @@
 from chart import chart
-from figures import Section, median, rounds
+from figures import Section, known, median, rounds
 from servers import SERVERS, load, running
 
 SATURATED = ["--publishers", 8, "--inflight", 4]
@@ -28,7 +28,7 @@ def fanout(options, batch=1):
         limit = median(figures[LIMIT], "deliveries_per_cpu_second")
         for name, found in figures.items():
             value = median(found, "deliveries_per_cpu_second")
-            spread = sorted(round(figure["deliveries_per_cpu_second"]) for figure in found)
+            spread = sorted(map(round, known(found, "deliveries_per_cpu_second")))
             lines.setdefault(name, []).append((size, value))
             rows.append([f"{size:,}", name, f"{value:,.0f}", f"{value / limit:.0%}", f"{spread[0]:,} – {spread[-1]:,}"])
     kind = "paced" if batch == 1 else "saturated"

@@ -25,8 +25,13 @@ def rounds(count, measure, names):
     return figures
 
 
+def known(figures, key):
+    """The figures of the runs that have one: where the system charged a server no CPU time, there is none for it."""
+    return [figure[key] for figure in figures if figure[key] is not None]
+
+
 def median(figures, key):
-    return statistics.median(figure[key] for figure in figures)
+    return statistics.median(known(figures, key))
 
 
 CLAIM = ["what", "measured", "beside", "ratio", "wanted"]
