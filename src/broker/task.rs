@@ -93,13 +93,13 @@ async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Ve
 impl Publisher {
     /// Routes, and relays what is not to be kept.
     async fn route(&self, submissions: Vec<Submission>) -> Batch {
-        let now = Utc::now();
+        let now = Moment::now();
         let mut entries = Vec::with_capacity(submissions.len());
         let mut waiting = Vec::with_capacity(submissions.len());
         for submission in submissions {
             let mut routed = Vec::with_capacity(submission.drafts.len());
             for draft in submission.drafts {
-                routed.push(match self.entry(draft, now) {
+                routed.push(match self.entry(draft, &now) {
                     Ok(entry) if entry.durability == Durability::Ephemeral => Routed::Done(self.relay(entry).await),
                     Ok(entry) => {
                         let receivers = self.rooms.receivers(&entry.audiences);
@@ -139,16 +139,16 @@ impl Publisher {
         }
     }
 
-    fn entry(&self, draft: Draft, now: DateTime<Utc>) -> Result<Entry, Error> {
+    fn entry(&self, draft: Draft, now: &Moment) -> Result<Entry, Error> {
         draft.check()?;
         let audiences = match &draft.target {
             Some(target) => target.clone(),
             None => self.rules.route(&draft.name, &draft.payload)?.audiences,
         };
         let key = draft.idempotency_key.clone().map(|key| (key, draft.fingerprint()));
-        let expires_at = draft.ttl.and_then(|ttl| now.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
+        let expires_at = draft.ttl.and_then(|ttl| now.time.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
         let durability = draft.durability.unwrap_or(Durability::Fsync);
-        let event = draft.into_event(&now.to_rfc3339_opts(SecondsFormat::Millis, true));
+        let event = draft.into_event(&now.text);
         Ok(Entry { event, audiences, key, expires_at, durability })
     }
 
@@ -174,6 +174,19 @@ impl Publisher {
             Outcome::Duplicate(seq) => Ok(accepted(seq, 0, true, None)),
             Outcome::Conflict => Err(Error::Conflict),
         }
+    }
+}
+
+/// When a batch is routed. Its text is made once for all drafts in it: that is a good part of what each costs otherwise.
+struct Moment {
+    time: DateTime<Utc>,
+    text: String,
+}
+
+impl Moment {
+    fn now() -> Self {
+        let time = Utc::now();
+        Self { time, text: time.to_rfc3339_opts(SecondsFormat::Millis, true) }
     }
 }
 
