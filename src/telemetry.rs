@@ -52,7 +52,7 @@ pub fn init(options: &Options, production: bool) {
         Format::Pretty => false,
         Format::Json => true,
     };
-    let layer = if json { lines.json().boxed() } else { lines.boxed() };
+    let lines = if json { lines.json().boxed() } else { lines.boxed() };
     // A second subscriber in one process is a test's, which has its own.
-    let _ = registry().with(layer.with_filter(filter)).try_init();
+    let _ = registry().with(filter).with(lines).try_init();
 }
