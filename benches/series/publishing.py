@@ -17,7 +17,7 @@ STREAM_LENGTH = 10_000
 GRPC = ["-H", "content-type: application/grpc", "-H", "te: trailers"]
 UNARY = ["-c", "8", "-m", "16", *GRPC]
 STREAM = ["-c", "1", "-m", "1", "-w", "22", "-W", "22", *GRPC]
-REST = ["--h1", "-c", "16", "-m", "1", "-H", "content-type: application/json"]
+REST = ["--h1", "-c", "64", "-m", "1", "-H", "content-type: application/json"]
 
 
 def field(number, content):

@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -36,8 +37,7 @@ def listening(port, process):
 def ours(port, directory, grpc_port):
     binary = ROOT / "target" / "release" / "exposia-notifications"
     settings = {
-        "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": str(grpc_port), "JOURNAL": "memory",
-        "LOG_LEVEL": "ERROR", "DATA_DIR": directory,
+        "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": str(grpc_port), "JOURNAL": "memory", "DATA_DIR": directory,
     }
     return [binary], settings, []
 
@@ -97,10 +97,15 @@ def running(name, cpus="0", **more):
     port, grpc_port = free_port(), free_port()
     with tempfile.TemporaryDirectory() as directory:
         command, settings, how = (SERVERS | OTHERS)[name](port, directory, grpc_port)
-        process = subprocess.Popen(["taskset", "-c", cpus, *command], env=os.environ | settings | more, cwd=PEERS)
+        log = pathlib.Path(directory) / "log"
+        with log.open("wb") as errors:
+            process = subprocess.Popen(["taskset", "-c", cpus, *command], env=os.environ | settings | more, cwd=PEERS, stderr=errors)
         try:
             listening(port, process)
             yield Server(process.pid, port, grpc_port, ["--address", f"127.0.0.1:{port}", "--pid", str(process.pid), *how])
+        except Exception:
+            print(log.read_text(errors="replace")[-2_000:], file=sys.stderr)
+            raise
         finally:
             process.terminate()
             process.wait()
