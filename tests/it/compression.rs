@@ -122,6 +122,21 @@ async fn what_a_client_compresses_is_understood() {
     assert_eq!(raw.next().await, Frame::Pong(b"?".to_vec()));
 }
 
+// a message is understood also when the session has gone to sleep over its beginning, wherever that ends
+#[tokio::test]
+async fn a_compressed_message_may_come_in_two_halves() {
+    let app = start().await;
+    let mut raw = connect(&app, "compresses").await;
+    let message = masked(FIN | COMPRESSED | TEXT, &deflate(br#"{"type":"ping"}"#));
+    for (start, end) in (1..message.len()).map(|cut| message.split_at(cut)) {
+        // The answer to this ping says that the beginning behind it was read.
+        raw.write(&[&masked(FIN | PING, b"?"), start].concat()).await;
+        assert_eq!(raw.next().await, Frame::Pong(b"?".to_vec()));
+        raw.write(end).await;
+        assert_eq!(plain(raw.next().await)["type"], "pong");
+    }
+}
+
 // several at once are several messages, also in the same breath as the handshake
 #[tokio::test]
 async fn compressed_messages_that_come_together_are_told_apart() {
