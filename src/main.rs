@@ -56,7 +56,7 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    telemetry::init(&config.telemetry, config.environment == Environment::Production);
+    let _log = telemetry::init(&config.telemetry, config.environment == Environment::Production);
     // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut signals = Signals::install()?;

@@ -3,7 +3,11 @@
 use std::io::{self, IsTerminal};
 
 use tracing::level_filters::LevelFilter;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+
+/// How many lines may wait for whoever takes them; further ones are lost.
+const WAITING_LINES: usize = 65_536;
 
 /// The settings of the logs.
 #[derive(Debug, Clone, clap::Args)]
@@ -42,11 +46,16 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
-/// Logs to standard error from now on. Other crates are heard only when they warn.
-pub fn init(options: &Options, production: bool) {
+/// Logs to standard error from now on, until what this gives is dropped, which waits about a second at the most for the last
+/// lines to be taken. Other crates are heard only when they warn.
+///
+/// A thread of its own writes: where nobody takes what is written, as when somebody stops a terminal, all that log would stop.
+pub fn init(options: &Options, production: bool) -> WorkerGuard {
     let filter =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), options.log_level).with_default(LevelFilter::WARN);
-    let lines = fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).thread_name("log");
+    let (writer, until_dropped) = writer.finish(io::stderr());
+    let lines = fmt::layer().with_writer(writer).with_ansi(io::stderr().is_terminal());
     let json = match options.log_format {
         Format::Auto => production,
         Format::Pretty => false,
@@ -55,4 +64,5 @@ pub fn init(options: &Options, production: bool) {
     let lines = if json { lines.json().boxed() } else { lines.boxed() };
     // A second subscriber in one process is a test's, which has its own.
     let _ = registry().with(filter).with(lines).try_init();
+    until_dropped
 }

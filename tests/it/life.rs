@@ -459,6 +459,21 @@ async fn logs_are_json_in_production() {
     assert_eq!(closed[0]["span"], json!({"name": "session", "client_id": "ana"}));
 }
 
+// a log that nobody takes holds nothing up, and is all there for whoever takes it later
+#[tokio::test]
+async fn a_log_that_nobody_reads_holds_nothing_up() {
+    // Their lines are twice what the system holds for a reader, 64 KiB.
+    const SESSIONS: usize = 1_000;
+    let mut server = Server::start_unheard(&PRODUCTION).await;
+    for session in 0..SESSIONS {
+        Client::connect(server.http(), &format!("{session}?token={SECRET}")).await.close().await;
+    }
+    assert_eq!(Answer::to(server.request(Method::GET, "/health")).await.status, 200);
+    for _ in 0..SESSIONS {
+        server.line_with("session closed").await;
+    }
+}
+
 // pretty in development
 #[tokio::test]
 async fn logs_are_for_people_in_development() {

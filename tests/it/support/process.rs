@@ -78,10 +78,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts it and waits until it serves.
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::start_heard(settings, MAX_LINES).await
+    }
+
+    /// The same; but beyond what the system holds of its log, only lines that are waited for are read.
+    pub(crate) async fn start_unheard(settings: &[(&str, &str)]) -> Self {
+        Self::start_heard(settings, 1).await
+    }
+
+    async fn start_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
         let folder = scratch();
         let mut child = command(folder.path(), &[], settings).spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
-        let (sender, lines) = mpsc::channel(MAX_LINES);
+        let (sender, lines) = mpsc::channel(max_lines);
         tokio::spawn(async move {
             while let Ok(Some(line)) = stderr.next_line().await {
                 let _ = sender.send(line).await;
