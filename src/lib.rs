@@ -3,6 +3,7 @@
 //!
 //! The modules in the order of the flow; `ARCHITECTURE.md` says what each may know of the others.
 
+pub mod clock;
 pub mod domain;
 pub mod wire;
 

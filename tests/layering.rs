@@ -8,6 +8,7 @@ use std::{
 
 /// What each module may import; of `journal`, `listen` and `rooms` also which of their items, where that is less than all.
 const TABLE: &[(&str, &[&str])] = &[
+    ("clock", &[]),
     ("domain", &[]),
     ("reload", &[]),
     ("shutdown", &[]),
@@ -15,7 +16,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("listen", &["domain", "reload"]),
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
-    ("journal", &["domain"]),
+    ("journal", &["clock", "domain"]),
     ("gate", &["domain", "reload", "wire"]),
     (
         "broker",
@@ -28,6 +29,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "journal::Follow",
             "journal::Outcome",
             "journal::Relay",
+            "journal::Stored",
             "journal::Tail",
             "rooms::Member",
             "rooms::Shard",

@@ -8,11 +8,12 @@
 mod acts;
 mod deliver;
 
-use std::env;
+use std::{env, sync::Arc};
 
 use acts::House;
 use exposia_notifications::{
     broker::Rules,
+    clock::System,
     config::Config,
     domain::{Epoch, Notification},
     journal::{Append, Memory},
@@ -42,7 +43,7 @@ fn main() -> Result<()> {
 
 /// What `POST /notify` is from its body to its place in the journal, and to its frame.
 fn publish(times: usize) -> Result<()> {
-    let (rules, journal) = (Rules::default(), Memory::new(&Config::defaults().journal));
+    let (rules, journal) = (Rules::default(), Memory::new(&Config::defaults().journal, Arc::new(System::default())));
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     for _ in 0..times {
         let entry = acts::entry(&rules)?;

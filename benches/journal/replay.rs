@@ -12,6 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use exposia_notifications::{
+    clock::System,
     config::Config,
     domain::{Audience, Durability, Event, Payload, UserId},
     journal::{Append, Entry, Incarnation, Promise, Read, Sqlite},
@@ -112,7 +113,7 @@ async fn fill(dir: &Path, users: u64) -> Result<String> {
     options.max_entries = (100 * entries as usize).try_into()?;
     options.max_bytes = 100_000_000_000.try_into()?;
     options.max_age = Duration::from_secs(3_650 * 86_400);
-    let journal = Arc::new(Sqlite::open(&options)?);
+    let journal = Arc::new(Sqlite::open(&options, Arc::new(System::default()))?);
     let started = Instant::now();
     let first = journal.bounds().newest;
     let mut next = first;

@@ -19,6 +19,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     broker::{Broker, Rules},
+    clock::System,
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
     gate::{Gate, GrantsFile, Issuer, Keys},
@@ -67,9 +68,10 @@ impl App {
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
         let tls = follow(config.listen.tls.files()?).await?;
         let grants = follow(config.gate.grants()).await?;
+        let clock = Arc::new(System::default());
         let journal = match config.journal.engine {
-            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal)?)),
-            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal))),
+            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal, clock)?)),
+            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal, clock))),
         };
         let bind = async |port, name: &str| {
             let host = &config.listen.host;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
     domain::{Content, Draft, Durability, Ephemeral, Passing, notification_id},
-    journal::{Append, Entry, Outcome, Relay},
+    journal::{Append, Entry, Outcome, Relay, Stored},
     rooms::Writer,
 };
 
@@ -162,7 +162,7 @@ impl Publisher {
     }
 
     fn published(&self, outcome: Outcome, receivers: usize) -> Published {
-        let accepted = |seq, receivers, duplicate, durability| Accepted {
+        let accepted = |Stored { seq, durability, .. }, receivers, duplicate| Accepted {
             id: notification_id(&self.journal.epoch(), seq),
             seq,
             receivers,
@@ -170,8 +170,8 @@ impl Publisher {
             durability,
         };
         match outcome {
-            Outcome::Appended(seq, durability) => Ok(accepted(seq, receivers, false, Some(durability))),
-            Outcome::Duplicate(seq) => Ok(accepted(seq, 0, true, None)),
+            Outcome::Appended(stored) => Ok(accepted(stored, receivers, false)),
+            Outcome::Duplicate(stored) => Ok(accepted(stored, 0, true)),
             Outcome::Conflict => Err(Error::Conflict),
         }
     }

@@ -7,25 +7,28 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::domain::{Fingerprint, IdempotencyKey, Seq};
+use crate::{
+    domain::{Fingerprint, IdempotencyKey},
+    journal::Stored,
+};
 
 /// What is known of a key.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     /// Nothing: it is new, or its window is over.
     Never,
-    /// The same content has this place.
-    Same(Seq),
+    /// This became of the same content.
+    Same(Stored),
     /// Another content was sent under it.
     Other,
 }
 
-/// Keys with the digest and the place of what was sent under them, for `window` and at most `max_keys`.
+/// Keys with the digest and the outcome of what was sent under them, for `window` and at most `max_keys`.
 #[derive(Debug)]
 pub(super) struct Keys {
     window: TimeDelta,
     max_keys: usize,
-    known: HashMap<IdempotencyKey, (Fingerprint, Seq)>,
+    known: HashMap<IdempotencyKey, (Fingerprint, Stored)>,
     by_age: VecDeque<(DateTime<Utc>, IdempotencyKey)>,
 }
 
@@ -49,14 +52,14 @@ impl Keys {
     pub(super) fn seen(&self, key: &IdempotencyKey, fingerprint: &Fingerprint) -> Seen {
         match self.known.get(key) {
             None => Seen::Never,
-            Some((known, seq)) if known == fingerprint => Seen::Same(*seq),
+            Some((known, stored)) if known == fingerprint => Seen::Same(*stored),
             Some(_) => Seen::Other,
         }
     }
 
     /// Remembers a key that was [`Seen::Never`].
-    pub(super) fn remember(&mut self, now: DateTime<Utc>, key: IdempotencyKey, fingerprint: Fingerprint, seq: Seq) {
-        self.by_age.push_back((now, key.clone()));
-        self.known.insert(key, (fingerprint, seq));
+    pub(super) fn remember(&mut self, key: IdempotencyKey, fingerprint: Fingerprint, stored: Stored) {
+        self.by_age.push_back((stored.at, key.clone()));
+        self.known.insert(key, (fingerprint, stored));
     }
 }

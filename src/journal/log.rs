@@ -24,9 +24,19 @@ pub(super) struct Limits {
 pub(super) struct Log {
     limits: Limits,
     newest: Seq,
-    entries: VecDeque<(DateTime<Utc>, Arc<Notification>)>,
+    entries: VecDeque<Entry>,
     bytes: usize,
     places: HashMap<Audience, VecDeque<Seq>>,
+}
+
+/// A notification in the log. Times are milliseconds since 1970.
+#[derive(Debug)]
+struct Entry {
+    appended_at: i64,
+    /// The latest time at which this one or one before it was appended. The clock may have been put back; this never falls, so
+    /// that what is searched for by time is found by halving, and what is old goes from the front.
+    reached_at: i64,
+    notification: Arc<Notification>,
 }
 
 impl Log {
@@ -36,7 +46,7 @@ impl Log {
     }
 
     /// Takes in the notification of the next place.
-    pub(super) fn push(&mut self, appended_at: DateTime<Utc>, notification: Arc<Notification>) {
+    pub(super) fn push(&mut self, appended_at: i64, reached_at: i64, notification: Arc<Notification>) {
         self.newest = notification.seq;
         self.bytes += notification.size();
         for audience in notification.audiences.as_slice() {
@@ -47,18 +57,19 @@ impl Log {
                 }
             }
         }
-        self.entries.push_back((appended_at, notification));
+        self.entries.push_back(Entry { appended_at, reached_at, notification });
     }
 
-    /// Lets the oldest go until the rest is within its limits at `now`, or no more than the newest `needed` are left. The
-    /// newest one may be too large, but not too old.
-    pub(super) fn trim(&mut self, now: DateTime<Utc>, needed: usize) {
+    /// Lets the oldest go until the rest is within its limits, or no more than the newest `needed` are left. The newest one may
+    /// be too large, but not too old. Without `now`, nothing goes by its age.
+    pub(super) fn trim(&mut self, now: Option<DateTime<Utc>>, needed: usize) {
+        let too_old = now.and_then(|now| now.checked_sub_signed(self.limits.age)).map_or(i64::MIN, millis);
         while self.entries.len() > needed
-            && let Some((appended_at, _)) = self.entries.front()
+            && let Some(Entry { reached_at, .. }) = self.entries.front()
         {
             let many = self.entries.len() > self.limits.entries;
             let large = self.bytes > self.limits.bytes && self.entries.len() > 1;
-            let old = now - *appended_at >= self.limits.age;
+            let old = *reached_at <= too_old;
             if !(many || large || old) {
                 return;
             }
@@ -68,13 +79,13 @@ impl Log {
 
     /// Lets go of what lies before `oldest`.
     pub(super) fn forget_before(&mut self, oldest: Seq) {
-        while self.entries.front().is_some_and(|(_, notification)| notification.seq < oldest) {
+        while self.entries.front().is_some_and(|entry| entry.notification.seq < oldest) {
             self.pop_oldest();
         }
     }
 
     fn pop_oldest(&mut self) {
-        let Some((_, oldest)) = self.entries.pop_front() else { return };
+        let Some(Entry { notification: oldest, .. }) = self.entries.pop_front() else { return };
         self.bytes -= oldest.size();
         for audience in oldest.audiences.as_slice() {
             if let Some(places) = self.places.get_mut(audience) {
@@ -98,7 +109,7 @@ impl Log {
         let mut notifications = Vec::with_capacity(places.len().min(query.limit));
         let mut bytes = 0;
         for place in &places {
-            let notification = self.at(*place);
+            let notification = &self.at(*place).notification;
             bytes += notification.size();
             let full = notifications.len() == query.limit || (bytes > query.max_bytes && !notifications.is_empty());
             if full {
@@ -106,7 +117,7 @@ impl Log {
             }
             notifications.push(Arc::clone(notification));
         }
-        Page { more: notifications.len() < places.len(), notifications, bounds }
+        Page { more: notifications.len() < places.len(), notifications, bounds, lost: Vec::new() }
     }
 
     /// How many notifications for `audiences` lie after `after` and not after `until`, without what expired by `now`.
@@ -123,25 +134,29 @@ impl Log {
         self.matching(&query, usize::MAX, now).len() as u64
     }
 
-    /// The first place that was appended at `since` or later, to the millisecond; the one that comes next if none was.
+    /// The first place before which nothing was appended at `since` or later, to the millisecond; the one that comes next if
+    /// there is nothing else.
     pub(super) fn place_since(&self, since: DateTime<Utc>) -> Seq {
-        let since = since.timestamp_millis();
-        let earlier = self.entries.partition_point(|(appended_at, _)| appended_at.timestamp_millis() < since);
+        let earlier = self.entries.partition_point(|entry| entry.reached_at < millis(since));
         self.bounds().oldest + earlier as Seq
     }
 
-    fn at(&self, place: Seq) -> &Arc<Notification> {
+    fn at(&self, place: Seq) -> &Entry {
         // Places are consecutive, so the offset from the oldest one is the index.
-        &self.entries[(place - self.bounds().oldest) as usize].1
+        &self.entries[(place - self.bounds().oldest) as usize]
     }
 
     /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
     fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
         let bounds = self.bounds();
-        let since = query.since.map_or(0, |since| self.place_since(since));
-        let from = bounds.oldest.max(query.after.saturating_add(1)).max(since);
+        let reached = query.since.map_or(0, |since| self.place_since(since));
+        let from = bounds.oldest.max(query.after.saturating_add(1)).max(reached);
         let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
-        let alive = |place: &Seq| !self.at(*place).is_expired(now);
+        let since = query.since.map_or(i64::MIN, millis);
+        let alive = |place: &Seq| {
+            let Entry { appended_at, notification, .. } = self.at(*place);
+            *appended_at >= since && !notification.is_expired(now)
+        };
         let Some(audiences) = &query.audiences else {
             let all = (from..to.max(from)).filter(alive);
             return if query.newest_first { all.rev().take(limit).collect() } else { all.take(limit).collect() };
@@ -165,4 +180,9 @@ impl Log {
         found.truncate(limit);
         found
     }
+}
+
+/// A time as it is compared and kept: milliseconds since 1970.
+pub(super) fn millis(time: DateTime<Utc>) -> i64 {
+    time.timestamp_millis()
 }

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 
 use crate::{
+    clock::Clock,
     domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Notification, Seq},
     journal::{
-        Append, Batch, Bounds, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
-        clock::Clock,
+        Append, Batch, Bounds, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Stored,
+        Tail,
         idempotency::{Keys, Seen},
-        log::{Limits, Log},
+        log::{Limits, Log, millis},
         tail::Tails,
     },
 };
@@ -20,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Memory {
     epoch: Epoch,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
     tails: Tails,
     /// Held over "commit, then hand to the tails", so that the tails see the order of the places.
@@ -29,7 +31,7 @@ pub struct Memory {
 
 impl Memory {
     /// An empty journal.
-    pub fn new(options: &Options) -> Self {
+    pub fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
         let limits = Limits {
             entries: options.max_entries.get(),
             bytes: options.max_bytes.min(options.memory_bytes).get(),
@@ -38,36 +40,40 @@ impl Memory {
         let keys = Keys::new(options.idempotency_window, options.idempotency_max_keys.get());
         Self {
             epoch: Epoch::from_random(rand::random()),
-            clock: Clock::start(),
-            kept: Mutex::new(Kept { log: Log::new(limits, 0), keys }),
+            clock,
+            kept: Mutex::new(Kept { log: Log::new(limits, 0), reached_at: i64::MIN, keys }),
             tails: Tails::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
     }
 
     fn commit(&self, entries: Vec<Entry>) -> (Vec<Outcome>, Batch) {
-        let now = self.clock.now();
+        let now = self.clock.wall();
+        let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
         let mut kept = self.kept.lock();
+        kept.reached_at = kept.reached_at.max(millis(now));
         kept.keys.expire(now);
         let mut committed = Vec::with_capacity(entries.len());
         let outcomes = entries
             .into_iter()
             .map(|entry| {
-                let outcome = kept.outcome(&entry);
-                if let Outcome::Appended(seq, _) = outcome {
+                let outcome = kept.outcome(&entry, at);
+                if let Outcome::Appended(stored) = outcome {
+                    let seq = stored.seq;
                     if let Some((key, fingerprint)) = entry.key {
-                        kept.keys.remember(now, key, fingerprint, seq);
+                        kept.keys.remember(key, fingerprint, stored);
                     }
                     let notification =
                         Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
-                    kept.log.push(now, Arc::clone(&notification));
+                    let reached_at = kept.reached_at;
+                    kept.log.push(millis(now), reached_at, Arc::clone(&notification));
                     committed.push(notification.into());
                 }
                 outcome
             })
             .collect();
-        kept.log.trim(now, 0);
+        kept.log.trim(Some(now), 0);
         (outcomes, committed.into())
     }
 }
@@ -114,11 +120,11 @@ impl Read for Memory {
     }
 
     async fn read(&self, query: Query) -> Result<Page, Error> {
-        Ok(self.kept.lock().log.read(&query, self.clock.now()))
+        Ok(self.kept.lock().log.read(&query, self.clock.wall()))
     }
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
-        Ok(self.kept.lock().log.count(audiences, after, until, self.clock.now()))
+        Ok(self.kept.lock().log.count(audiences, after, until, self.clock.wall()))
     }
 }
 
@@ -126,15 +132,20 @@ impl Read for Memory {
 #[derive(Debug)]
 struct Kept {
     log: Log,
+    /// The latest time at which something was appended.
+    reached_at: i64,
     keys: Keys,
 }
 
 impl Kept {
-    fn outcome(&self, entry: &Entry) -> Outcome {
+    fn outcome(&self, entry: &Entry, at: DateTime<Utc>) -> Outcome {
         let seen = entry.key.as_ref().map_or(Seen::Never, |(key, fingerprint)| self.keys.seen(key, fingerprint));
         match seen {
-            Seen::Never => Outcome::Appended(self.log.bounds().newest + 1, Durability::Memory),
-            Seen::Same(seq) => Outcome::Duplicate(seq),
+            Seen::Never => {
+                let seq = self.log.bounds().newest + 1;
+                Outcome::Appended(Stored { seq, durability: Some(Durability::Memory), at })
+            }
+            Seen::Same(stored) => Outcome::Duplicate(stored),
             Seen::Other => Outcome::Conflict,
         }
     }
@@ -146,8 +157,8 @@ mod tests {
     use crate::journal::conformance;
 
     fn open(options: &Options) -> Arc<Memory> {
-        Arc::new(Memory::new(options))
+        Arc::new(Memory::new(options, conformance::clock()))
     }
 
-    conformance::suite!(open);
+    conformance::suite!(open, conformance::advance);
 }

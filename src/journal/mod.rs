@@ -3,7 +3,6 @@
 //! One set of traits, one engine for each store. An engine passes the suite in `conformance` or it is not one.
 //! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
 
-mod clock;
 #[cfg(test)]
 mod conformance;
 mod error;
@@ -14,7 +13,7 @@ mod options;
 mod sqlite;
 mod tail;
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, ops::RangeInclusive, sync::Arc};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -47,12 +46,23 @@ pub struct Entry {
 /// What became of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// It has this place, survives this, and will be delivered.
-    Appended(Seq, Durability),
-    /// Its key was seen before, with the same content: the first one has this place, nothing is delivered.
-    Duplicate(Seq),
+    /// It is kept, and will be delivered.
+    Appended(Stored),
+    /// Its key was seen before, with the same content: this is what became of the first one, and nothing is delivered.
+    Duplicate(Stored),
     /// Its key was seen before, with another content: nothing is kept.
     Conflict,
+}
+
+/// What an entry became, as its publisher is told; the same for a retry as for the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stored {
+    /// Its place.
+    pub seq: Seq,
+    /// What it survives; `None` for a retry of what an older version kept, which did not write that down.
+    pub durability: Option<Durability>,
+    /// When it was appended, to the millisecond.
+    pub at: DateTime<Utc>,
 }
 
 /// Which incarnation of a journal this is.
@@ -160,4 +170,8 @@ pub struct Page {
     pub more: bool,
     /// What the journal held when the page was read. What lies before `bounds.oldest` is gone.
     pub bounds: Bounds,
+    /// What of the part that the page covers cannot be read, or is known to be missing: it may have been asked for. In the
+    /// order of the places, whatever order was asked for, and none of them touching another. A page covers what lies between
+    /// where it was to begin and its last notification or, when there is no more behind that, where it was to end.
+    pub lost: Vec<RangeInclusive<Seq>>,
 }

@@ -251,6 +251,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        clock::System,
         config::Config,
         domain::Epoch,
         egress::{Clients, ws::TURNS},
@@ -299,7 +300,10 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_the_journal_holds_nobody_up() {
         let config = Config::defaults();
-        let journal = Arc::new(Stuck { memory: Memory::new(&config.journal), reading: Semaphore::new(0) });
+        let journal = Arc::new(Stuck {
+            memory: Memory::new(&config.journal, Arc::new(System::default())),
+            reading: Semaphore::new(0),
+        });
         let gate = Gate::new(&config.gate, config.gate.keys().expect("no keys"), config.gate.open(false), None);
         let (_, rooms) = rooms::split(std::num::NonZeroUsize::MIN);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());

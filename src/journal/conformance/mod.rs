@@ -1,14 +1,16 @@
-//! What every engine must do. `suite!(open)` makes the tests of one engine out of the promises in this file; `open`
-//! takes the [`Options`] and gives an empty journal.
+//! What every engine must do. `suite!(open, advance)` makes the tests of one engine out of the promises in this file; `open`
+//! takes the [`Options`] and gives an empty journal, and `advance` lets time go by for it. An engine whose time stands still
+//! unless it is moved opens on [`clock`] and is moved by [`advance`].
 
 mod model;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 
 use crate::{
+    clock::{Clock, Manual},
     domain::{
         Audience, Audiences, ClientId, Committed, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey,
         Payload, RoomId, Seq, UserId,
@@ -17,9 +19,10 @@ use crate::{
 };
 
 macro_rules! suite {
-    ($open:ident) => {
+    ($open:ident, $advance:path) => {
         conformance::suite!(
             $open,
+            $advance,
             places_are_consecutive_and_ids_unique,
             a_batch_is_answered_entry_by_entry,
             tails_get_everything_once_and_in_order,
@@ -44,14 +47,14 @@ macro_rules! suite {
 
         #[test]
         fn random_operations_agree_with_a_plain_model() {
-            conformance::random_operations_agree_with_a_plain_model($open);
+            conformance::random_operations_agree_with_a_plain_model($open, $advance);
         }
     };
-    ($open:ident, $($promise:ident),+ $(,)?) => {
+    ($open:ident, $advance:path, $($promise:ident),+ $(,)?) => {
         $(
-            #[tokio::test(start_paused = true)]
+            #[tokio::test]
             async fn $promise() {
-                conformance::$promise($open).await;
+                conformance::$promise($open, $advance).await;
             }
         )+
     };
@@ -59,6 +62,21 @@ macro_rules! suite {
 pub(super) use suite;
 
 pub(super) use model::random_operations_agree_with_a_plain_model;
+
+thread_local! {
+    /// The clock of a test, which stands still unless it is moved.
+    static CLOCK: Arc<Manual> = Arc::new(Manual::new(DateTime::from_timestamp(1_800_000_000, 500_000_000).expect("a time")));
+}
+
+/// The clock of this test.
+pub(super) fn clock() -> Arc<Manual> {
+    CLOCK.with(Arc::clone)
+}
+
+/// Lets time go by for this test.
+pub(super) fn advance(by: Duration) {
+    clock().advance(by);
+}
 
 pub(super) fn options() -> Options {
     Options {
@@ -125,8 +143,8 @@ enum Fate {
 
 async fn append(journal: &impl Append, entries: Vec<Entry>) -> Vec<Fate> {
     let fate = |outcome| match outcome {
-        Outcome::Appended(seq, _) => Fate::Appended(seq),
-        Outcome::Duplicate(seq) => Fate::Duplicate(seq),
+        Outcome::Appended(stored) => Fate::Appended(stored.seq),
+        Outcome::Duplicate(stored) => Fate::Duplicate(stored.seq),
         Outcome::Conflict => Fate::Conflict,
     };
     journal.append(entries).await.expect("appends").into_iter().map(fate).collect()
@@ -154,7 +172,10 @@ async fn next_seqs(tail: &mut Tail, count: usize) -> Vec<Seq> {
     seqs
 }
 
-pub(super) async fn places_are_consecutive_and_ids_unique<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn places_are_consecutive_and_ids_unique<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 0 });
     append_many(&*journal, 3).await;
@@ -166,7 +187,10 @@ pub(super) async fn places_are_consecutive_and_ids_unique<J: Journal>(open: impl
     assert_eq!(names, ["e0", "e1", "e2"]);
 }
 
-pub(super) async fn a_batch_is_answered_entry_by_entry<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn a_batch_is_answered_entry_by_entry<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     let batch = vec![keyed("a", 1), entry("x", room("r")), keyed("a", 1), keyed("a", 2), entry("y", user("u"))];
     let outcomes = append(&*journal, batch).await;
@@ -175,7 +199,10 @@ pub(super) async fn a_batch_is_answered_entry_by_entry<J: Journal>(open: impl Fn
     assert!(append(&*journal, Vec::new()).await.is_empty());
 }
 
-pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     append_many(&*journal, 1).await;
     let mut tails = [journal.tail(), journal.tail()];
@@ -188,7 +215,10 @@ pub(super) async fn tails_get_everything_once_and_in_order<J: Journal>(open: imp
     }
 }
 
-pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     const MANY: usize = 500;
     let journal = open(&options());
     let mut tail = journal.tail();
@@ -196,7 +226,10 @@ pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>
     assert_eq!(seqs, (1..=MANY as Seq).collect::<Vec<_>>());
 }
 
-pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     let mut tails = [journal.tail(), journal.tail()];
     for text in ["one", "two"] {
@@ -220,14 +253,20 @@ pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>
     assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 0 });
 }
 
-pub(super) async fn an_unread_tail_that_is_dropped_holds_nobody_up<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn an_unread_tail_that_is_dropped_holds_nobody_up<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     drop(journal.tail());
     append_many(&*journal, 500).await;
     assert_eq!(journal.bounds().newest, 500);
 }
 
-pub(super) async fn pages_are_read_by_audience_and_position<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn pages_are_read_by_audience_and_position<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     let both = Audiences::from_target(false, &["u".to_owned()], &["r".to_owned()]).expect("a target");
     let entries: [(&str, Audiences); 6] = [
@@ -254,7 +293,7 @@ pub(super) async fn pages_are_read_by_audience_and_position<J: Journal>(open: im
     assert_eq!(journal.count(vec![user("u")], 4, Seq::MAX).await.expect("counts"), 0);
 }
 
-pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Options) -> Arc<J>, _: impl Fn(Duration)) {
     let journal = open(&options());
     append_many(&*journal, 5).await;
     let page = journal.read(Query { limit: 5, ..everything() }).await.expect("reads");
@@ -265,12 +304,15 @@ pub(super) async fn pages_keep_to_their_limits<J: Journal>(open: impl Fn(&Option
     assert_eq!((page.notifications.len(), page.more), (1, true));
 }
 
-pub(super) async fn pages_are_read_from_a_time_on<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn pages_are_read_from_a_time_on<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let journal = open(&options());
-    let start = Utc::now() - TimeDelta::milliseconds(500);
+    let start = clock().wall() - TimeDelta::milliseconds(500);
     for _ in 0..5 {
         append_many(&*journal, 2).await;
-        tokio::time::advance(Duration::from_secs(10)).await;
+        advance(Duration::from_secs(10));
     }
     let from = |seconds| Query { since: Some(start + TimeDelta::seconds(seconds)), ..everything() };
     assert_eq!(read(&*journal, from(-60)).await, (1..=10).collect::<Vec<_>>());
@@ -282,7 +324,10 @@ pub(super) async fn pages_are_read_from_a_time_on<J: Journal>(open: impl Fn(&Opt
     assert_eq!(read(&*journal, Query { audiences, ..from(41) }).await, [0; 0]);
 }
 
-pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     append_many(&*journal, 1).await;
     let outcomes = append(&*journal, vec![keyed("k", 1), keyed("k", 1)]).await;
@@ -291,7 +336,10 @@ pub(super) async fn a_key_is_a_duplicate_within_and_across_batches<J: Journal>(o
     assert_eq!(append_one(&*journal, keyed("other", 1)).await, Fate::Appended(3));
 }
 
-pub(super) async fn a_key_with_another_content_conflicts<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn a_key_with_another_content_conflicts<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     append_one(&*journal, keyed("k", 1)).await;
     assert_eq!(append_one(&*journal, keyed("k", 2)).await, Fate::Conflict);
@@ -299,16 +347,22 @@ pub(super) async fn a_key_with_another_content_conflicts<J: Journal>(open: impl 
     assert_eq!(journal.bounds().newest, 1);
 }
 
-pub(super) async fn keys_are_forgotten_after_their_window<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn keys_are_forgotten_after_their_window<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let journal = open(&options());
     append_one(&*journal, keyed("k", 1)).await;
-    tokio::time::advance(Duration::from_secs(3_599)).await;
+    advance(Duration::from_secs(3_599));
     assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Duplicate(1));
-    tokio::time::advance(Duration::from_secs(1)).await;
+    advance(Duration::from_secs(1));
     assert_eq!(append_one(&*journal, keyed("k", 2)).await, Fate::Appended(2));
 }
 
-pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&Options { idempotency_max_keys: NonZeroUsize::MIN, ..options() });
     for key in ["a", "b", "c"] {
         append_one(&*journal, keyed(key, 1)).await;
@@ -317,7 +371,10 @@ pub(super) async fn the_oldest_keys_go_when_there_are_too_many<J: Journal>(open:
     assert_eq!(append_one(&*journal, keyed("a", 1)).await, Fate::Appended(4));
 }
 
-pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&Options { max_entries: NonZeroUsize::new(3).expect("not zero"), ..options() });
     append_many(&*journal, 5).await;
     let page = journal.read(everything()).await.expect("reads");
@@ -326,7 +383,10 @@ pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(
     assert_eq!(journal.count(vec![Audience::Everyone], 0, 5).await.expect("counts"), 3);
 }
 
-pub(super) async fn retention_drops_the_oldest_by_bytes<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn retention_drops_the_oldest_by_bytes<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&Options { max_bytes: NonZeroUsize::new(50_000).expect("not zero"), ..options() });
     let large = format!(r#"{{"pad":"{}"}}"#, "x".repeat(10_000));
     for _ in 0..20 {
@@ -338,29 +398,38 @@ pub(super) async fn retention_drops_the_oldest_by_bytes<J: Journal>(open: impl F
     assert_eq!(read(&*journal, everything()).await, (bounds.oldest..=20).collect::<Vec<_>>());
 }
 
-pub(super) async fn retention_drops_the_oldest_by_age<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn retention_drops_the_oldest_by_age<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let journal = open(&Options { max_age: Duration::from_secs(60), ..options() });
     append_many(&*journal, 3).await;
-    tokio::time::advance(Duration::from_secs(30)).await;
+    advance(Duration::from_secs(30));
     append_many(&*journal, 2).await;
     assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 5 });
-    tokio::time::advance(Duration::from_secs(30)).await;
+    advance(Duration::from_secs(30));
     append_many(&*journal, 1).await;
     assert_eq!(journal.bounds(), Bounds { oldest: 4, newest: 6 });
     assert_eq!(read(&*journal, everything()).await, [4, 5, 6]);
     assert_eq!(journal.count(vec![Audience::Everyone], 0, 6).await.expect("counts"), 3);
 }
 
-pub(super) async fn places_go_on_when_all_is_dropped<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn places_go_on_when_all_is_dropped<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let journal = open(&Options { max_age: Duration::from_secs(60), ..options() });
     append_many(&*journal, 5).await;
-    tokio::time::advance(Duration::from_secs(61)).await;
+    advance(Duration::from_secs(61));
     append_many(&*journal, 1).await;
     assert_eq!(journal.bounds(), Bounds { oldest: 6, newest: 6 });
     assert_eq!(read(&*journal, Query { audiences: Some(vec![Audience::Everyone]), ..everything() }).await, [6]);
 }
 
-pub(super) async fn overlapping_appends_are_serialised<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn overlapping_appends_are_serialised<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     let mut tail = journal.tail();
     let many = (0..20).map(|_| append_many(&*journal, 10));
@@ -368,7 +437,10 @@ pub(super) async fn overlapping_appends_are_serialised<J: Journal>(open: impl Fn
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
 }
 
-pub(super) async fn tails_that_are_ended_give_what_was_committed_first<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn tails_that_are_ended_give_what_was_committed_first<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    _: impl Fn(Duration),
+) {
     let journal = open(&options());
     let mut tail = journal.tail();
     append_many(&*journal, 3).await;
@@ -378,16 +450,19 @@ pub(super) async fn tails_that_are_ended_give_what_was_committed_first<J: Journa
     assert!(tail.next().await.is_none());
 }
 
-pub(super) async fn what_expired_is_not_read<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(super) async fn what_expired_is_not_read<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let journal = open(&options());
     let expiring = |seconds| {
-        let expires_at = Some(Utc::now() + TimeDelta::seconds(seconds));
+        let expires_at = Some(clock().wall() + TimeDelta::seconds(seconds));
         Entry { expires_at, ..entry("e", Audience::Everyone) }
     };
     append(&*journal, vec![expiring(60), entry("e", Audience::Everyone), expiring(3_600)]).await;
     let everyone = || Query { audiences: Some(vec![Audience::Everyone]), ..everything() };
     assert_eq!(read(&*journal, everyone()).await, [1, 2, 3]);
-    tokio::time::advance(Duration::from_secs(61)).await;
+    advance(Duration::from_secs(61));
     assert_eq!(read(&*journal, everyone()).await, [2, 3]);
     assert_eq!(read(&*journal, Query { newest_first: true, limit: 2, ..everything() }).await, [3, 2]);
     assert_eq!(journal.count(vec![Audience::Everyone], 0, 3).await.expect("counts"), 2);

@@ -5,8 +5,9 @@ use std::{collections::HashMap, num::NonZeroUsize, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 
-use super::{Fate, append, entry, options, room, user};
+use super::{Fate, append, clock, entry, options, room, user};
 use crate::{
+    clock::Clock,
     domain::{Audience, IdempotencyKey, Seq},
     journal::{Journal, Options, Query},
 };
@@ -117,25 +118,34 @@ impl Model {
     }
 }
 
-pub(in crate::journal) fn random_operations_agree_with_a_plain_model<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {
+pub(in crate::journal) fn random_operations_agree_with_a_plain_model<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
     let max_entries = NonZeroUsize::new(MODEL_ENTRIES).expect("not zero");
     let max_age = Duration::from_secs(MODEL_AGE);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
     proptest!(ProptestConfig::with_cases(64), |(steps in steps())| {
         runtime.block_on(async {
             let journal = open(&Options { max_entries, max_age, ..options() });
             // All that follows happens in the middle of a second, so that nothing depends on milliseconds.
-            let start = Utc::now() - TimeDelta::milliseconds(500);
+            let start = clock().wall() - TimeDelta::milliseconds(500);
             let mut model = Model::default();
             for step in steps {
-                check_step(&*journal, &mut model, start, step).await;
+                check_step(&*journal, &mut model, start, step, &advance).await;
             }
         });
     });
 }
 
-async fn check_step<J: Journal>(journal: &J, model: &mut Model, start: DateTime<Utc>, step: Step) {
+async fn check_step<J: Journal>(
+    journal: &J,
+    model: &mut Model,
+    start: DateTime<Utc>,
+    step: Step,
+    advance: &impl Fn(Duration),
+) {
     let at = |second: u64| start + TimeDelta::seconds(second as i64);
     match step {
         Step::Append(entries) => {
@@ -164,7 +174,7 @@ async fn check_step<J: Journal>(journal: &J, model: &mut Model, start: DateTime<
             }
         }
         Step::Wait(seconds) => {
-            tokio::time::advance(Duration::from_secs(seconds)).await;
+            advance(Duration::from_secs(seconds));
             model.now += seconds;
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     domain::{self, Epoch, Event, Payload, Seq},
     journal::{
         Error,
+        log::millis,
         sqlite::{
             block::{self, Blocks},
             index::Unindexed,
@@ -239,7 +240,7 @@ struct Rows<'c> {
 
 impl Rows<'_> {
     fn write(&mut self, appended_at: i64) -> rusqlite::Result<()> {
-        block::write(self.connection, appended_at, &self.waiting)?;
+        block::write(self.connection, (appended_at, appended_at), &self.waiting)?;
         self.unindexed.extend(&self.waiting);
         self.waiting.clear();
         if self.unindexed.is_full() { self.index() } else { Ok(()) }
@@ -259,7 +260,7 @@ impl Notification {
         Ok(Self {
             seq: *seq,
             appended_at,
-            expires_at: expires_at.map(record::millis),
+            expires_at: expires_at.map(millis),
             audiences: audiences.as_slice().iter().map(record::key).collect(),
             event: event.name.to_string(),
             source: event.source.to_string(),

@@ -13,7 +13,7 @@ use crate::{
     journal::{
         Error,
         sqlite::{
-            failure,
+            checksum, failure,
             record::{self, Record},
         },
     },
@@ -23,13 +23,16 @@ use crate::{
 const MAX_COUNT: usize = 64;
 const FULL: usize = 16 * 1024;
 
-/// Writes notifications with consecutive places that were appended at the same time.
+/// Writes notifications with consecutive places that were appended at the same time; the journal had reached the second of the
+/// two times by then, which is the same or later.
 pub(super) fn write(
     connection: &Connection,
-    appended_at: i64,
+    (appended_at, reached_at): (i64, i64),
     mut notifications: &[Arc<Notification>],
 ) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO blocks (first, count, appended_at, notifications) VALUES (?1, ?2, ?3, ?4)";
+    let sql = "INSERT INTO blocks (first, count, appended_at, notifications, checksum, reached_at) \
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let reached_at = (reached_at != appended_at).then_some(reached_at);
     let mut insert = connection.prepare_cached(sql)?;
     let (mut records, mut record) = (Vec::with_capacity(2 * FULL), Vec::new());
     while let Some(first) = notifications.first() {
@@ -45,7 +48,9 @@ pub(super) fn write(
             records.extend_from_slice(&record);
             count += 1;
         }
-        insert.execute((first.seq as i64, count as i64, appended_at, &records))?;
+        let numbers = [first.seq as i64, count as i64, appended_at];
+        let checksum = checksum::of(&numbers, &records);
+        insert.execute((numbers[0], numbers[1], appended_at, &records, checksum, reached_at))?;
         notifications = &notifications[count..];
     }
     Ok(())
@@ -57,16 +62,23 @@ pub(super) struct Block {
     pub(super) first: Seq,
     count: u64,
     pub(super) appended_at: i64,
+    pub(super) reached_at: i64,
+    /// It is as it was written.
+    is_whole: bool,
     records: Vec<u8>,
 }
 
 impl Block {
     /// The columns that [`from_row`](Self::from_row) reads.
-    pub(super) const COLUMNS: &str = "first, count, appended_at, notifications";
+    pub(super) const COLUMNS: &str = "first, count, appended_at, notifications, checksum, reached_at";
 
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         let (first, count) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as u64);
-        Ok(Self { first, count, appended_at: row.get(2)?, records: row.get(3)? })
+        let appended_at = row.get(2)?;
+        let reached_at = row.get::<_, Option<i64>>(5)?.unwrap_or(appended_at);
+        let records: Vec<u8> = row.get(3)?;
+        let is_whole = checksum::holds(row.get(4)?, &[first as i64, count as i64, appended_at], &records);
+        Ok(Self { first, count, appended_at, reached_at, is_whole, records })
     }
 
     /// The place behind the last one.
@@ -77,6 +89,9 @@ impl Block {
     /// The notification at `seq`, which must be one of the block's.
     pub(super) fn notification(&self, epoch: &Epoch, seq: Seq) -> Result<Arc<Notification>, Error> {
         let damaged = || Error::Damaged(format!("notification {seq} cannot be read"));
+        if !self.is_whole {
+            return Err(damaged());
+        }
         let mut rest = self.records.as_slice();
         for _ in self.first..seq {
             let length = prost::decode_length_delimiter(&mut rest).map_err(|_| damaged())?;

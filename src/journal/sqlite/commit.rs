@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, OptionalExtension, Transaction};
 
 use crate::{
     domain::{Durability, Epoch, Notification, Seq},
     journal::{
-        Bounds, Entry, Error, Outcome,
-        sqlite::{block, failure, keys::Keys, record::millis, retention::Retention, schema},
+        Bounds, Entry, Error, Outcome, Stored,
+        log::millis,
+        sqlite::{block, failure, keys::Keys, retention::Retention, schema},
     },
 };
 
@@ -21,8 +22,8 @@ pub(super) const STEP: usize = 256;
 pub(super) struct Place {
     pub(super) oldest: Seq,
     pub(super) newest: Seq,
-    /// When the newest notification was appended: later ones are not older.
-    pub(super) at: DateTime<Utc>,
+    /// The latest time at which a notification was appended, in milliseconds since 1970.
+    pub(super) reached_at: i64,
     /// How many idempotency keys are known.
     pub(super) keys: usize,
 }
@@ -32,11 +33,10 @@ impl Place {
     pub(super) fn read(connection: &Connection) -> Result<(Epoch, Self), Error> {
         let read = || {
             let schema::Ends { epoch, oldest, newest } = schema::ends(connection)?;
-            let at = "SELECT coalesce((SELECT appended_at FROM blocks ORDER BY first DESC LIMIT 1), 0)";
-            let at: i64 = connection.query_row(at, [], |row| row.get(0))?;
-            let at = DateTime::from_timestamp_millis(at).unwrap_or_default();
+            let reached = "SELECT coalesce(reached_at, appended_at) FROM blocks ORDER BY first DESC LIMIT 1";
+            let reached_at = connection.query_row(reached, [], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
             let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
-            Ok((epoch, Self { oldest, newest, at, keys }))
+            Ok((epoch, Self { oldest, newest, reached_at, keys }))
         };
         read().map_err(|error| failure(&error))
     }
@@ -64,30 +64,34 @@ pub(super) struct Written {
 }
 
 impl Rules {
-    /// Writes `entries` behind `place`, at `level`, and takes the next step of retention.
+    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention.
     pub(super) fn write(
         &self,
         transaction: &Transaction<'_>,
         epoch: &Epoch,
         entries: impl Iterator<Item = Entry>,
         mut place: Place,
-        level: Durability,
+        (now, level): (DateTime<Utc>, Durability),
     ) -> rusqlite::Result<Written> {
-        place.keys -= self.keys.expire(transaction, place.keys, place.at)?;
+        let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
+        place.keys -= self.keys.expire(transaction, place.keys, now)?;
         let (mut outcomes, mut notifications) = (Vec::new(), Vec::new());
         for entry in entries {
-            if let Some(outcome) = self.claim(transaction, &entry, &mut place)? {
+            if let Some(outcome) = self.claim(transaction, &entry, now, &mut place)? {
                 outcomes.push(outcome);
                 continue;
             }
             place.newest += 1;
             let Entry { event, audiences, expires_at, .. } = entry;
             notifications.push(Arc::new(Notification::new(epoch.clone(), place.newest, event, audiences, expires_at)));
-            outcomes.push(Outcome::Appended(place.newest, level));
+            outcomes.push(Outcome::Appended(Stored { seq: place.newest, durability: Some(level), at }));
         }
-        block::write(transaction, millis(place.at), &notifications)?;
+        if !notifications.is_empty() {
+            place.reached_at = place.reached_at.max(millis(now));
+            block::write(transaction, (millis(now), place.reached_at), &notifications)?;
+        }
         let bounds = (place.oldest, place.newest);
-        place.oldest = self.retention.apply(transaction, bounds, place.at, STEP + 2 * outcomes.len())?;
+        place.oldest = self.retention.apply(transaction, bounds, now, STEP + 2 * outcomes.len())?;
         Ok(Written { outcomes, notifications, place })
     }
 
@@ -96,10 +100,11 @@ impl Rules {
         &self,
         transaction: &Transaction<'_>,
         entry: &Entry,
+        now: DateTime<Utc>,
         place: &mut Place,
     ) -> rusqlite::Result<Option<Outcome>> {
         let Some((key, fingerprint)) = &entry.key else { return Ok(None) };
-        let outcome = self.keys.claim(transaction, key, fingerprint, place.newest + 1, place.at)?;
+        let outcome = self.keys.claim(transaction, key, fingerprint, place.newest + 1, now)?;
         place.keys += usize::from(outcome.is_none());
         Ok(outcome)
     }

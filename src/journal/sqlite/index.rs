@@ -17,7 +17,8 @@ use crate::{
     domain::{Audience, Notification, Seq},
     journal::{
         Error,
-        sqlite::{failure, record},
+        log::millis,
+        sqlite::{checksum, failure, record},
     },
 };
 
@@ -103,13 +104,15 @@ impl Places {
 /// Writes the index of notifications that have none yet, in the order of their places.
 fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> rusqlite::Result<()> {
     let mut segment = connection.prepare_cached("INSERT INTO segments (first, last) VALUES (?1, ?2)")?;
-    let mut page = connection.prepare_cached("INSERT INTO pages (segment, audience, page) VALUES (?1, ?2, ?3)")?;
+    let mut page =
+        connection.prepare_cached("INSERT INTO pages (segment, audience, page, checksum) VALUES (?1, ?2, ?3, ?4)")?;
     while let Some(first) = notifications.first().map(|notification| notification.seq) {
         let count = notifications.partition_point(|notification| notification.seq - first < MAX_PLACES);
         let (own, rest) = notifications.split_at(count);
         segment.execute((first as i64, own[count - 1].seq as i64))?;
         for (audience, bytes) in pages(by_audience(first, own)) {
-            page.execute((first as i64, audience, bytes))?;
+            let checksum = checksum::of(&[first as i64], &bytes);
+            page.execute((first as i64, audience, bytes, checksum))?;
         }
         notifications = rest;
     }
@@ -120,7 +123,7 @@ fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> ru
 fn by_audience(first: Seq, notifications: &[Arc<Notification>]) -> Vec<(String, Places)> {
     let mut places = HashMap::<&Audience, Places>::new();
     for notification in notifications {
-        let (offset, expires_at) = (notification.seq - first, notification.expires_at.map(record::millis));
+        let (offset, expires_at) = (notification.seq - first, notification.expires_at.map(millis));
         for audience in notification.audiences.as_slice() {
             places.entry(audience).or_default().push(offset as u16, expires_at);
         }
@@ -155,7 +158,8 @@ pub(super) struct Index<'c> {
 
 impl<'c> Index<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql = "SELECT page FROM pages WHERE segment = ?1 AND audience <= ?2 ORDER BY audience DESC LIMIT 1";
+        let sql =
+            "SELECT page, checksum FROM pages WHERE segment = ?1 AND audience <= ?2 ORDER BY audience DESC LIMIT 1";
         Ok(Self { page: connection.prepare_cached(sql)? })
     }
 
@@ -173,6 +177,10 @@ impl<'c> Index<'c> {
         let Some(row) = rows.next().map_err(|error| failure(&error))? else { return Ok(()) };
         let page = row.get_ref(0).and_then(|page| Ok(page.as_blob()?)).map_err(|error| failure(&error))?;
         let damaged = || Error::Damaged(format!("the index of the notifications from {segment} on cannot be read"));
+        let checksum = row.get(1).map_err(|error| failure(&error))?;
+        if !checksum::holds(checksum, &[segment as i64], page) {
+            return Err(damaged());
+        }
         let Some((offsets, expiries)) = places(page, key).ok_or_else(damaged)? else { return Ok(()) };
         let place = |offset: &[u8; 2]| segment + Seq::from(u16::from_be_bytes(*offset));
         let first = offsets.partition_point(|offset| place(offset) < range.start);

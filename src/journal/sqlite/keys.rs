@@ -5,7 +5,7 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     domain::{Fingerprint, IdempotencyKey, Seq},
-    journal::{Options, Outcome, sqlite::record},
+    journal::{Options, Outcome, Stored, log::millis},
 };
 
 /// How many keys are forgotten at a time.
@@ -54,23 +54,25 @@ impl Keys {
         seq: Seq,
         now: DateTime<Utc>,
     ) -> rusqlite::Result<Option<Outcome>> {
-        let seen = "SELECT fingerprint, seq FROM keys WHERE key = ?1 AND used_at > ?2";
+        let seen = "SELECT fingerprint, seq, used_at FROM keys WHERE key = ?1 AND used_at > ?2";
         let seen = connection
             .prepare_cached(seen)?
             .query_row((key, self.out_of_window(now)), |row| {
                 let same = row.get_ref(0)?.as_blob()? == fingerprint;
-                Ok(if same { Outcome::Duplicate(row.get::<_, i64>(1)? as Seq) } else { Outcome::Conflict })
+                let seq = row.get::<_, i64>(1)? as Seq;
+                let at = DateTime::from_timestamp_millis(row.get(2)?).unwrap_or_default();
+                Ok(if same { Outcome::Duplicate(Stored { seq, durability: None, at }) } else { Outcome::Conflict })
             })
             .optional()?;
         if seen.is_none() {
             let remember = "INSERT OR REPLACE INTO keys (key, used_at, fingerprint, seq) VALUES (?1, ?2, ?3, ?4)";
             let fingerprint = fingerprint.as_slice();
-            connection.prepare_cached(remember)?.execute((key, record::millis(now), fingerprint, seq as i64))?;
+            connection.prepare_cached(remember)?.execute((key, millis(now), fingerprint, seq as i64))?;
         }
         Ok(seen)
     }
 
     fn out_of_window(&self, now: DateTime<Utc>) -> i64 {
-        now.checked_sub_signed(self.window).map_or(i64::MIN, record::millis)
+        now.checked_sub_signed(self.window).map_or(i64::MIN, millis)
     }
 }

@@ -11,6 +11,7 @@ mod archive;
 mod block;
 mod boot;
 mod check;
+mod checksum;
 mod commit;
 mod index;
 mod keys;
@@ -37,10 +38,10 @@ use rusqlite::ErrorCode;
 pub use tools::{Tool, ToolError};
 
 use crate::{
+    clock::Clock,
     domain::{Audience, Delivery, Ephemeral, Epoch, Seq},
     journal::{
         Append, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
-        clock::Clock,
         sqlite::{queue::Queue, reader::Readers, shared::Shared, writer::Writer},
     },
 };
@@ -48,7 +49,7 @@ use crate::{
 /// A journal that survives the process and the machine. Its epoch lives in the file.
 #[derive(Debug)]
 pub struct Sqlite {
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     readers: Readers,
@@ -58,13 +59,12 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens the journal in the data directory and takes the directory for this process. Reads the disk, but not all of
     /// the journal.
-    pub fn open(options: &Options) -> Result<Self, Error> {
+    pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
         let lock = schema::lock(&options.data_dir)?;
         let path = options.data_dir.join(schema::FILE);
         let connection = schema::open_writer(&path)?;
-        let clock = Clock::start();
         let queue = Arc::new(Queue::new());
-        let (writer, shared) = Writer::new(connection, lock, options, Arc::clone(&queue), clock)?;
+        let (writer, shared) = Writer::new(connection, lock, options, Arc::clone(&queue), Arc::clone(&clock))?;
         let readers = Readers::open(&path, &shared.epoch, writer.admission())?;
         let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
         Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
@@ -101,7 +101,7 @@ impl Append for Sqlite {
         if entries.is_empty() {
             return Ok(Vec::new());
         }
-        let appended = self.queue.push(entries, self.clock.now()).await?;
+        let appended = self.queue.push(entries).await?;
         appended.await.unwrap_or(Err(Error::Closed))
     }
 }
@@ -130,7 +130,7 @@ impl Read for Sqlite {
     }
 
     async fn read(&self, query: Query) -> Result<Page, Error> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         match self.shared.read(&query, now) {
             (page, None) => Ok(page),
             (recent, Some(held)) => self.readers.read(query, recent, held, now).await,
@@ -138,7 +138,7 @@ impl Read for Sqlite {
     }
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
-        let now = self.clock.now();
+        let now = self.clock.wall();
         match self.shared.count(&audiences, after, until, now) {
             (count, None) => Ok(count),
             (recent, Some(held)) => {

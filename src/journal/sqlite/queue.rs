@@ -2,7 +2,6 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
@@ -21,8 +20,6 @@ pub(super) type Appended = Result<Vec<Outcome>, Error>;
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) entries: Vec<Entry>,
-    /// When it was asked for.
-    pub(super) now: DateTime<Utc>,
     pub(super) reply: oneshot::Sender<Appended>,
     _place: OwnedSemaphorePermit,
 }
@@ -57,18 +54,14 @@ impl Queue {
     }
 
     /// Puts entries into the queue, in the order of the calls, and gives where the outcome will come.
-    pub(super) async fn push(
-        &self,
-        entries: Vec<Entry>,
-        now: DateTime<Utc>,
-    ) -> Result<oneshot::Receiver<Appended>, Error> {
+    pub(super) async fn push(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Appended>, Error> {
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (reply, appended) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(Error::Closed);
         }
-        waiting.jobs.push_back(Job { entries, now, reply, _place: place });
+        waiting.jobs.push_back(Job { entries, reply, _place: place });
         self.changed.notify_one();
         Ok(appended)
     }

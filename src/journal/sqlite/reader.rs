@@ -9,6 +9,7 @@ use crate::{
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
         Bounds, Error, Page, Query,
+        log::millis,
         sqlite::{
             admission::Admission,
             block::{Block, Blocks},
@@ -73,15 +74,15 @@ impl Reach {
     }
 }
 
-/// The first of `places` that was appended at `since` or later. Places and times rise together, so halving finds it, without
-/// an index that every append would have to pay for.
+/// The first of `places` before which nothing was appended at `since` or later. Places and the times that were reached by then
+/// rise together, so halving finds it, without an index that every append would have to pay for.
 fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> rusqlite::Result<Seq> {
-    let sql = "SELECT appended_at FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
-    let mut appended_at = snapshot.prepare_cached(sql)?;
+    let sql = "SELECT coalesce(reached_at, appended_at) FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+    let mut reached_at = snapshot.prepare_cached(sql)?;
     let (mut low, mut high) = (places.start, places.end);
     while low < high {
         let middle = low + (high - low) / 2;
-        if appended_at.query_row([middle as i64], |row| row.get::<_, i64>(0))? < since {
+        if reached_at.query_row([middle as i64], |row| row.get::<_, i64>(0))? < since {
             low = middle + 1;
         } else {
             high = middle;
@@ -97,7 +98,7 @@ fn count(
     now: DateTime<Utc>,
 ) -> Result<u64, Error> {
     let places = oldest(snapshot)?.max(places.start)..places.end;
-    let reach = Reach { places, now: record::millis(now), newest_first: false };
+    let reach = Reach { places, now: millis(now), newest_first: false };
     let mut count = 0;
     visit_some(snapshot, audiences, &reach, |_| {
         count += 1;
@@ -116,10 +117,11 @@ fn page(
 ) -> Result<Page, Error> {
     let oldest = oldest(snapshot)?;
     let mut places = oldest.max(query.after.saturating_add(1))..query.before.unwrap_or(Seq::MAX).min(held);
-    if let Some(since) = query.since {
-        places.start = place_since(snapshot, &places, record::millis(since)).map_err(|error| failure(&error))?;
+    let since = query.since.map_or(i64::MIN, millis);
+    if query.since.is_some() {
+        places.start = place_since(snapshot, &places, since).map_err(|error| failure(&error))?;
     }
-    let reach = Reach { places, now: record::millis(now), newest_first: query.newest_first };
+    let reach = Reach { places, now: millis(now), newest_first: query.newest_first };
     let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
     if query.newest_first {
         filling.take_recent(recent);
@@ -127,20 +129,26 @@ fn page(
     match &query.audiences {
         None => visit_all(snapshot, &reach, |block, seq| {
             let notification = block.notification(epoch, seq)?;
-            Ok(notification.is_expired(now) || filling.take(notification))
+            Ok(block.appended_at < since || notification.is_expired(now) || filling.take(notification))
         })?,
         Some(audiences) => {
             let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
             visit_some(snapshot, audiences, &reach, |seq| {
-                let notification = blocks.find(seq)?.notification(epoch, seq)?;
-                Ok(filling.take(notification))
+                let block = blocks.find(seq)?;
+                let notification = block.notification(epoch, seq)?;
+                Ok(block.appended_at < since || filling.take(notification))
             })?;
         }
     }
     if !query.newest_first {
         filling.take_recent(recent);
     }
-    Ok(Page { notifications: filling.notifications, more: filling.more, bounds: Bounds { oldest, ..recent.bounds } })
+    Ok(Page {
+        notifications: filling.notifications,
+        more: filling.more,
+        bounds: Bounds { oldest, ..recent.bounds },
+        lost: Vec::new(),
+    })
 }
 
 /// A page on its way.

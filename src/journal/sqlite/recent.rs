@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use chrono::DateTime;
 use rusqlite::Connection;
 
 use crate::{
@@ -34,7 +33,6 @@ pub(super) fn read(
     let mut bytes = 0;
     'blocks: for block in blocks {
         let block = block.map_err(|error| failure(&error))?;
-        let appended_at = DateTime::from_timestamp_millis(block.appended_at).unwrap_or_default();
         for seq in (block.first..block.end()).rev() {
             let notification = block.notification(epoch, seq)?;
             bytes += notification.size();
@@ -43,16 +41,16 @@ pub(super) fn read(
             if (enough && seq <= indexed) || seq < oldest || seq + found.len() as Seq != newest {
                 break 'blocks;
             }
-            found.push((appended_at, notification));
+            found.push((block.appended_at, block.reached_at, notification));
         }
     }
     let mut log = Log::new(limits, newest - found.len() as Seq);
     let mut unindexed = Vec::new();
-    for (appended_at, notification) in found.into_iter().rev() {
+    for (appended_at, reached_at, notification) in found.into_iter().rev() {
         if notification.seq > indexed {
             unindexed.push(Arc::clone(&notification));
         }
-        log.push(appended_at, notification);
+        log.push(appended_at, reached_at, notification);
     }
     Ok((log, unindexed))
 }

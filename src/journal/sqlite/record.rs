@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::DateTime;
 
 use crate::{
     domain::{Audience, Audiences, Epoch, Event, Notification, Payload, Seq},
-    journal::Error,
+    journal::{Error, log::millis},
 };
 
 /// The kinds of fields in the encoding of protocol buffers.
@@ -105,11 +105,6 @@ pub(super) fn audiences(keys: &[String]) -> Option<Audiences> {
         }
     }
     Audiences::from_target(everyone, &users, &rooms).ok()
-}
-
-/// A time as it is written down.
-pub(super) fn millis(time: DateTime<Utc>) -> i64 {
-    time.timestamp_millis()
 }
 
 #[cfg(test)]

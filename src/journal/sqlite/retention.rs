@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use crate::{
     domain::Seq,
-    journal::{Options, sqlite::record},
+    journal::{Options, log::millis},
 };
 
 /// What the file keeps at the most.
@@ -49,16 +49,17 @@ impl Retention {
         let by_count = held.saturating_sub(self.max_entries);
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
         let first_kept = oldest + by_count.max(by_bytes);
-        let too_old = now.checked_sub_signed(self.max_age).map_or(i64::MIN, record::millis);
+        let too_old = now.checked_sub_signed(self.max_age).map_or(i64::MIN, millis);
         let last_to_go = oldest + most as Seq;
-        let mut rows = connection.prepare_cached("SELECT first + count, appended_at FROM blocks ORDER BY first")?;
+        let mut rows = connection
+            .prepare_cached("SELECT first + count, coalesce(reached_at, appended_at) FROM blocks ORDER BY first")?;
         let mut rows = rows.query([])?;
         let mut kept = oldest;
         while kept < last_to_go
             && let Some(row) = rows.next()?
         {
-            let (end, appended_at) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)?);
-            if appended_at > too_old && end > first_kept {
+            let (end, reached_at) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)?);
+            if reached_at > too_old && end > first_kept {
                 kept = kept.max(first_kept);
                 break;
             }

@@ -27,7 +27,7 @@ const APPLICATION_ID: i64 = 0x4578_4e6a;
 
 /// The steps from an empty file to the newest layout. The file's `user_version` says how many of them it has behind it; a
 /// step that was released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql")];
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// How long a statement waits for another connection. Only a checkpoint ever has to.
 const BUSY: Duration = Duration::from_millis(100);

@@ -56,16 +56,16 @@ impl Shared {
     /// not be found in the file.
     pub(super) fn committed(
         &self,
-        now: DateTime<Utc>,
+        (appended_at, reached_at): (i64, i64),
         notifications: &[Arc<Notification>],
         oldest: Seq,
         unindexed: usize,
     ) {
         let mut recent = self.recent.lock();
         for notification in notifications {
-            recent.push(now, Arc::clone(notification));
+            recent.push(appended_at, reached_at, Arc::clone(notification));
         }
-        recent.trim(now, unindexed);
+        recent.trim(None, unindexed);
         recent.forget_before(oldest);
         self.newest.store(recent.bounds().newest, Ordering::Release);
         self.oldest.store(oldest, Ordering::Release);

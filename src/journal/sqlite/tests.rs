@@ -20,10 +20,10 @@ fn empty_dir() -> std::path::PathBuf {
 
 fn open(options: &Options) -> Arc<Sqlite> {
     let options = Options { data_dir: empty_dir(), ..options.clone() };
-    Arc::new(Sqlite::open(&options).expect("opens"))
+    Arc::new(Sqlite::open(&options, conformance::clock()).expect("opens"))
 }
 
-conformance::suite!(open);
+conformance::suite!(open, conformance::advance);
 
 /// The same promises where next to nothing is held in memory, so that the file is read.
 mod from_disk {
@@ -33,7 +33,7 @@ mod from_disk {
         super::open(&Options { memory_bytes: NonZeroUsize::MIN, ..options.clone() })
     }
 
-    conformance::suite!(open);
+    conformance::suite!(open, conformance::advance);
 }
 
 /// The same promises where a page is made of what the file has and of what is held in memory.
@@ -44,7 +44,7 @@ mod from_both {
         super::open(&Options { memory_bytes: NonZeroUsize::new(4_096).expect("not zero"), ..options.clone() })
     }
 
-    conformance::suite!(open);
+    conformance::suite!(open, conformance::advance);
 }
 
 // A log is written over only when nobody reads what it holds, and there is always somebody here.
@@ -52,7 +52,7 @@ mod from_both {
 async fn the_write_ahead_log_is_bounded_while_somebody_always_reads() {
     let max_bytes = NonZeroUsize::new(8 * 1024 * 1024).expect("not zero");
     let options = Options { max_bytes, memory_bytes: NonZeroUsize::MIN, data_dir: empty_dir(), ..options() };
-    let journal = Arc::new(Sqlite::open(&options).expect("opens"));
+    let journal = Arc::new(Sqlite::open(&options, conformance::clock()).expect("opens"));
     let log = options.data_dir.join(format!("{}-wal", schema::FILE));
     let payload = format!("{{\"x\":\"{}\"}}", "x".repeat(1_024));
     let batch = || (0..64).map(|_| entry_of("event", Audience::Everyone, &payload)).collect();

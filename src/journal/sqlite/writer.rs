@@ -13,10 +13,11 @@ use chrono::{DateTime, Utc};
 use rusqlite::Connection;
 
 use crate::{
+    clock::Clock,
     domain::{Delivery, Durability, Notification},
     journal::{
         Entry, Error, Options, Outcome,
-        clock::Clock,
+        log::millis,
         sqlite::{
             acknowledged::Acknowledged,
             admission::Admission,
@@ -43,7 +44,7 @@ pub(super) struct Writer {
     connection: Connection,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     promise: Durability,
     /// What the connection does at a commit at present.
     level: Durability,
@@ -68,7 +69,7 @@ impl Writer {
         lock: Lock,
         options: &Options,
         queue: Arc<Queue>,
-        clock: Clock,
+        clock: Arc<dyn Clock>,
     ) -> Result<(Self, Arc<Shared>), Error> {
         let log_pages = Arc::new(AtomicI32::new(0));
         let counter = Arc::clone(&log_pages);
@@ -137,7 +138,7 @@ impl Writer {
 
     /// Commits what waits, hands it on, and answers.
     fn append(&mut self, mut jobs: Vec<Job>) {
-        let now = jobs.iter().map(|job| job.now).fold(self.place.at, DateTime::max);
+        let now = self.clock.wall();
         let counts: Vec<_> = jobs.iter().map(|job| job.entries.len()).collect();
         let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
         let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
@@ -180,24 +181,23 @@ impl Writer {
         if indexing {
             self.unindexed.write(&transaction, self.place.oldest)?;
         }
-        let place = Place { at: now, ..self.place };
-        let written = self.rules.write(&transaction, &self.shared.epoch, entries, place, level)?;
+        let written = self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, level))?;
         transaction.commit()?;
         if indexing {
             self.unindexed.clear();
         }
         self.unindexed.extend(&written.notifications);
-        self.hand_on(written.place, written.notifications);
+        self.hand_on(written.place, now, written.notifications);
         Ok(written.outcomes)
     }
 
     /// Lets followers and readers have what was committed.
-    fn hand_on(&mut self, place: Place, notifications: Vec<Arc<Notification>>) {
+    fn hand_on(&mut self, place: Place, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
         self.place = place;
         if self.shared.recover() {
             tracing::info!("the journal can be written to again");
         }
-        self.shared.committed(place.at, &notifications, place.oldest, self.unindexed.len());
+        self.shared.committed((millis(now), place.reached_at), &notifications, place.oldest, self.unindexed.len());
         if !notifications.is_empty() {
             if let Err(error) = self.acknowledged.note(place.newest) {
                 // With an older place there, less would be found after an accident; nothing is wrong with the journal.
@@ -209,7 +209,7 @@ impl Writer {
 
     /// Lets the oldest go that are too old by now, and tries whether a file that could not be written to is well again.
     fn tidy(&mut self) {
-        let now = self.clock.now().max(self.place.at);
+        let now = self.clock.wall();
         let degraded = self.shared.is_degraded();
         // Pages that are carried over make room in the log, where the disk has none. Until they are, a small write may still
         // find some there, which says nothing about the next publish.
@@ -230,7 +230,7 @@ impl Writer {
         match tidied {
             Ok((oldest, keys)) => {
                 self.place.keys -= keys;
-                self.hand_on(Place { oldest, at: now, ..self.place }, Vec::new());
+                self.hand_on(Place { oldest, ..self.place }, now, Vec::new());
             }
             Err(error) => self.complain(&failure(&error)),
         }
