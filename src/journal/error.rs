@@ -36,6 +36,30 @@ pub enum Error {
         /// The newest schema that is understood.
         known: i64,
     },
+    /// What was acknowledged is not there any more.
+    #[error(
+        "DATA_DIR {}: the journal is gone: {known}, and notifications.db is missing or holds nothing; put it back, or restore \
+         a backup, or accept the loss and begin anew with `exposia-notifications journal new-epoch --accept-loss`",
+        dir.display()
+    )]
+    Lost {
+        /// The directory.
+        dir: PathBuf,
+        /// By what it is known.
+        known: String,
+    },
+    /// An older layout could not be carried forward.
+    #[error(
+        "DATA_DIR {}: the journal has an older layout and could not be carried forward: {reason}; make room or give the right \
+         to write, and start again: nothing was changed",
+        dir.display()
+    )]
+    NotCarried {
+        /// The directory.
+        dir: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// Another process holds the journal.
     #[error(
         "{}: another process uses this DATA_DIR; stop it, or give this one a DATA_DIR of its own", dir.display()
@@ -63,6 +87,8 @@ impl Error {
             | Self::Io(_)
             | Self::Closed
             | Self::Newer { .. }
+            | Self::Lost { .. }
+            | Self::NotCarried { .. }
             | Self::Locked { .. }
             | Self::Unusable { .. } => Code::Unavailable,
         }

@@ -1,6 +1,6 @@
 //! The journal in the memory of the process: fast, and gone with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -10,8 +10,10 @@ use crate::{
     clock::Clock,
     domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Notification, Seq},
     journal::{
-        Append, Batch, Bounds, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Stored,
-        Tail,
+        Append, Batch, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read,
+        Relay, Stored, Tail,
+        aging::Aging,
+        faults::{Faults, Kind},
         idempotency::{Keys, Seen},
         log::{Limits, Log, millis},
         tail::Tails,
@@ -24,6 +26,7 @@ pub struct Memory {
     epoch: Epoch,
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
+    faults: Faults,
     tails: Tails,
     /// Held over "commit, then hand to the tails", so that the tails see the order of the places.
     one_at_a_time: tokio::sync::Mutex<()>,
@@ -40,8 +43,14 @@ impl Memory {
         let keys = Keys::new(options.idempotency_window, options.idempotency_max_keys.get());
         Self {
             epoch: Epoch::from_random(rand::random()),
+            faults: Faults::new(Arc::clone(&clock)),
+            kept: Mutex::new(Kept {
+                log: Log::new(limits, 0),
+                reached_at: i64::MIN,
+                aging: Aging::new(Arc::clone(&clock), None, Duration::ZERO),
+                keys,
+            }),
             clock,
-            kept: Mutex::new(Kept { log: Log::new(limits, 0), reached_at: i64::MIN, keys }),
             tails: Tails::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
@@ -51,8 +60,11 @@ impl Memory {
         let now = self.clock.wall();
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
         let mut kept = self.kept.lock();
+        let old_at = kept.look(&self.faults);
         kept.reached_at = kept.reached_at.max(millis(now));
-        kept.keys.expire(now);
+        if let Some(now) = old_at {
+            kept.keys.expire(now);
+        }
         let mut committed = Vec::with_capacity(entries.len());
         let outcomes = entries
             .into_iter()
@@ -73,7 +85,7 @@ impl Memory {
                 outcome
             })
             .collect();
-        kept.log.trim(Some(now), 0);
+        kept.log.trim(old_at, 0);
         (outcomes, committed.into())
     }
 }
@@ -119,6 +131,11 @@ impl Read for Memory {
         self.kept.lock().log.bounds()
     }
 
+    fn condition(&self) -> Condition {
+        self.kept.lock().look(&self.faults);
+        self.faults.condition()
+    }
+
     async fn read(&self, query: Query) -> Result<Page, Error> {
         Ok(self.kept.lock().log.read(&query, self.clock.wall()))
     }
@@ -134,10 +151,18 @@ struct Kept {
     log: Log,
     /// The latest time at which something was appended.
     reached_at: i64,
+    aging: Aging,
     keys: Keys,
 }
 
 impl Kept {
+    /// Looks at the clock, and gives the time at which what is old may go, if anything may.
+    fn look(&mut self, faults: &Faults) -> Option<DateTime<Utc>> {
+        let old_at = self.aging.look(self.reached_at);
+        faults.set(Kind::Clock, self.aging.fault().as_deref());
+        old_at
+    }
+
     fn outcome(&self, entry: &Entry, at: DateTime<Utc>) -> Outcome {
         let seen = entry.key.as_ref().map_or(Seen::Never, |(key, fingerprint)| self.keys.seen(key, fingerprint));
         match seen {

@@ -3,9 +3,11 @@
 //! One set of traits, one engine for each store. An engine passes the suite in `conformance` or it is not one.
 //! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
 
+mod aging;
 #[cfg(test)]
 mod conformance;
 mod error;
+mod faults;
 mod idempotency;
 mod log;
 mod memory;

@@ -30,6 +30,10 @@ pub struct Options {
     #[arg(long, env = "DURABILITY", default_value = "fsync", value_name = "DURABILITY")]
     pub durability: Promise,
 
+    /// Keep no copy of the journal as it was when a newer version carries it forward to another layout.
+    #[arg(long, env = "JOURNAL_NO_COPY")]
+    pub no_copy: bool,
+
     /// How long the journal keeps a notification.
     #[arg(long = "journal-max-age", env = "JOURNAL_MAX_AGE", default_value = "7d", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]

@@ -83,6 +83,7 @@ pub(super) fn options() -> Options {
         engine: Engine::Memory,
         data_dir: PathBuf::new(),
         durability: Promise::Fsync,
+        no_copy: false,
         max_age: Duration::from_secs(1_000_000),
         max_entries: NonZeroUsize::new(1_000).expect("not zero"),
         max_bytes: NonZeroUsize::new(1 << 30).expect("not zero"),

@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File},
-    io::{Seek, SeekFrom, Write},
+    io::{ErrorKind, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -38,9 +38,66 @@ impl Acknowledged {
     }
 }
 
+/// What the note in a data directory says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Note {
+    /// There is none.
+    Absent,
+    /// It says nothing that could be read.
+    Garbled,
+    /// The newest place that an epoch acknowledged.
+    Named {
+        /// The epoch.
+        epoch: Epoch,
+        /// The place; 0 when there was none yet.
+        seq: Seq,
+    },
+}
+
+/// Reads the note in `dir`.
+pub(super) fn read(dir: &Path) -> Note {
+    let text = match fs::read(dir.join(FILE)) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Note::Absent,
+        Err(_) => return Note::Garbled,
+    };
+    let named = || {
+        let (epoch, seq) = str::from_utf8(&text).ok()?.strip_suffix('\n')?.split_once(' ')?;
+        Some(Note::Named { epoch: Epoch::from_text(epoch), seq: seq.parse().ok()? })
+    };
+    match named() {
+        None if text.is_empty() => Note::Absent,
+        named => named.unwrap_or(Note::Garbled),
+    }
+}
+
 /// The newest place of `epoch` that was noted in `dir`.
 pub(super) fn newest(dir: &Path, epoch: &Epoch) -> Option<Seq> {
-    let text = fs::read_to_string(dir.join(FILE)).ok()?;
-    let (of, seq) = text.lines().next()?.split_once(' ')?;
-    (of == epoch.as_str()).then(|| seq.parse().ok()).flatten()
+    match read(dir) {
+        Note::Named { epoch: of, seq } if of == *epoch => Some(seq),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_note_is_read_as_it_was_written_and_garbage_is_told() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert_eq!(read(dir.path()), Note::Absent);
+        let epoch = Epoch::from_text("e");
+        let mut noted = Acknowledged::open(dir.path(), epoch.clone()).expect("opens");
+        assert_eq!(read(dir.path()), Note::Absent);
+        noted.note(7).expect("writes");
+        noted.note(1_000).expect("writes");
+        assert_eq!(read(dir.path()), Note::Named { epoch: epoch.clone(), seq: 1_000 });
+        assert_eq!(newest(dir.path(), &epoch), Some(1_000));
+        assert_eq!(newest(dir.path(), &Epoch::from_text("another")), None);
+        for garbled in ["e 7", "e\n", "e x\n", "\0\0"] {
+            fs::write(dir.path().join(FILE), garbled).expect("writes");
+            assert_eq!(read(dir.path()), Note::Garbled, "{garbled:?}");
+        }
+    }
 }

@@ -5,30 +5,48 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::journal::sqlite::access::Access;
+
 /// Admits those who read, except while the writer needs the file for itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Admission {
     state: Mutex<State>,
     resumed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     reading: usize,
     suspended: bool,
+    access: Access,
 }
 
 /// The right to read, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Pass(Arc<Admission>);
+pub(super) struct Pass {
+    admission: Arc<Admission>,
+    /// How the file is to be opened.
+    pub(super) access: Access,
+}
 
 impl Admission {
+    /// Admits to a file that is opened so.
+    pub(super) fn new(access: Access) -> Self {
+        let state = State { reading: 0, suspended: false, access };
+        Self { state: Mutex::new(state), resumed: Condvar::new() }
+    }
+
+    /// Says that the file is opened in another way from now on.
+    pub(super) fn set_access(&self, access: Access) {
+        self.state.lock().access = access;
+    }
+
     /// Waits for the right to read.
     pub(super) fn enter(self: &Arc<Self>) -> Pass {
         let mut state = self.state.lock();
         self.resumed.wait_while(&mut state, |state| state.suspended);
         state.reading += 1;
-        Pass(Arc::clone(self))
+        Pass { admission: Arc::clone(self), access: state.access }
     }
 
     /// Admits nobody until [`resume`](Self::resume), and says whether nobody reads any more.
@@ -47,12 +65,12 @@ impl Admission {
 impl Pass {
     /// Whether whoever reads is to give it back as soon as may be.
     pub(super) fn is_recalled(&self) -> bool {
-        self.0.state.lock().suspended
+        self.admission.state.lock().suspended
     }
 }
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.0.state.lock().reading -= 1;
+        self.admission.state.lock().reading -= 1;
     }
 }

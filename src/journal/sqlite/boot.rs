@@ -17,13 +17,6 @@ pub(super) fn note_unsynced(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Notes, with a commit that is synced and so syncs everything before it, that there are none any more.
-pub(super) fn note_synced(connection: &Connection) -> rusqlite::Result<()> {
-    let sql = "UPDATE journal SET unsynced_since_boot = NULL WHERE unsynced_since_boot IS NOT NULL";
-    connection.execute(sql, [])?;
-    Ok(())
-}
-
 /// Whether the machine went down over commits that were not synced: some of them may be gone, and their places with them.
 pub(super) fn may_have_lost(connection: &Connection) -> rusqlite::Result<bool> {
     let noted = "SELECT unsynced_since_boot FROM journal";
@@ -31,12 +24,25 @@ pub(super) fn may_have_lost(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(noted.is_some_and(|noted| noted.is_empty() || noted != id()))
 }
 
-/// Makes good for what may be lost: places that were given to others before belong to another epoch from now on.
-pub(super) fn recover(connection: &Connection) -> rusqlite::Result<()> {
-    if may_have_lost(connection)? {
-        let epoch = Epoch::from_random(rand::random());
-        connection.execute("UPDATE journal SET epoch = ?1", [epoch.as_str()])?;
-        tracing::warn!(%epoch, "the machine went down over events that were not synced; clients start anew");
-    }
-    note_synced(connection)
+/// The epoch that begins with this start, if one does: places that were given to others before, or are given by the journal
+/// that this one is a copy of, belong to another from now on.
+pub(super) fn new_epoch(connection: &Connection) -> rusqlite::Result<Option<Epoch>> {
+    let is_copy: bool = connection.query_row("SELECT is_copy FROM journal", [], |row| row.get(0))?;
+    let why = match (is_copy, may_have_lost(connection)?) {
+        (true, _) => "the journal is a copy of one that may have gone on",
+        (_, true) => "the machine went down over events that were not synced",
+        (false, false) => return Ok(None),
+    };
+    let epoch = Epoch::from_random(rand::random());
+    tracing::warn!(%epoch, "{why}; clients start anew");
+    Ok(Some(epoch))
+}
+
+/// Notes, with a commit that is synced, that this is the epoch, and that everything before is synced. Where nothing changes,
+/// nothing is written.
+pub(super) fn note_epoch(connection: &Connection, epoch: &Epoch) -> rusqlite::Result<()> {
+    let sql = "UPDATE journal SET epoch = ?1, is_copy = 0, unsynced_since_boot = NULL \
+               WHERE epoch <> ?1 OR is_copy <> 0 OR unsynced_since_boot IS NOT NULL";
+    connection.execute(sql, [epoch.as_str()])?;
+    Ok(())
 }

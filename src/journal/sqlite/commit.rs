@@ -1,6 +1,6 @@
 //! One transaction: all entries that wait, their keys, and the next step of retention.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, Transaction};
@@ -8,9 +8,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::{
     domain::{Durability, Epoch, Notification, Seq},
     journal::{
-        Bounds, Entry, Error, Outcome, Stored,
+        Bounds, Entry, Outcome, Stored,
         log::millis,
-        sqlite::{block, failure, keys::Keys, retention::Retention, schema},
+        sqlite::{block, keys::Keys, retention::Retention, schema},
     },
 };
 
@@ -29,16 +29,15 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Where the file ends that `connection` is open on, and whose it is.
-    pub(super) fn read(connection: &Connection) -> Result<(Epoch, Self), Error> {
-        let read = || {
-            let schema::Ends { epoch, oldest, newest } = schema::ends(connection)?;
-            let reached = "SELECT coalesce(reached_at, appended_at) FROM blocks ORDER BY first DESC LIMIT 1";
-            let reached_at = connection.query_row(reached, [], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
-            let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
-            Ok((epoch, Self { oldest, newest, reached_at, keys }))
-        };
-        read().map_err(|error| failure(&error))
+    /// Where the file ends that `connection` is open on, and for how long nothing in it goes by its age.
+    pub(super) fn read(connection: &Connection) -> rusqlite::Result<(Self, Duration)> {
+        let schema::Ends { oldest, newest, .. } = schema::ends(connection)?;
+        let reached = "SELECT coalesce(reached_at, appended_at) FROM blocks ORDER BY first DESC LIMIT 1";
+        let reached_at = connection.query_row(reached, [], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
+        let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
+        let held = connection.query_row("SELECT held_ms FROM journal", [], |row| row.get::<_, i64>(0))?;
+        let held = Duration::from_millis(u64::try_from(held).unwrap_or_default());
+        Ok((Self { oldest, newest, reached_at, keys }, held))
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -64,17 +63,18 @@ pub(super) struct Written {
 }
 
 impl Rules {
-    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention.
+    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention, at the time at which what
+    /// is old may go.
     pub(super) fn write(
         &self,
         transaction: &Transaction<'_>,
         epoch: &Epoch,
         entries: impl Iterator<Item = Entry>,
         mut place: Place,
-        (now, level): (DateTime<Utc>, Durability),
+        (now, old_at, level): (DateTime<Utc>, Option<DateTime<Utc>>, Durability),
     ) -> rusqlite::Result<Written> {
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
-        place.keys -= self.keys.expire(transaction, place.keys, now)?;
+        place.keys -= self.keys.expire(transaction, place.keys, old_at)?;
         let (mut outcomes, mut notifications) = (Vec::new(), Vec::new());
         for entry in entries {
             if let Some(outcome) = self.claim(transaction, &entry, now, &mut place)? {
@@ -91,7 +91,7 @@ impl Rules {
             block::write(transaction, (millis(now), place.reached_at), &notifications)?;
         }
         let bounds = (place.oldest, place.newest);
-        place.oldest = self.retention.apply(transaction, bounds, now, STEP + 2 * outcomes.len())?;
+        place.oldest = self.retention.apply(transaction, bounds, old_at, STEP + 2 * outcomes.len())?;
         Ok(Written { outcomes, notifications, place })
     }
 

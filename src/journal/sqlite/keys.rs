@@ -26,7 +26,12 @@ impl From<&Options> for Keys {
 
 impl Keys {
     /// Forgets the oldest of the `known` keys that are out of the window at `now` or too many, and says how many.
-    pub(super) fn expire(&self, connection: &Connection, known: usize, now: DateTime<Utc>) -> rusqlite::Result<usize> {
+    pub(super) fn expire(
+        &self,
+        connection: &Connection,
+        known: usize,
+        now: Option<DateTime<Utc>>,
+    ) -> rusqlite::Result<usize> {
         if known == 0 {
             return Ok(0);
         }
@@ -37,7 +42,7 @@ impl Keys {
                       (SELECT number FROM (SELECT number, used_at FROM keys ORDER BY number LIMIT ?1) WHERE used_at <= ?2)";
         let oldest = "SELECT used_at FROM keys ORDER BY number LIMIT 1";
         let oldest: Option<i64> = connection.prepare_cached(oldest)?.query_row([], |row| row.get(0)).optional()?;
-        let out = self.out_of_window(now);
+        let out = now.map_or(i64::MIN, |now| self.out_of_window(now));
         let old = match oldest {
             Some(used_at) if used_at <= out => connection.prepare_cached(by_age)?.execute((STEP, out))?,
             _ => 0,

@@ -5,6 +5,7 @@
 //! nor make it wait, and that let live delivery go first. What retention lets go leaves in small steps that ride in the commits
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
+mod access;
 mod acknowledged;
 mod admission;
 mod archive;
@@ -13,8 +14,10 @@ mod boot;
 mod check;
 mod checksum;
 mod commit;
+mod files;
 mod index;
 mod keys;
+mod opening;
 mod queue;
 mod reader;
 mod recent;
@@ -42,7 +45,7 @@ use crate::{
     domain::{Audience, Delivery, Ephemeral, Epoch, Seq},
     journal::{
         Append, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
-        sqlite::{queue::Queue, reader::Readers, shared::Shared, writer::Writer},
+        sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, writer::Writer},
     },
 };
 
@@ -60,11 +63,11 @@ impl Sqlite {
     /// Opens the journal in the data directory and takes the directory for this process. Reads the disk, but not all of
     /// the journal.
     pub fn open(options: &Options, clock: Arc<dyn Clock>) -> Result<Self, Error> {
-        let lock = schema::lock(&options.data_dir)?;
-        let path = options.data_dir.join(schema::FILE);
-        let connection = schema::open_writer(&path)?;
+        let files = Files::take(&options.data_dir)?;
+        let path = files.path();
+        let opened = opening::open(&files, !options.no_copy)?;
         let queue = Arc::new(Queue::new());
-        let (writer, shared) = Writer::new(connection, lock, options, Arc::clone(&queue), Arc::clone(&clock))?;
+        let (writer, shared) = Writer::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
         let readers = Readers::open(&path, &shared.epoch, writer.admission())?;
         let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
         Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
@@ -149,7 +152,7 @@ impl Read for Sqlite {
     }
 
     fn condition(&self) -> Condition {
-        self.shared.condition()
+        self.shared.faults.condition()
     }
 }
 

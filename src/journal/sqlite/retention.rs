@@ -36,20 +36,21 @@ impl From<&Options> for Retention {
 }
 
 impl Retention {
-    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits at `now`, as
-    /// part of the transaction in hand, and gives the oldest place that is kept. Rows go when all in them is gone.
+    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, as part of the
+    /// transaction in hand, and gives the oldest place that is kept. Rows go when all in them is gone. Without `now`, nothing
+    /// goes by its age.
     pub(super) fn apply(
         &self,
         connection: &Connection,
         (oldest, newest): (Seq, Seq),
-        now: DateTime<Utc>,
+        now: Option<DateTime<Utc>>,
         most: usize,
     ) -> rusqlite::Result<Seq> {
         let held = newest + 1 - oldest;
         let by_count = held.saturating_sub(self.max_entries);
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
         let first_kept = oldest + by_count.max(by_bytes);
-        let too_old = now.checked_sub_signed(self.max_age).map_or(i64::MIN, millis);
+        let too_old = now.and_then(|now| now.checked_sub_signed(self.max_age)).map_or(i64::MIN, millis);
         let last_to_go = oldest + most as Seq;
         let mut rows = connection
             .prepare_cached("SELECT first + count, coalesce(reached_at, appended_at) FROM blocks ORDER BY first")?;
@@ -79,7 +80,8 @@ impl Retention {
         let used = pragma("PRAGMA page_count")? - pragma("PRAGMA freelist_count")?;
         let used = (used * pragma("PRAGMA page_size")?) as u64;
         let over = used.saturating_sub(self.max_bytes);
-        Ok((over * held).div_ceil(used.max(1)))
+        let many = (u128::from(over) * u128::from(held)).div_ceil(u128::from(used.max(1)));
+        Ok(u64::try_from(many).unwrap_or(u64::MAX))
     }
 }
 

@@ -1,26 +1,20 @@
-//! The file: how it is laid out, how an older layout becomes the newest, and whether a file is one of ours at all.
+//! The layout of the file: what a new one looks like, how an older layout becomes the newest, and whether a file is one of ours
+//! at all.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig};
+use rusqlite::{Connection, Transaction};
 
 use crate::{
     domain::{Epoch, Seq},
     journal::{
         Error,
-        sqlite::{acknowledged, boot, failure},
+        sqlite::{failure, files::Files},
     },
 };
-
-/// The name of the file in the data directory.
-pub(super) const FILE: &str = "notifications.db";
-
-/// Who holds this file's lock holds the journal.
-const LOCK_FILE: &str = "lock";
 
 /// Says in the header of the file whose it is: "ExNj".
 const APPLICATION_ID: i64 = 0x4578_4e6a;
@@ -29,102 +23,84 @@ const APPLICATION_ID: i64 = 0x4578_4e6a;
 /// step that was released is never changed.
 const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
-/// How long a statement waits for another connection. Only a checkpoint ever has to.
-const BUSY: Duration = Duration::from_millis(100);
-
-/// How much of the file a connection holds in memory, in KiB.
-const WRITER_CACHE: i64 = 32 * 1024;
-const READER_CACHE: i64 = 2 * 1024;
-
-/// How many statements a connection keeps ready.
-const STATEMENTS: usize = 64;
-
-/// The right to write to a data directory; given back when this is dropped, or by the system when the process ends.
-#[derive(Debug)]
-pub(super) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
-
-/// Makes the data directory if it is not there, and takes it for this process.
-pub(super) fn lock(dir: &Path) -> Result<Lock, Error> {
-    let unusable = |error: std::io::Error| Error::Unusable { dir: dir.to_owned(), reason: error.to_string() };
-    fs::create_dir_all(dir).map_err(unusable)?;
-    let file = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK_FILE)).map_err(unusable)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Lock(file)),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { dir: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
+/// What a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// One that nothing was ever written to, or that ended before its first commit.
+    New,
+    /// A journal with this many [`MIGRATIONS`] behind it.
+    Layout(usize),
 }
 
-/// Opens the file for writing, makes it if it is not there, and brings it to the newest layout.
-pub(super) fn open_writer(path: &Path) -> Result<Connection, Error> {
-    let connection = Connection::open(path).map_err(|error| unusable(path, &error))?;
-    let fresh = check_kind(&connection, path)?;
-    if !fresh {
-        check_end(&connection, path)?;
-    }
-    prepare_writer(&connection, fresh).map_err(|error| match failure(&error) {
-        Error::Io(_) => unusable(path, &error),
-        other => other,
-    })?;
-    check_size(&connection, path)?;
-    Ok(connection)
-}
-
-fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
-    Error::Unusable { dir: path.parent().map(PathBuf::from).unwrap_or_default(), reason: error.to_string() }
-}
-
-/// Opens the file for reading only.
-pub(super) fn open_reader(path: &Path) -> Result<Connection, Error> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(|error| failure(&error))?;
-    let set_up = || {
-        connection.busy_timeout(BUSY)?;
-        connection.pragma_update(None, "cache_size", -READER_CACHE)?;
-        connection.pragma_update(None, "cell_size_check", true)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS);
-        Ok(())
-    };
-    set_up().map_err(|error| failure(&error))?;
-    Ok(connection)
-}
-
-/// Whether the file is new; an error when it is not ours, or of a later version.
-pub(super) fn check_kind(connection: &Connection, path: &Path) -> Result<bool, Error> {
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    let kind = || Ok((pragma("application_id")?, pragma("user_version")?, pragma("page_count")?));
-    let (application, version, pages) = kind().map_err(|error| failure(&error))?;
-    let known = MIGRATIONS.len() as i64;
-    match (application, version) {
-        (0, 0) if pages == 0 => Ok(true),
-        (APPLICATION_ID, 1..) if version <= known => Ok(false),
-        (APPLICATION_ID, 1..) => Err(Error::Newer { path: path.to_owned(), found: version, known }),
-        _ => Err(Error::Damaged(format!("{} is not a journal of this service", path.display()))),
-    }
-}
-
-fn prepare_writer(connection: &Connection, fresh: bool) -> rusqlite::Result<()> {
-    connection.busy_timeout(BUSY)?;
-    connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -WRITER_CACHE)?;
-    connection.pragma_update(None, "cell_size_check", true)?;
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for (step, migration) in (1..).zip(MIGRATIONS).skip(version as usize) {
-        let transaction = connection.unchecked_transaction()?;
-        transaction.execute_batch(migration)?;
-        if fresh && step == 1 {
-            let epoch = Epoch::from_random(rand::random());
-            transaction.execute("INSERT INTO journal (id, epoch, oldest) VALUES (1, ?1, 1)", [epoch.as_str()])?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+impl Kind {
+    /// Looks at a file; an error when it is not ours, or of a later version. What its first page says of it does not count
+    /// before it has a table: a process may be killed between the two.
+    pub(super) fn of(connection: &Connection, path: &Path) -> Result<Self, Error> {
+        let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let tables = || connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+        let facts = || Ok((tables()?, pragma("application_id")?, pragma("user_version")?));
+        let known = MIGRATIONS.len() as i64;
+        match facts().map_err(|error| failure(&error))? {
+            (0, ..) => Ok(Self::New),
+            (_, APPLICATION_ID, version @ 1..) if version <= known => Ok(Self::Layout(version as usize)),
+            (_, APPLICATION_ID, version @ 1..) => Err(Error::Newer { path: path.to_owned(), found: version, known }),
+            _ => Err(Error::Damaged(format!("{} is not a journal of this service", path.display()))),
         }
-        transaction.pragma_update(None, "user_version", step)?;
-        transaction.commit()?;
     }
-    // What a process that was killed left in the write-ahead log goes to its place, so that the file can be judged.
-    checkpoint(connection, "TRUNCATE")?;
-    boot::recover(connection)
+
+    /// Whether the file has the newest layout.
+    pub(super) fn is_newest(self) -> bool {
+        self == Self::Layout(MIGRATIONS.len())
+    }
+}
+
+/// Gives a file the newest layout, all of it or nothing. The file as it was stays beside it, if `keep_copy` and there is room.
+pub(super) fn carry_forward(connection: &Connection, files: &Files, kind: Kind, keep_copy: bool) -> Result<(), Error> {
+    if kind.is_newest() {
+        return Ok(());
+    }
+    if let Kind::Layout(layout) = kind {
+        tracing::info!(from = layout, to = MIGRATIONS.len(), "carrying the journal forward to the newest layout");
+        if keep_copy {
+            copy(connection, files, layout)?;
+        }
+    }
+    migrate(connection, kind).map_err(|error| failure(&error))
+}
+
+/// Leaves the file as it is beside it, for who may want to go back to the version that wrote it.
+fn copy(connection: &Connection, files: &Files, layout: usize) -> Result<(), Error> {
+    let to = copy_of(files, layout);
+    // What the log holds goes into the file first, or the copy would lack it.
+    if checkpoint(connection, "TRUNCATE").map_err(|error| failure(&error))? != 0 {
+        return Err(Error::Io("another process reads the journal".to_owned()));
+    }
+    match files.copy(&to) {
+        Ok(()) => tracing::info!("the journal as it was is in {}; remove it when all is well", to.display()),
+        Err(error) => tracing::warn!(%error, "no copy of the journal as it was could be kept in {}", to.display()),
+    }
+    Ok(())
+}
+
+fn copy_of(files: &Files, layout: usize) -> PathBuf {
+    files.path().with_extension(format!("db.layout-{layout}"))
+}
+
+fn migrate(connection: &Connection, kind: Kind) -> rusqlite::Result<()> {
+    let done = if let Kind::Layout(layout) = kind { layout } else { 0 };
+    let transaction = connection.unchecked_transaction()?;
+    MIGRATIONS.iter().skip(done).try_for_each(|step| transaction.execute_batch(step))?;
+    if kind == Kind::New {
+        begin(&transaction)?;
+    }
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit()
+}
+
+fn begin(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+    let epoch = Epoch::from_random(rand::random());
+    transaction.execute("INSERT INTO journal (id, epoch, oldest) VALUES (1, ?1, 1)", [epoch.as_str()])?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
 /// Whose places a journal holds, and which.
@@ -160,24 +136,9 @@ pub(super) fn checkpoint(connection: &Connection, mode: &str) -> rusqlite::Resul
     })
 }
 
-/// A journal that ends before what it acknowledged is found here, and left as it is.
-fn check_end(connection: &Connection, path: &Path) -> Result<(), Error> {
-    let end = || {
-        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-        Ok((ends(connection)?, boot::may_have_lost(connection)?))
-    };
-    let (ends, may_have_lost) = end().map_err(|error| failure(&error))?;
-    let acknowledged = acknowledged::newest(path.parent().unwrap_or(path), &ends.epoch);
-    if let Some(acknowledged) = acknowledged.filter(|seq| *seq > ends.newest && !may_have_lost) {
-        let newest = ends.newest;
-        return Err(Error::Damaged(format!("it ends at notification {newest}, but {acknowledged} was acknowledged")));
-    }
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(|error| failure(&error))?;
-    Ok(())
-}
-
-/// A file that lacks its end is found here, not when somebody happens to read there.
-fn check_size(connection: &Connection, path: &Path) -> Result<(), Error> {
+/// A file that lacks its end is found here, not when somebody happens to read there. Everything must have been carried over
+/// from the write-ahead log.
+pub(super) fn check_size(connection: &Connection, path: &Path) -> Result<(), Error> {
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     let size = || Ok(pragma("page_count")? * pragma("page_size")?);
     let expected = size().map_err(|error| failure(&error))?;

@@ -9,13 +9,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use crate::{
+    clock::Clock,
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
-        Bounds, Condition, Options, Page, Query,
+        Bounds, Options, Page, Query,
+        faults::Faults,
         log::{Limits, Log},
         tail::Tails,
     },
 };
+
+/// How many places are looked through while those wait who commit.
+const COUNTED_AT_ONCE: Seq = 4_096;
 
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -24,7 +29,7 @@ pub(super) struct Shared {
     oldest: AtomicU64,
     newest: AtomicU64,
     recent: Mutex<Log>,
-    degraded: Mutex<Option<Arc<str>>>,
+    pub(super) faults: Faults,
 }
 
 impl Shared {
@@ -34,14 +39,14 @@ impl Shared {
     }
 
     /// What is known when the file is opened.
-    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log) -> Self {
+    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log, clock: Arc<dyn Clock>) -> Self {
         Self {
             epoch,
             tails: Tails::default(),
             oldest: AtomicU64::new(bounds.oldest),
             newest: AtomicU64::new(bounds.newest),
             recent: Mutex::new(recent),
-            degraded: Mutex::new(None),
+            faults: Faults::new(clock),
         }
     }
 
@@ -86,7 +91,7 @@ impl Shared {
     }
 
     /// How many memory has of those that are to be counted. If these are not all, the rest is in the file, and lies before
-    /// the place that is given.
+    /// the place that is given. Whoever commits waits for a few thousand places at the most.
     pub(super) fn count(
         &self,
         audiences: &[Audience],
@@ -94,28 +99,22 @@ impl Shared {
         until: Seq,
         now: DateTime<Utc>,
     ) -> (u64, Option<Seq>) {
-        let recent = self.recent.lock();
-        let held = recent.bounds().oldest;
-        let all_held = held <= self.bounds().oldest.max(after.saturating_add(1));
-        (recent.count(audiences.to_vec(), after, until, now), (!all_held).then_some(held))
-    }
-
-    /// How the writer does.
-    pub(super) fn condition(&self) -> Condition {
-        self.degraded.lock().clone().map_or(Condition::Well, Condition::Degraded)
-    }
-
-    pub(super) fn is_degraded(&self) -> bool {
-        self.degraded.lock().is_some()
-    }
-
-    /// Says that the writer cannot write, and whether that is news.
-    pub(super) fn degrade(&self, reason: &str) -> bool {
-        self.degraded.lock().replace(reason.into()).is_none()
-    }
-
-    /// Says that the writer can write, and whether that is news.
-    pub(super) fn recover(&self) -> bool {
-        self.degraded.lock().take().is_some()
+        let first = after.saturating_add(1);
+        let mut end = until.saturating_add(1).min(self.recent.lock().bounds().newest + 1);
+        let mut count = 0;
+        // From the newest down: what goes from memory meanwhile, at its other end, is in the file.
+        loop {
+            let recent = self.recent.lock();
+            let held = recent.bounds().oldest;
+            let from = end.saturating_sub(COUNTED_AT_ONCE).max(held).max(first);
+            if from < end {
+                count += recent.count(audiences.to_vec(), from - 1, end - 1, now);
+                end = from;
+            }
+            if end <= held.max(first) {
+                let all_held = held <= self.bounds().oldest.max(first);
+                return (count, (!all_held).then_some(end));
+            }
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     ffi::c_int,
     num::NonZeroUsize,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -28,8 +28,9 @@ use crate::{
     journal::{
         Error,
         sqlite::{
+            access::Access,
             admission::{Admission, Pass},
-            failure, index, schema,
+            failure, index, opening,
         },
     },
 };
@@ -77,11 +78,10 @@ impl Snapshots {
         let (sender, jobs) = sync_channel(CAPACITY);
         let jobs = Arc::new(Mutex::new(jobs));
         let start = |number| {
-            let mut connection = schema::open_reader(path)?;
-            give_way(&mut connection).map_err(|error| failure(&error))?;
+            let reader = Reader::open(path, admission.enter().access)?;
             let (admission, jobs) = (Arc::clone(admission), Arc::clone(&jobs));
             let thread = Builder::new().name(format!("journal-read-{number}"));
-            Ok(thread.spawn(move || run(&connection, &admission, &jobs))?)
+            Ok(thread.spawn(move || run(reader, &admission, &jobs))?)
         };
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let threads = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<_, Error>>()?;
@@ -119,6 +119,46 @@ impl Snapshots {
     }
 }
 
+/// A connection that reads.
+struct Reader {
+    path: PathBuf,
+    access: Access,
+    connection: Option<Connection>,
+}
+
+impl Reader {
+    fn open(path: &Path, access: Access) -> Result<Self, Error> {
+        let mut reader = Self { path: path.to_owned(), access, connection: Some(connect(path, access)?) };
+        reader.rest();
+        Ok(reader)
+    }
+
+    /// Lets a file go that cannot be written to while somebody has it open.
+    fn rest(&mut self) {
+        if !self.access.can_write() {
+            self.connection = None;
+        }
+    }
+
+    /// A snapshot of the file as it is now, in the way in which it is opened now.
+    fn snapshot(&mut self, pass: Pass) -> Result<Snapshot<'_>, Error> {
+        if pass.access != self.access {
+            (self.access, self.connection) = (pass.access, None);
+        }
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            closed => closed.insert(connect(&self.path, self.access)?),
+        };
+        Snapshot::take(connection, pass, LIFETIME).map_err(|error| failure(&error))
+    }
+}
+
+fn connect(path: &Path, access: Access) -> Result<Connection, Error> {
+    let mut connection = opening::open_reader(path, access)?;
+    give_way(&mut connection).map_err(|error| failure(&error))?;
+    Ok(connection)
+}
+
 /// Whoever is delivered to live goes before whoever catches up. A thread that just reads on would keep the processor from
 /// others for as long as the system lets it, a few milliseconds.
 fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
@@ -130,20 +170,21 @@ fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads until nobody can ask any more.
-fn run(connection: &Connection, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>) {
+fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>) {
     // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let wait = || jobs.lock().recv().ok();
     let mut next = wait();
     while let Some(job) = next {
-        next = match Snapshot::take(connection, admission.enter(), LIFETIME) {
+        next = match reader.snapshot(admission.enter()) {
             Ok(snapshot) => snapshot.serve(job, jobs),
             Err(error) => {
-                (job.work)(Err(failure(&error)));
+                (job.work)(Err(error));
                 None
             }
         };
+        reader.rest();
         next = next.or_else(wait);
     }
 }
@@ -192,22 +233,29 @@ impl<'c> Snapshot<'c> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::sqlite::files::Files;
 
     /// A journal with one notification, for those who read it and for those who write to it.
     struct File {
-        dir: tempfile::TempDir,
         reader: Connection,
         writer: Connection,
         admission: Arc<Admission>,
+        files: Files,
+        _dir: tempfile::TempDir,
     }
 
     impl File {
         fn new() -> Self {
             let dir = tempfile::tempdir().expect("a directory");
-            let path = dir.path().join(schema::FILE);
-            let writer = schema::open_writer(&path).expect("opens");
-            let file =
-                Self { reader: schema::open_reader(&path).expect("opens"), writer, admission: Arc::default(), dir };
+            let files = Files::take(dir.path()).expect("a directory");
+            let writer = opening::open_to_write(&files, false).expect("opens");
+            let file = Self {
+                reader: opening::open_reader(&files.path(), Access::Usual).expect("opens"),
+                writer,
+                admission: Arc::new(Admission::new(Access::Usual)),
+                files,
+                _dir: dir,
+            };
             file.index(1);
             file
         }
@@ -301,7 +349,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_served_before_the_threads_end() {
         let file = File::new();
-        let snapshots = Arc::new(Snapshots::open(&file.dir.path().join(schema::FILE), &file.admission).expect("opens"));
+        let snapshots = Arc::new(Snapshots::open(&file.files.path(), &file.admission).expect("opens"));
         let asked: Vec<_> = (0..CAPACITY)
             .map(|_| {
                 let snapshots = Arc::clone(&snapshots);

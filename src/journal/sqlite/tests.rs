@@ -53,7 +53,7 @@ async fn the_write_ahead_log_is_bounded_while_somebody_always_reads() {
     let max_bytes = NonZeroUsize::new(8 * 1024 * 1024).expect("not zero");
     let options = Options { max_bytes, memory_bytes: NonZeroUsize::MIN, data_dir: empty_dir(), ..options() };
     let journal = Arc::new(Sqlite::open(&options, conformance::clock()).expect("opens"));
-    let log = options.data_dir.join(format!("{}-wal", schema::FILE));
+    let log = options.data_dir.join(format!("{}-wal", files::FILE));
     let payload = format!("{{\"x\":\"{}\"}}", "x".repeat(1_024));
     let batch = || (0..64).map(|_| entry_of("event", Audience::Everyone, &payload)).collect();
     journal.append(batch()).await.expect("appended");

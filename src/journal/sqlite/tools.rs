@@ -15,7 +15,14 @@ use crate::{
     domain::Seq,
     journal::{
         self,
-        sqlite::{acknowledged, archive, check, failure, retention::Retention, schema},
+        sqlite::{
+            access::Access,
+            acknowledged, archive, check, failure,
+            files::{self, Files},
+            opening,
+            retention::Retention,
+            schema,
+        },
     },
 };
 
@@ -117,14 +124,14 @@ impl Tool {
 
 /// Opens the file as it is, to read it.
 fn open(dir: &Path) -> Result<Connection, ToolError> {
-    let path = dir.join(schema::FILE);
+    let path = dir.join(files::FILE);
     if !path.exists() {
         return Err(ToolError::Absent(dir.to_owned()));
     }
-    let connection = schema::open_reader(&path)?;
-    match schema::check_kind(&connection, &path)? {
-        true => Err(ToolError::Absent(dir.to_owned())),
-        false => Ok(connection),
+    let connection = opening::open_reader(&path, Access::Usual)?;
+    match schema::Kind::of(&connection, &path)? {
+        schema::Kind::New => Err(ToolError::Absent(dir.to_owned())),
+        schema::Kind::Layout(_) => Ok(connection),
     }
 }
 
@@ -145,7 +152,7 @@ fn say_lost(count: u64, lost: u64, out: &mut impl Write) -> Result<(), ToolError
 fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
     let acknowledged = acknowledged(connection, dir)?;
     let snapshot = connection.unchecked_transaction()?;
-    writeln!(out, "{}", dir.join(schema::FILE).display())?;
+    writeln!(out, "{}", dir.join(files::FILE).display())?;
     let findings = check::findings(&snapshot, acknowledged)?;
     for finding in &findings {
         writeln!(out, "damaged: {finding}")?;
@@ -163,8 +170,8 @@ fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<()
 
 fn import(dir: &Path, file: &Path, out: &mut impl Write) -> Result<(), ToolError> {
     let reader = File::open(file).map_err(|source| ToolError::File { path: file.to_owned(), source })?;
-    let _lock = schema::lock(dir)?;
-    let connection = schema::open_writer(&dir.join(schema::FILE))?;
+    let files = Files::take(dir)?;
+    let connection = opening::open_to_write(&files, true)?;
     let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM blocks) FROM journal";
     if !connection.query_row(empty, [], |row| row.get(0))? {
         return Err(ToolError::NotEmpty(dir.to_owned()));
@@ -185,12 +192,12 @@ fn prune(
     out: &mut impl Write,
 ) -> Result<(), ToolError> {
     const STEP: usize = 10_000;
-    let path = dir.join(schema::FILE);
+    let path = dir.join(files::FILE);
     if !path.exists() {
         return Err(ToolError::Absent(dir.to_owned()));
     }
-    let _lock = schema::lock(dir)?;
-    let connection = schema::open_writer(&path)?;
+    let files = Files::take(dir)?;
+    let connection = opening::open_to_write(&files, true)?;
     let retention = Retention {
         max_entries: keep_entries.map_or(u64::MAX, NonZeroU64::get),
         max_bytes: u64::MAX,
@@ -200,7 +207,7 @@ fn prune(
     let mut oldest = first;
     loop {
         let transaction = connection.unchecked_transaction()?;
-        let kept = retention.apply(&transaction, (oldest, newest), Utc::now(), STEP)?;
+        let kept = retention.apply(&transaction, (oldest, newest), Some(Utc::now()), STEP)?;
         transaction.commit()?;
         if kept == oldest {
             break;

@@ -17,14 +17,14 @@ use super::{
 
 const PAGE: u64 = 4_096;
 
-fn home() -> (TempDir, Home) {
+pub(super) fn home() -> (TempDir, Home) {
     let folder = tempfile::tempdir().expect("a folder");
     let home = Home::new(&folder.path().join("data"), &[]);
     (folder, home)
 }
 
 /// Publishes `count` events, each under a key, so that every part of the file is written to.
-async fn fill(home: &Home, count: usize) -> super::service::Service {
+pub(super) async fn fill(home: &Home, count: usize) -> super::service::Service {
     let service = home.start().await;
     for n in 0..count {
         let (status, answer) =
@@ -34,7 +34,7 @@ async fn fill(home: &Home, count: usize) -> super::service::Service {
     service
 }
 
-async fn holds(home: &Home, count: usize) {
+pub(super) async fn holds(home: &Home, count: usize) {
     let service = home.start().await;
     let markers: Vec<_> = service.history().await.0.iter().map(marker).collect();
     assert_eq!(markers, (0..count).map(|n| format!("e{n}")).collect::<Vec<_>>());
@@ -42,7 +42,7 @@ async fn holds(home: &Home, count: usize) {
 }
 
 /// A file that is refused is left as it is, and one line says what to do.
-async fn is_refused(home: &Home, because: &str) {
+pub(super) async fn is_refused(home: &Home, because: &str) {
     let before = fs::read(home.file()).expect("the file");
     let said = home.refusal().await;
     assert!(said.contains(because) && said.contains("exposia-notifications journal"), "{said}");
@@ -163,18 +163,85 @@ impl Drop for Mount {
     }
 }
 
+/// A service that cannot write serves what can be read, and says so; it is well by itself as soon as it can.
+async fn serves_what_can_be_read(home: &Home, count: usize, because: &str, mend: impl FnOnce()) {
+    let service = home.start().await;
+    let markers: Vec<_> = service.history().await.0.iter().map(marker).collect();
+    assert_eq!(markers, (0..count).map(|n| format!("e{n}")).collect::<Vec<_>>());
+    let mut subscriber = Subscriber::connect(home, "s", "u", "r").await;
+    // What the start carried over from the log left some room there.
+    let mut accepted = 0;
+    while service.notify(&event(&format!("e{}", count + accepted)), None).await.expect("an answer").0 != 503 {
+        accepted += 1;
+    }
+    let count = count + accepted;
+    let (status, health) = service.health().await;
+    assert_eq!((status, &health["status"]), (200, &"degraded".into()), "{health}");
+    assert!(health["detail"].as_str().is_some_and(|detail| detail.contains(because)), "{health}");
+    mend();
+    within("health by itself", async { while service.health().await.1["status"] != "healthy" {} }).await;
+    assert_eq!(service.publish(&format!("e{count}")).await, count as u64 + 1);
+    within("live delivery", subscriber.listen(accepted + 1)).await;
+    let held = service.history().await.0.len();
+    assert_eq!(held, count + 1);
+    service.kill().await;
+    holds(home, count + 1).await;
+}
+
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
-async fn a_directory_that_cannot_be_written_to_is_refused() {
+async fn a_directory_that_cannot_be_written_to_is_served_from() {
+    for killed in [false, true] {
+        let mount = Mount::new("size=4m");
+        let home = Home::new(&mount.path().join("data"), &[]);
+        let service = fill(&home, 5).await;
+        if killed {
+            service.kill().await
+        } else {
+            service.stop().await
+        }
+        mount.run("mount", &["-o", "remount,ro"]);
+        let mend = || mount.run("mount", &["-o", "remount,rw"]);
+        serves_what_can_be_read(&home, 5, "written to", mend).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_directory_that_holds_no_journal_and_cannot_be_written_to_is_refused() {
     let mount = Mount::new("size=4m");
     let home = Home::new(&mount.path().join("data"), &[]);
-    fill(&home, 5).await.stop().await;
     mount.run("mount", &["-o", "remount,ro"]);
     let said = home.refusal().await;
     assert!(said.contains("DATA_DIR") && said.contains("may write to"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-    mount.run("mount", &["-o", "remount,rw"]);
-    holds(&home, 5).await;
+}
+
+/// Takes all the room that is left.
+fn take_all_room(path: &Path) {
+    let mut ballast = File::create(path).expect("a file");
+    for size in [65_536, 4_096, 1] {
+        while ballast.write_all(&vec![0; size]).is_ok() {}
+    }
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_start_on_a_full_disk_serves_what_can_be_read() {
+    for killed in [true, false] {
+        let mount = Mount::new("size=4m");
+        let ballast = mount.path().join("ballast");
+        let home = Home::new(&mount.path().join("data"), &[]);
+        let service = fill(&home, 5).await;
+        if killed {
+            service.kill().await
+        } else {
+            service.stop().await
+        }
+        take_all_room(&ballast);
+        let mend = || fs::remove_file(&ballast).expect("there is room");
+        serves_what_can_be_read(&home, 5, "", mend).await;
+    }
 }
 
 #[tokio::test]

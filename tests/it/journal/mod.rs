@@ -2,6 +2,7 @@
 
 mod crash;
 mod faults;
+mod files;
 mod restart;
 mod service;
 mod subscriber;

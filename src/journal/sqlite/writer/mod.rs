@@ -1,5 +1,7 @@
 //! The thread that writes: takes what waits, commits it together, and only then lets anyone know.
 
+mod upkeep;
+
 use std::{
     mem,
     sync::{
@@ -17,17 +19,20 @@ use crate::{
     domain::{Delivery, Durability, Notification},
     journal::{
         Entry, Error, Options, Outcome,
+        aging::Aging,
+        faults::Kind,
         log::millis,
         sqlite::{
             acknowledged::Acknowledged,
             admission::Admission,
             boot,
-            commit::{Place, Rules, STEP},
+            commit::{Place, Rules},
             failure,
+            files::Files,
             index::Unindexed,
+            opening::Opened,
             queue::{Job, Next, Queue},
-            recent, retention,
-            schema::{self, Lock},
+            recent, retention, schema,
             shared::Shared,
         },
     },
@@ -45,69 +50,93 @@ pub(super) struct Writer {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
+    aging: Aging,
+    /// How much of a hold the file knows of.
+    noted_hold: Duration,
     promise: Durability,
     /// What the connection does at a commit at present.
     level: Durability,
     /// It is noted in the file that there may be commits that were not synced.
     unsynced: bool,
+    /// The file has the layout, the epoch and the rest of what a start writes.
+    settled: bool,
+    /// The connection is one that writes.
+    can_write: bool,
     rules: Rules,
     place: Place,
     unindexed: Unindexed,
-    acknowledged: Acknowledged,
+    acknowledged: Option<Acknowledged>,
     admission: Arc<Admission>,
     /// How many pages the write-ahead log has, with how many it is to be carried over, and with how many the next time.
     log_pages: Arc<AtomicI32>,
     max_log_pages: i32,
     checkpoint_at: i32,
-    _lock: Lock,
+    /// When the files were looked at.
+    looked_at: Duration,
+    /// Goes after the connection.
+    files: Files,
 }
 
 impl Writer {
     /// Takes over an open file.
     pub(super) fn new(
-        mut connection: Connection,
-        lock: Lock,
+        files: Files,
+        opened: Opened,
         options: &Options,
         queue: Arc<Queue>,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Arc<Shared>), Error> {
-        let log_pages = Arc::new(AtomicI32::new(0));
-        let counter = Arc::clone(&log_pages);
-        let count = move |_: &mut rusqlite::hooks::Wal, pages| {
-            counter.store(pages, Ordering::Relaxed);
-            Ok(())
-        };
-        connection.wal_hook(Some(count)).map_err(|error| failure(&error))?;
-        let (epoch, place) = Place::read(&connection)?;
+        let Opened { connection, access, epoch, unwritable } = opened;
+        let failed = |error: rusqlite::Error| failure(&error);
+        let (place, held) = Place::read(&connection).map_err(failed)?;
         let (recent, unindexed) = recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
-        let acknowledged = Acknowledged::open(&options.data_dir, epoch.clone())?;
-        let shared = Arc::new(Shared::new(epoch, place.bounds(), recent));
-        let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options));
-        let max_log_pages = max_log_pages.map_err(|error| failure(&error))?;
-        let writer = Self {
+        let shared = Arc::new(Shared::new(epoch, place.bounds(), recent, Arc::clone(&clock)));
+        let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options)).map_err(failed)?;
+        let reached_at = Some(place.reached_at).filter(|reached_at| *reached_at > i64::MIN);
+        let mut writer = Self {
             connection,
             queue,
             shared: Arc::clone(&shared),
+            aging: Aging::new(Arc::clone(&clock), reached_at, held),
+            noted_hold: held,
+            looked_at: clock.monotonic(),
             clock,
             promise: options.durability.into(),
             level: Durability::Fsync,
             unsynced: false,
+            settled: unwritable.is_none(),
+            can_write: access.can_write(),
             rules: Rules { retention: options.into(), keys: options.into() },
             place,
             unindexed: Unindexed::new(&unindexed, options.memory_bytes.get() / 2),
-            acknowledged,
-            admission: Arc::default(),
-            log_pages,
+            acknowledged: None,
+            admission: Arc::new(Admission::new(access)),
+            log_pages: Arc::default(),
             max_log_pages,
             checkpoint_at: max_log_pages,
-            _lock: lock,
+            files,
         };
+        writer.count_log_pages().map_err(failed)?;
+        writer.look_at_clock();
+        if let Some(error) = unwritable {
+            writer.complain(&error);
+        }
         Ok((writer, shared))
     }
 
     /// Who admits those who read the file.
     pub(super) fn admission(&self) -> &Arc<Admission> {
         &self.admission
+    }
+
+    /// Lets the database say how long its log is.
+    fn count_log_pages(&mut self) -> rusqlite::Result<()> {
+        let counter = Arc::clone(&self.log_pages);
+        let count = move |_: &mut rusqlite::hooks::Wal, pages| {
+            counter.store(pages, Ordering::Relaxed);
+            Ok(())
+        };
+        self.connection.wal_hook(Some(count))
     }
 
     /// Writes until the queue is closed and empty.
@@ -130,7 +159,9 @@ impl Writer {
 
     /// Leaves a file in which everything is synced, and no write-ahead log.
     fn end(&mut self) {
-        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_synced(&self.connection)) {
+        let epoch = self.shared.epoch.clone();
+        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch))
+        {
             self.complain(&failure(&error));
         }
         self.checkpoint("TRUNCATE");
@@ -138,12 +169,20 @@ impl Writer {
 
     /// Commits what waits, hands it on, and answers.
     fn append(&mut self, mut jobs: Vec<Job>) {
-        let now = self.clock.wall();
         let counts: Vec<_> = jobs.iter().map(|job| job.entries.len()).collect();
         let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
         let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
         let entries = jobs.iter_mut().flat_map(|job| mem::take(&mut job.entries));
-        match self.commit(entries, level, now) {
+        self.shared.faults.begin_commit();
+        let committed = self.look_at_files().and_then(|()| self.commit(entries, level));
+        self.shared.faults.end_commit();
+        // Files that are gone have been complained of.
+        if let Err(error) = &committed
+            && !self.shared.faults.has(Kind::File)
+        {
+            self.complain(error);
+        }
+        match committed {
             Ok(outcomes) => {
                 let mut outcomes = outcomes.into_iter();
                 for (job, count) in jobs.into_iter().zip(counts) {
@@ -152,8 +191,6 @@ impl Writer {
                 }
             }
             Err(error) => {
-                let error = failure(&error);
-                self.complain(&error);
                 for job in jobs {
                     // Whoever asked may be gone.
                     let _ = job.reply.send(Err(error.clone()));
@@ -164,11 +201,19 @@ impl Writer {
 
     /// Writes `entries` in one transaction at `level`, and lets followers and readers have what was committed. On an error the
     /// file and this writer are as before.
-    fn commit(
+    fn commit(&mut self, entries: impl Iterator<Item = Entry>, level: Durability) -> Result<Vec<Outcome>, Error> {
+        self.settle()?;
+        let now = self.clock.wall();
+        let old_at = self.look_at_clock();
+        self.write(entries, level, now, old_at).map_err(|error| failure(&error))
+    }
+
+    fn write(
         &mut self,
         entries: impl Iterator<Item = Entry>,
         level: Durability,
         now: DateTime<Utc>,
+        old_at: Option<DateTime<Utc>>,
     ) -> rusqlite::Result<Vec<Outcome>> {
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
@@ -181,8 +226,11 @@ impl Writer {
         if indexing {
             self.unindexed.write(&transaction, self.place.oldest)?;
         }
-        let written = self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, level))?;
+        let written = self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, old_at, level))?;
+        let hold = self.note_hold(&transaction)?;
         transaction.commit()?;
+        self.noted_hold = hold;
+        self.files.remember_log();
         if indexing {
             self.unindexed.clear();
         }
@@ -194,90 +242,35 @@ impl Writer {
     /// Lets followers and readers have what was committed.
     fn hand_on(&mut self, place: Place, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
         self.place = place;
-        if self.shared.recover() {
+        if !self.shared.faults.set(Kind::Write, None) {
             tracing::info!("the journal can be written to again");
         }
         self.shared.committed((millis(now), place.reached_at), &notifications, place.oldest, self.unindexed.len());
         if !notifications.is_empty() {
-            if let Err(error) = self.acknowledged.note(place.newest) {
-                // With an older place there, less would be found after an accident; nothing is wrong with the journal.
-                tracing::debug!(%error, "the newest acknowledged place could not be noted");
-            }
+            self.note_acknowledged();
             self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::from).collect());
         }
     }
 
-    /// Lets the oldest go that are too old by now, and tries whether a file that could not be written to is well again.
-    fn tidy(&mut self) {
-        let now = self.clock.wall();
-        let degraded = self.shared.is_degraded();
-        // Pages that are carried over make room in the log, where the disk has none. Until they are, a small write may still
-        // find some there, which says nothing about the next publish.
-        if degraded && !self.checkpoint("PASSIVE") {
-            return;
-        }
-        let tidied = self.set_level(Durability::Process).and_then(|()| {
-            let transaction = self.connection.unchecked_transaction()?;
-            let bounds = (self.place.oldest, self.place.newest);
-            let oldest = self.rules.retention.apply(&transaction, bounds, now, STEP)?;
-            if degraded {
-                transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
-            }
-            let keys = self.rules.keys.expire(&transaction, self.place.keys, now)?;
-            transaction.commit()?;
-            Ok((oldest, keys))
+    fn note_acknowledged(&mut self) {
+        let opened = self
+            .acknowledged
+            .take()
+            .map_or_else(|| Acknowledged::open(self.files.dir(), self.shared.epoch.clone()), Ok);
+        let noted = opened.and_then(|mut acknowledged| {
+            acknowledged.note(self.place.newest)?;
+            Ok(acknowledged)
         });
-        match tidied {
-            Ok((oldest, keys)) => {
-                self.place.keys -= keys;
-                self.hand_on(Place { oldest, ..self.place }, now, Vec::new());
-            }
-            Err(error) => self.complain(&failure(&error)),
+        match noted {
+            Ok(acknowledged) => self.acknowledged = Some(acknowledged),
+            // With an older place there, less would be found after an accident; nothing is wrong with the journal.
+            Err(error) => tracing::debug!(%error, "the newest acknowledged place could not be noted"),
         }
-    }
-
-    /// Says what a commit waits for: the disk, or only the system.
-    fn set_level(&mut self, level: Durability) -> rusqlite::Result<()> {
-        if self.level != level {
-            let value = if level == Durability::Fsync { "FULL" } else { "NORMAL" };
-            self.connection.pragma_update(None, "synchronous", value)?;
-            self.level = level;
-        }
-        Ok(())
-    }
-
-    /// Carries the write-ahead log over into the file when it has grown, so that the next commit begins it anew. Gives false
-    /// while that waits for those who read; further ones are not admitted until then. Where it cannot be done, the next try
-    /// comes when the log has grown as much again.
-    fn carry_over(&mut self) -> bool {
-        let pages = self.log_pages.load(Ordering::Relaxed);
-        if pages < self.max_log_pages {
-            self.checkpoint_at = self.max_log_pages;
-        }
-        if pages < self.checkpoint_at {
-            return true;
-        }
-        let alone = self.admission.suspend();
-        if alone {
-            self.checkpoint("PASSIVE");
-            self.checkpoint_at = pages.saturating_add(self.max_log_pages);
-            self.admission.resume();
-        }
-        alone
-    }
-
-    /// Whether it could be done.
-    fn checkpoint(&self, mode: &str) -> bool {
-        let done = schema::checkpoint(&self.connection, mode);
-        if let Err(error) = &done {
-            self.complain(&failure(error));
-        }
-        done.is_ok()
     }
 
     fn complain(&self, error: &Error) {
         let reason = error.to_string();
-        if self.shared.degrade(&reason) {
+        if self.shared.faults.set(Kind::Write, Some(&reason)) {
             tracing::error!(reason, "the journal cannot be written to; publishes fail until it can");
         }
     }
@@ -295,7 +288,7 @@ impl Drop for Abandon {
         self.queue.abandon();
         self.admission.resume();
         if std::thread::panicking() {
-            self.shared.degrade("the journal's writer ended; start the service again");
+            self.shared.faults.set(Kind::Write, Some("the journal's writer ended; start the service again"));
         }
     }
 }

@@ -1,0 +1,113 @@
+//! What is wrong with a journal at present, by kind: each kind comes and goes by itself.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use crate::{clock::Clock, journal::Condition};
+
+/// How long a commit may be under way before the journal is said to be slow.
+const SLOW: Duration = Duration::from_secs(2);
+
+/// What can be wrong.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Kind {
+    /// What is appended cannot be written down.
+    Write,
+    /// The file is no longer where it was.
+    File,
+    /// Something that was written down cannot be read.
+    Damage,
+    /// The clock may be wrong.
+    Clock,
+}
+
+const KINDS: usize = 4;
+
+/// What is wrong.
+#[derive(Debug)]
+pub(super) struct Faults {
+    clock: Arc<dyn Clock>,
+    reasons: Mutex<[Option<Arc<str>>; KINDS]>,
+    /// When the commit that is under way began, in milliseconds of the clock and one; 0 when there is none.
+    committing_since: AtomicU64,
+}
+
+impl Faults {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, reasons: Mutex::default(), committing_since: AtomicU64::new(0) }
+    }
+
+    /// Says what is wrong of this kind; nothing, if it is well. Gives whether it was well before.
+    pub(super) fn set(&self, kind: Kind, reason: Option<&str>) -> bool {
+        let reason = reason.map(Arc::from);
+        let mut reasons = self.reasons.lock();
+        std::mem::replace(&mut reasons[kind as usize], reason).is_none()
+    }
+
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        self.reasons.lock()[kind as usize].is_some()
+    }
+
+    /// A commit begins.
+    pub(super) fn begin_commit(&self) {
+        let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX - 1);
+        self.committing_since.store(now + 1, Ordering::Relaxed);
+    }
+
+    /// It has ended, one way or the other.
+    pub(super) fn end_commit(&self) {
+        self.committing_since.store(0, Ordering::Relaxed);
+    }
+
+    /// All that is wrong, in one sentence.
+    pub(super) fn condition(&self) -> Condition {
+        let reasons = self.reasons.lock().clone();
+        let reasons: Vec<Arc<str>> = self.slow().into_iter().chain(reasons.into_iter().flatten()).collect();
+        if reasons.is_empty() { Condition::Well } else { Condition::Degraded(reasons.join("; ").into()) }
+    }
+
+    fn slow(&self) -> Option<Arc<str>> {
+        let since = self.committing_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let lasts = self.clock.monotonic().checked_sub(Duration::from_millis(since)).filter(|lasts| *lasts >= SLOW)?;
+        Some(format!("the disk is slow: a commit has been under way for {} s", lasts.as_secs()).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+
+    use super::*;
+    use crate::clock::Manual;
+
+    #[test]
+    fn a_commit_that_takes_too_long_is_told_while_it_lasts() {
+        let clock = Arc::new(Manual::new(Utc::now()));
+        let faults = Faults::new(clock.clone());
+        faults.begin_commit();
+        clock.advance(Duration::from_millis(1_999));
+        assert_eq!(faults.condition(), Condition::Well);
+        clock.advance(Duration::from_millis(1));
+        assert!(matches!(faults.condition(), Condition::Degraded(reason) if reason.contains("slow")));
+        faults.end_commit();
+        assert_eq!(faults.condition(), Condition::Well);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_together_and_goes_by_kind() {
+        let faults = Faults::new(Arc::new(Manual::new(Utc::now())));
+        assert!(faults.set(Kind::Clock, Some("late")));
+        assert!(faults.set(Kind::Write, Some("full")));
+        assert!(!faults.set(Kind::Write, Some("fuller")));
+        assert_eq!(faults.condition(), Condition::Degraded("fuller; late".into()));
+        faults.set(Kind::Write, None);
+        assert_eq!(faults.condition(), Condition::Degraded("late".into()));
+    }
+}

@@ -1,0 +1,181 @@
+//! What the writer does beside committing: it looks after the file, its log, the clock and what is old.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use chrono::{DateTime, Utc};
+use rusqlite::Connection;
+
+use super::Writer;
+use crate::{
+    domain::Durability,
+    journal::{
+        Error,
+        faults::Kind,
+        sqlite::{
+            boot,
+            commit::{Place, STEP},
+            failure,
+            opening::{self, Opened},
+            schema,
+        },
+    },
+};
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How much of a hold may go by before the file is told: a start after a kill begins with that much more of it.
+const HOLD_STEP: Duration = Duration::from_secs(5 * 60);
+
+impl Writer {
+    /// Lets the oldest go that are too old by now, and tries whether a file that could not be written to is well again.
+    pub(super) fn tidy(&mut self) {
+        let old_at = self.look_at_clock();
+        let degraded = self.shared.faults.has(Kind::Write);
+        if self.look_at_files().is_err() {
+            return;
+        }
+        if let Err(error) = self.settle() {
+            return self.complain(&error);
+        }
+        // Pages that are carried over make room in the log, where the disk has none. Until they are, a small write may still
+        // find some there, which says nothing about the next publish.
+        if degraded && !self.checkpoint("PASSIVE") {
+            return;
+        }
+        match self.let_go(old_at, degraded) {
+            Ok((place, hold)) => {
+                self.noted_hold = hold;
+                self.hand_on(place, self.clock.wall(), Vec::new());
+            }
+            Err(error) => self.complain(&failure(&error)),
+        }
+    }
+
+    /// One step of retention by itself, which also shows whether the file can be written to, if that is `asked`.
+    fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Place, Duration)> {
+        self.set_level(Durability::Process)?;
+        let transaction = self.connection.unchecked_transaction()?;
+        let bounds = (self.place.oldest, self.place.newest);
+        let oldest = self.rules.retention.apply(&transaction, bounds, old_at, STEP)?;
+        if asked {
+            transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
+        }
+        let keys = self.rules.keys.expire(&transaction, self.place.keys, old_at)?;
+        let hold = self.note_hold(&transaction)?;
+        transaction.commit()?;
+        Ok((Place { oldest, keys: self.place.keys - keys, ..self.place }, hold))
+    }
+
+    /// Looks at the clock, and gives the time at which what is old may go, if anything may.
+    pub(super) fn look_at_clock(&mut self) -> Option<DateTime<Utc>> {
+        let old_at = self.aging.look(self.place.reached_at);
+        self.shared.faults.set(Kind::Clock, self.aging.fault().as_deref());
+        old_at
+    }
+
+    /// Tells the file for how long nothing goes by its age yet, now and then, and gives what it knows of that.
+    pub(super) fn note_hold(&self, connection: &Connection) -> rusqlite::Result<Duration> {
+        let (held, noted) = (self.aging.held(), self.noted_hold);
+        if held.is_zero() == noted.is_zero() && held.abs_diff(noted) < HOLD_STEP {
+            return Ok(noted);
+        }
+        let milliseconds = i64::try_from(held.as_millis()).unwrap_or(i64::MAX);
+        connection.prepare_cached("UPDATE journal SET held_ms = ?1")?.execute([milliseconds])?;
+        Ok(held)
+    }
+
+    /// Looks now and then whether the files are still there: what is written to one that is not goes nowhere.
+    pub(super) fn look_at_files(&mut self) -> Result<(), Error> {
+        let now = self.clock.monotonic();
+        let gone = self.shared.faults.has(Kind::File);
+        if !gone && now.saturating_sub(self.looked_at) < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked_at = now;
+        let found = self.files.look();
+        if self.shared.faults.set(Kind::File, found.as_ref().err().map(String::as_str))
+            && let Err(reason) = &found
+        {
+            tracing::error!(reason, "the journal's files are not those that were opened; publishes fail");
+        }
+        found.map_err(Error::Io)
+    }
+
+    /// Writes what the start could not write: on a disk that was full or read-only then.
+    pub(super) fn settle(&mut self) -> Result<(), Error> {
+        if self.settled {
+            return Ok(());
+        }
+        let failed = |error: rusqlite::Error| failure(&error);
+        if !self.can_write {
+            self.open_again()?;
+        }
+        boot::note_epoch(&self.connection, &self.shared.epoch).map_err(failed)?;
+        self.settled = true;
+        Ok(())
+    }
+
+    /// Opens the file in a way in which it can be written to. Nobody may have it open otherwise meanwhile.
+    fn open_again(&mut self) -> Result<(), Error> {
+        let opened = if self.admission.suspend() {
+            self.connection = Connection::open_in_memory().map_err(|error| failure(&error))?;
+            opening::open_again(&self.files, &self.shared.epoch)
+        } else {
+            Err(Error::Io("the file cannot be written to".to_owned()))
+        };
+        let taken = opened.and_then(|opened| self.take_over(opened));
+        self.admission.resume();
+        taken
+    }
+
+    fn take_over(&mut self, Opened { connection, access, unwritable, .. }: Opened) -> Result<(), Error> {
+        self.connection = connection;
+        self.admission.set_access(access);
+        if let Some(error) = unwritable {
+            return Err(error);
+        }
+        self.level = Durability::Fsync;
+        self.can_write = access.can_write();
+        self.count_log_pages().map_err(|error| failure(&error))
+    }
+
+    /// Says what a commit waits for: the disk, or only the system.
+    pub(super) fn set_level(&mut self, level: Durability) -> rusqlite::Result<()> {
+        if self.level != level {
+            let value = if level == Durability::Fsync { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", value)?;
+            self.level = level;
+        }
+        Ok(())
+    }
+
+    /// Carries the write-ahead log over into the file when it has grown, so that the next commit begins it anew. Gives false
+    /// while that waits for those who read; further ones are not admitted until then. Where it cannot be done, the next try
+    /// comes when the log has grown as much again.
+    pub(super) fn carry_over(&mut self) -> bool {
+        let pages = self.log_pages.load(Ordering::Relaxed);
+        if pages < self.max_log_pages {
+            self.checkpoint_at = self.max_log_pages;
+        }
+        if pages < self.checkpoint_at {
+            return true;
+        }
+        let alone = self.admission.suspend();
+        if alone {
+            self.checkpoint("PASSIVE");
+            self.checkpoint_at = pages.saturating_add(self.max_log_pages);
+            self.admission.resume();
+        }
+        alone
+    }
+
+    /// Whether it could be done.
+    pub(super) fn checkpoint(&self, mode: &str) -> bool {
+        let done = schema::checkpoint(&self.connection, mode);
+        if let Err(error) = &done {
+            self.complain(&failure(error));
+        }
+        done.is_ok()
+    }
+}
