@@ -64,7 +64,7 @@ pub(super) struct Block {
     pub(super) appended_at: i64,
     pub(super) reached_at: i64,
     /// It is as it was written.
-    is_whole: bool,
+    pub(super) is_whole: bool,
     records: Vec<u8>,
 }
 

@@ -10,7 +10,7 @@ use crate::{
         Error,
         sqlite::{
             block::Blocks,
-            index::{self, Index},
+            index::{self, Index, Segment},
             record, schema,
             tools::ToolError,
         },
@@ -25,8 +25,11 @@ pub(super) fn findings(snapshot: &Connection, acknowledged: Option<Seq>) -> Resu
     let schema::Ends { epoch, oldest, newest } = schema::ends(snapshot)?;
     let mut findings = file(snapshot)?;
     findings.extend(notifications(snapshot, &epoch, oldest..newest + 1)?);
-    for (first, last) in index::segments(snapshot)? {
-        findings.extend(segment(snapshot, &epoch, first, first.max(oldest)..last + 1)?);
+    for found in index::segments(snapshot)? {
+        match found {
+            Some(known) => findings.extend(segment(snapshot, &epoch, &known, oldest)?),
+            None => findings.push("a part of the index is not as it was written".to_owned()),
+        }
     }
     let last_key = "SELECT coalesce(max(seq), 0) FROM keys";
     if snapshot.query_row(last_key, [], |row| row.get::<_, i64>(0))? as Seq > newest {
@@ -63,8 +66,10 @@ fn notifications(snapshot: &Connection, epoch: &Epoch, places: Range<Seq>) -> Re
     Ok(findings.take(FINDINGS).collect())
 }
 
-/// The index of a segment finds, for each audience, just those of its `places` that are for it.
-fn segment(snapshot: &Connection, epoch: &Epoch, first: Seq, places: Range<Seq>) -> Result<Option<String>, ToolError> {
+/// The index of a segment finds, for each audience, just those of its places from `oldest` on that are for it.
+fn segment(snapshot: &Connection, epoch: &Epoch, segment: &Segment, oldest: Seq) -> Result<Option<String>, ToolError> {
+    let first = segment.places.start;
+    let places = first.max(oldest)..segment.places.end;
     let mut blocks = Blocks::prepare(snapshot)?;
     let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
     for seq in places.clone() {
@@ -79,7 +84,7 @@ fn segment(snapshot: &Connection, epoch: &Epoch, first: Seq, places: Range<Seq>)
     let mut index = Index::prepare(snapshot)?;
     for (audience, expected) in by_audience {
         let mut found = Vec::new();
-        let read = index.find(first, &audience, &places, i64::MIN, &mut found);
+        let read = index.find(segment, &audience, &places, i64::MIN, &mut found);
         if read.is_err() || found != expected {
             return Ok(Some(format!("the index of the notifications from {first} on is wrong for `{audience}`")));
         }

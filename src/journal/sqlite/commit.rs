@@ -63,8 +63,8 @@ pub(super) struct Written {
 }
 
 impl Rules {
-    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention, at the time at which what
-    /// is old may go.
+    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention; what lies before `aged` is too
+    /// old, and keys go by the time at which what is old may go.
     pub(super) fn write(
         &self,
         transaction: &Transaction<'_>,
@@ -72,6 +72,7 @@ impl Rules {
         entries: impl Iterator<Item = Entry>,
         mut place: Place,
         (now, old_at, level): (DateTime<Utc>, Option<DateTime<Utc>>, Durability),
+        aged: Seq,
     ) -> rusqlite::Result<Written> {
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
         place.keys -= self.keys.expire(transaction, place.keys, old_at)?;
@@ -91,7 +92,7 @@ impl Rules {
             block::write(transaction, (millis(now), place.reached_at), &notifications)?;
         }
         let bounds = (place.oldest, place.newest);
-        place.oldest = self.retention.apply(transaction, bounds, old_at, STEP + 2 * outcomes.len())?;
+        place.oldest = self.retention.apply(transaction, bounds, aged, STEP + 2 * outcomes.len())?;
         Ok(Written { outcomes, notifications, place })
     }
 

@@ -11,7 +11,7 @@
 use std::{ops::Range, sync::Arc};
 
 use foldhash::{HashMap, HashMapExt};
-use rusqlite::{CachedStatement, Connection};
+use rusqlite::{CachedStatement, Connection, Row};
 
 use crate::{
     domain::{Audience, Notification, Seq},
@@ -71,11 +71,10 @@ impl Unindexed {
     }
 }
 
-/// The first and the last place of every segment.
-pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Vec<(Seq, Seq)>> {
-    let mut segments = connection.prepare("SELECT first, last FROM segments ORDER BY first")?;
-    let segments = segments.query_map([], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq)))?;
-    segments.collect()
+/// Every segment; none for one whose row is not as it was written.
+pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Vec<Option<Segment>>> {
+    let mut segments = connection.prepare(&format!("SELECT {} FROM segments ORDER BY first", Segment::COLUMNS))?;
+    segments.query_map([], Segment::from_row)?.collect()
 }
 
 /// The last place that has an index; 0 when none has.
@@ -103,16 +102,20 @@ impl Places {
 
 /// Writes the index of notifications that have none yet, in the order of their places.
 fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> rusqlite::Result<()> {
-    let mut segment = connection.prepare_cached("INSERT INTO segments (first, last) VALUES (?1, ?2)")?;
-    let mut page =
-        connection.prepare_cached("INSERT INTO pages (segment, audience, page, checksum) VALUES (?1, ?2, ?3, ?4)")?;
+    let mut segment = connection.prepare_cached("INSERT INTO segments (first, last, checksum) VALUES (?1, ?2, ?3)")?;
+    let mut page = connection
+        .prepare_cached("INSERT INTO pages (segment, audience, page, checksum, next) VALUES (?1, ?2, ?3, ?4, ?5)")?;
     while let Some(first) = notifications.first().map(|notification| notification.seq) {
         let count = notifications.partition_point(|notification| notification.seq - first < MAX_PLACES);
         let (own, rest) = notifications.split_at(count);
-        segment.execute((first as i64, own[count - 1].seq as i64))?;
-        for (audience, bytes) in pages(by_audience(first, own)) {
-            let checksum = checksum::of(&[first as i64], &bytes);
-            page.execute((first as i64, audience, bytes, checksum))?;
+        let (first_place, last_place) = (first as i64, own[count - 1].seq as i64);
+        segment.execute((first_place, last_place, checksum::of(&[first_place, last_place], &[])))?;
+        let pages = pages(by_audience(first, own));
+        for (number, (audience, bytes)) in pages.iter().enumerate() {
+            let audience = if number == 0 { "" } else { audience };
+            let next = pages.get(number + 1).map(|(next, _)| next.as_str());
+            let checksum = checksum::of_page(first_place, audience, next, bytes);
+            page.execute((first_place, audience, bytes, checksum, next))?;
         }
         notifications = rest;
     }
@@ -151,6 +154,27 @@ fn pages(sorted: Vec<(String, Places)>) -> Vec<(String, Vec<u8>)> {
     pages
 }
 
+/// The places from the first to the last that have an index together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Segment {
+    pub(super) places: Range<Seq>,
+    /// It was written with checksums.
+    is_sealed: bool,
+}
+
+impl Segment {
+    /// The columns that [`from_row`](Self::from_row) reads.
+    pub(super) const COLUMNS: &str = "first, last, checksum";
+
+    /// Reads a row; none when it is not as it was written.
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
+        let (first, last, checksum) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let places = first as Seq..(last as Seq).saturating_add(1);
+        let whole = checksum::holds(checksum, &[first, last], &[]);
+        Ok(whole.then_some(Self { places, is_sealed: checksum.is_some() }))
+    }
+}
+
 /// Looks places up.
 pub(super) struct Index<'c> {
     page: CachedStatement<'c>,
@@ -158,34 +182,32 @@ pub(super) struct Index<'c> {
 
 impl<'c> Index<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let sql =
-            "SELECT page, checksum FROM pages WHERE segment = ?1 AND audience <= ?2 ORDER BY audience DESC LIMIT 1";
+        let sql = "SELECT page, audience, next, checksum FROM pages WHERE segment = ?1 AND audience <= ?2 \
+                   ORDER BY audience DESC LIMIT 1";
         Ok(Self { page: connection.prepare_cached(sql)? })
     }
 
-    /// Adds to `found` the places in `range` that the segment which begins at `segment` has for the audience `key`, without
-    /// what expired by `now`.
+    /// Adds to `found` the places in `range` that `segment` has for the audience `key`, without what expired by `now`.
     pub(super) fn find(
         &mut self,
-        segment: Seq,
+        segment: &Segment,
         key: &str,
         range: &Range<Seq>,
         now: i64,
         found: &mut Vec<Seq>,
     ) -> Result<(), Error> {
-        let mut rows = self.page.query((segment as i64, key)).map_err(|error| failure(&error))?;
-        let Some(row) = rows.next().map_err(|error| failure(&error))? else { return Ok(()) };
-        let page = row.get_ref(0).and_then(|page| Ok(page.as_blob()?)).map_err(|error| failure(&error))?;
-        let damaged = || Error::Damaged(format!("the index of the notifications from {segment} on cannot be read"));
-        let checksum = row.get(1).map_err(|error| failure(&error))?;
-        if !checksum::holds(checksum, &[segment as i64], page) {
-            return Err(damaged());
-        }
+        let first = segment.places.start;
+        let damaged = || Error::Damaged(format!("the index of the notifications from {first} on cannot be read"));
+        let mut rows = self.page.query((first as i64, key)).map_err(|error| failure(&error))?;
+        let Some(row) = rows.next().map_err(|error| failure(&error))? else {
+            return if segment.is_sealed { Err(damaged()) } else { Ok(()) };
+        };
+        let page = page(row, first as i64, key, segment.is_sealed).ok_or_else(damaged)?;
         let Some((offsets, expiries)) = places(page, key).ok_or_else(damaged)? else { return Ok(()) };
-        let place = |offset: &[u8; 2]| segment + Seq::from(u16::from_be_bytes(*offset));
-        let first = offsets.partition_point(|offset| place(offset) < range.start);
+        let place = |offset: &[u8; 2]| first + Seq::from(u16::from_be_bytes(*offset));
+        let begin = offsets.partition_point(|offset| place(offset) < range.start);
         let end = offsets.partition_point(|offset| place(offset) < range.end);
-        for (number, offset) in offsets.iter().enumerate().take(end).skip(first) {
+        for (number, offset) in offsets.iter().enumerate().take(end).skip(begin) {
             let expires_at = expiries.get(number).map_or(0, |expiry| i64::from_be_bytes(*expiry));
             if expires_at == 0 || expires_at > now {
                 found.push(place(offset));
@@ -193,6 +215,18 @@ impl<'c> Index<'c> {
         }
         Ok(())
     }
+}
+
+/// The page that a row has; none when it is not as it was written, or not the one on which `key` would be.
+fn page<'r>(row: &'r Row<'_>, segment: i64, key: &str, is_sealed: bool) -> Option<&'r [u8]> {
+    let page = row.get_ref(0).ok()?.as_blob().ok()?;
+    let (audience, next) = (row.get_ref(1).ok()?.as_str().ok()?, row.get_ref(2).ok()?.as_str_or_null().ok()?);
+    let checksum: Option<i64> = row.get(3).ok()?;
+    let whole = match checksum {
+        Some(checksum) => checksum == checksum::of_page(segment, audience, next, page),
+        None => !is_sealed,
+    };
+    (whole && next.is_none_or(|next| key < next)).then_some(page)
 }
 
 type Found<'p> = (&'p [[u8; 2]], &'p [[u8; 8]]);

@@ -14,9 +14,11 @@ mod boot;
 mod check;
 mod checksum;
 mod commit;
+mod damage;
 mod files;
 mod index;
 mod keys;
+mod mending;
 mod opening;
 mod queue;
 mod reader;
@@ -27,6 +29,7 @@ mod schema;
 mod shared;
 mod snapshots;
 mod tools;
+mod walk;
 mod writer;
 
 use std::{
@@ -68,7 +71,7 @@ impl Sqlite {
         let opened = opening::open(&files, !options.no_copy)?;
         let queue = Arc::new(Queue::new());
         let (writer, shared) = Writer::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
-        let readers = Readers::open(&path, &shared.epoch, writer.admission())?;
+        let readers = Readers::open(&path, &shared, writer.admission())?;
         let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
         Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
     }

@@ -1,22 +1,26 @@
 //! Reading from the file: what there is for whom, at the moment of a snapshot.
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{
+    ops::{Range, RangeInclusive},
+    path::Path,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
-use rusqlite::Transaction;
+use rusqlite::{OptionalExtension, Transaction};
 
 use crate::{
-    domain::{Audience, Epoch, Notification, Seq},
+    domain::{Audience, Notification, Seq},
     journal::{
         Bounds, Error, Page, Query,
         log::millis,
         sqlite::{
             admission::Admission,
-            block::{Block, Blocks},
-            failure,
-            index::Index,
-            record, schema,
+            damage::Ranges,
+            failure, schema,
+            shared::Shared,
             snapshots::Snapshots,
+            walk::{Reach, Walk},
         },
     },
 };
@@ -24,13 +28,13 @@ use crate::{
 /// What is read from the file.
 #[derive(Debug)]
 pub(super) struct Readers {
-    epoch: Epoch,
+    shared: Arc<Shared>,
     snapshots: Snapshots,
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, epoch: &Epoch, admission: &Arc<Admission>) -> Result<Self, Error> {
-        Ok(Self { epoch: epoch.clone(), snapshots: Snapshots::open(path, admission)? })
+    pub(super) fn open(path: &Path, shared: &Arc<Shared>, admission: &Arc<Admission>) -> Result<Self, Error> {
+        Ok(Self { shared: Arc::clone(shared), snapshots: Snapshots::open(path, admission)? })
     }
 
     /// Lets nobody read any more. Blocks until those are served who wait.
@@ -40,8 +44,8 @@ impl Readers {
 
     /// Reads what the page has before the place `held`, and makes one page of it and of what is `recent`.
     pub(super) async fn read(&self, query: Query, recent: Page, held: Seq, now: DateTime<Utc>) -> Result<Page, Error> {
-        let epoch = self.epoch.clone();
-        self.snapshots.with(held, move |snapshot| page(snapshot, &epoch, &query, &recent, held, now)).await
+        let shared = Arc::clone(&self.shared);
+        self.snapshots.with(held, move |snapshot| page(snapshot, &shared, &query, &recent, held, now)).await
     }
 
     /// How many of `places` are for one of `audiences`.
@@ -51,41 +55,37 @@ impl Readers {
         places: Range<Seq>,
         now: DateTime<Utc>,
     ) -> Result<u64, Error> {
-        self.snapshots.with(places.end, move |snapshot| count(snapshot, &audiences, places, now)).await
+        let shared = Arc::clone(&self.shared);
+        self.snapshots.with(places.end, move |snapshot| count(snapshot, &shared, &audiences, places, now)).await
     }
 }
 
 /// The oldest place that the file keeps at the moment of the snapshot.
 fn oldest(snapshot: &Transaction<'_>) -> Result<Seq, Error> {
-    schema::ends(snapshot).map(|ends| ends.oldest).map_err(|error| failure(&error))
+    schema::oldest(snapshot).map_err(|error| failure(&error))
 }
 
-/// What of the file is to be read.
-struct Reach {
-    places: Range<Seq>,
-    /// What expired by then is passed over; milliseconds since 1970.
-    now: i64,
-    newest_first: bool,
-}
-
-impl Reach {
-    fn order(&self) -> &'static str {
-        if self.newest_first { "DESC" } else { "ASC" }
-    }
+fn walk<'s>(snapshot: &'s Transaction<'s>, shared: &'s Shared) -> Walk<'s> {
+    let (epoch, damage, faults) = (&shared.epoch, &shared.damage, &shared.faults);
+    Walk { snapshot, epoch, damage, faults, lost: Ranges::default() }
 }
 
 /// The first of `places` before which nothing was appended at `since` or later. Places and the times that were reached by then
-/// rise together, so halving finds it, without an index that every append would have to pay for.
-fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> rusqlite::Result<Seq> {
+/// rise together, so halving finds it, without an index that every append would have to pay for. Where the file is damaged
+/// nothing is left out.
+fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> Result<Seq, Error> {
     let sql = "SELECT coalesce(reached_at, appended_at) FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
-    let mut reached_at = snapshot.prepare_cached(sql)?;
+    let mut reached_at = snapshot.prepare_cached(sql).map_err(|error| failure(&error))?;
     let (mut low, mut high) = (places.start, places.end);
     while low < high {
         let middle = low + (high - low) / 2;
-        if reached_at.query_row([middle as i64], |row| row.get::<_, i64>(0))? < since {
-            low = middle + 1;
-        } else {
-            high = middle;
+        match reached_at.query_row([middle as i64], |row| row.get::<_, i64>(0)).optional() {
+            Ok(Some(reached_at)) if reached_at >= since => high = middle,
+            Ok(_) => low = middle + 1,
+            Err(error) => match failure(&error) {
+                Error::Damaged(_) => return Ok(places.start),
+                other => return Err(other),
+            },
         }
     }
     Ok(low)
@@ -93,6 +93,7 @@ fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> r
 
 fn count(
     snapshot: &Transaction<'_>,
+    shared: &Shared,
     audiences: &[Audience],
     places: Range<Seq>,
     now: DateTime<Utc>,
@@ -100,7 +101,7 @@ fn count(
     let places = oldest(snapshot)?.max(places.start)..places.end;
     let reach = Reach { places, now: millis(now), newest_first: false };
     let mut count = 0;
-    visit_some(snapshot, audiences, &reach, |_| {
+    walk(snapshot, shared).some(audiences, &reach, |_, _| {
         count += 1;
         Ok(true)
     })?;
@@ -109,7 +110,7 @@ fn count(
 
 fn page(
     snapshot: &Transaction<'_>,
-    epoch: &Epoch,
+    shared: &Shared,
     query: &Query,
     recent: &Page,
     held: Seq,
@@ -119,36 +120,43 @@ fn page(
     let mut places = oldest.max(query.after.saturating_add(1))..query.before.unwrap_or(Seq::MAX).min(held);
     let since = query.since.map_or(i64::MIN, millis);
     if query.since.is_some() {
-        places.start = place_since(snapshot, &places, since).map_err(|error| failure(&error))?;
+        places.start = place_since(snapshot, &places, since)?;
     }
     let reach = Reach { places, now: millis(now), newest_first: query.newest_first };
     let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
     if query.newest_first {
         filling.take_recent(recent);
     }
+    let mut walk = walk(snapshot, shared);
     match &query.audiences {
-        None => visit_all(snapshot, &reach, |block, seq| {
-            let notification = block.notification(epoch, seq)?;
+        _ if filling.more => {}
+        None => walk.all(&reach, |block, seq| {
+            let notification = block.notification(&shared.epoch, seq)?;
             Ok(block.appended_at < since || notification.is_expired(now) || filling.take(notification))
         })?,
-        Some(audiences) => {
-            let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
-            visit_some(snapshot, audiences, &reach, |seq| {
-                let block = blocks.find(seq)?;
-                let notification = block.notification(epoch, seq)?;
-                Ok(block.appended_at < since || filling.take(notification))
-            })?;
-        }
+        Some(audiences) => walk.some(audiences, &reach, |block, seq| {
+            let notification = block.notification(&shared.epoch, seq)?;
+            Ok(block.appended_at < since || filling.take(notification))
+        })?,
     }
     if !query.newest_first {
         filling.take_recent(recent);
     }
-    Ok(Page {
-        notifications: filling.notifications,
-        more: filling.more,
-        bounds: Bounds { oldest, ..recent.bounds },
-        lost: Vec::new(),
-    })
+    let lost = lost(shared, walk.lost, &filling.covered(reach.places));
+    let Filling { notifications, more, .. } = filling;
+    Ok(Page { notifications, more, bounds: Bounds { oldest, ..recent.bounds }, lost })
+}
+
+/// What a page does not have of the places that it covers: what was lost on the way, and what is known to be missing.
+fn lost(shared: &Shared, mut lost: Ranges, covered: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
+    for hole in shared.damage.holes(covered) {
+        lost.add(hole);
+    }
+    let mut within = Ranges::default();
+    for range in lost.within(covered) {
+        within.add(range);
+    }
+    within.into()
 }
 
 /// A page on its way.
@@ -160,6 +168,16 @@ struct Filling<'q> {
 }
 
 impl Filling<'_> {
+    /// Which of the `places` that were to be read the page covers.
+    fn covered(&self, places: Range<Seq>) -> Range<Seq> {
+        match self.notifications.last() {
+            Some(last) if self.more && self.query.newest_first => last.seq.max(places.start)..places.end,
+            Some(last) if self.more => places.start..last.seq.min(places.end),
+            None if self.more => places.start..places.start,
+            _ => places,
+        }
+    }
+
     /// Takes in one more, if it fits; says whether it did.
     fn take(&mut self, notification: Arc<Notification>) -> bool {
         self.bytes += notification.size();
@@ -177,72 +195,4 @@ impl Filling<'_> {
             self.more = recent.more;
         }
     }
-}
-
-/// Walks over all notifications of `reach`, until `visit` has enough.
-fn visit_all(
-    snapshot: &Transaction<'_>,
-    reach: &Reach,
-    mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    let Range { start, end } = reach.places;
-    if start >= end {
-        return Ok(());
-    }
-    let sql = format!(
-        "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
-         AND first < ?2 ORDER BY first {}",
-        Block::COLUMNS,
-        reach.order()
-    );
-    let mut statement = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
-    let blocks = statement.query_map((start as i64, end as i64), Block::from_row).map_err(|error| failure(&error))?;
-    for block in blocks {
-        let block = block.map_err(|error| failure(&error))?;
-        let (first, end) = (block.first.max(start), block.end().min(end));
-        for seq in first..end {
-            let seq = if reach.newest_first { first + (end - 1 - seq) } else { seq };
-            if !visit(&block, seq)? {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Walks over the places of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
-/// no segment behind that.
-fn visit_some(
-    snapshot: &Transaction<'_>,
-    audiences: &[Audience],
-    reach: &Reach,
-    mut visit: impl FnMut(Seq) -> Result<bool, Error>,
-) -> Result<(), Error> {
-    let Range { start, end } = reach.places;
-    if start >= end {
-        return Ok(());
-    }
-    let keys: Vec<_> = audiences.iter().map(record::key).collect();
-    let sql = format!("SELECT first FROM segments WHERE last >= ?1 AND first < ?2 ORDER BY first {}", reach.order());
-    let mut segments = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
-    let segments = segments.query_map((start as i64, end as i64), |row| row.get::<_, i64>(0));
-    let mut index = Index::prepare(snapshot).map_err(|error| failure(&error))?;
-    let mut places = Vec::new();
-    for segment in segments.map_err(|error| failure(&error))? {
-        let segment = segment.map_err(|error| failure(&error))? as Seq;
-        for key in &keys {
-            index.find(segment, key, &reach.places, reach.now, &mut places)?;
-        }
-        places.sort_unstable();
-        places.dedup();
-        if reach.newest_first {
-            places.reverse();
-        }
-        for seq in places.drain(..) {
-            if !visit(seq)? {
-                return Ok(());
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,7 +1,7 @@
 //! The newest notifications, taken into memory when the file is opened: those that have no index yet, and before them some
 //! that those ask for who were just disconnected.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rusqlite::Connection;
 
@@ -18,33 +18,43 @@ use crate::{
 const ENTRIES: usize = 8_192;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// A log within `bounds` that keeps to `limits`, with what the file has of it, and what of that has no index.
+/// What memory begins with.
+pub(super) struct Recent {
+    pub(super) log: Log,
+    /// What of it has no index.
+    pub(super) unindexed: Vec<Arc<Notification>>,
+    /// What lies before it and has no index either: something between the two cannot be read.
+    pub(super) cut_off: Range<Seq>,
+}
+
+/// A log within `bounds` that keeps to `limits`, with what the file has of it.
 pub(super) fn read(
     connection: &Connection,
     epoch: &Epoch,
     Bounds { oldest, newest }: Bounds,
     limits: Limits,
-) -> Result<(Log, Vec<Arc<Notification>>), Error> {
+) -> Result<Recent, Error> {
     let indexed = index::end(connection).map_err(|error| failure(&error))?;
-    let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
-    let mut statement = connection.prepare(&sql).map_err(|error| failure(&error))?;
-    let blocks = statement.query_map([], Block::from_row).map_err(|error| failure(&error))?;
     let mut found = Vec::new();
     let mut bytes = 0;
-    'blocks: for block in blocks {
-        let block = block.map_err(|error| failure(&error))?;
-        for seq in (block.first..block.end()).rev() {
-            let notification = block.notification(epoch, seq)?;
-            bytes += notification.size();
-            let enough = found.len() >= ENTRIES || bytes > limits.bytes.min(BYTES);
-            // Places are consecutive in memory. In a file that was imported with holes they are not.
-            if (enough && seq <= indexed) || seq < oldest || seq + found.len() as Seq != newest {
-                break 'blocks;
-            }
-            found.push((block.appended_at, block.reached_at, notification));
+    let taken = newest_first(connection, epoch, |block, notification| {
+        bytes += notification.size();
+        let enough = found.len() >= ENTRIES || bytes > limits.bytes.min(BYTES);
+        let seq = notification.seq;
+        // Places are consecutive in memory. In a file that was imported with holes they are not.
+        if (enough && seq <= indexed) || seq < oldest || seq + found.len() as Seq != newest {
+            return false;
         }
+        found.push((block.appended_at, block.reached_at, notification));
+        true
+    });
+    match taken {
+        // What can be read before that is found by its index.
+        Ok(()) | Err(Error::Damaged(_)) => {}
+        Err(error) => return Err(error),
     }
     let mut log = Log::new(limits, newest - found.len() as Seq);
+    let cut_off = oldest.max(indexed + 1)..log.bounds().oldest;
     let mut unindexed = Vec::new();
     for (appended_at, reached_at, notification) in found.into_iter().rev() {
         if notification.seq > indexed {
@@ -52,5 +62,25 @@ pub(super) fn read(
         }
         log.push(appended_at, reached_at, notification);
     }
-    Ok((log, unindexed))
+    Ok(Recent { log, unindexed, cut_off })
+}
+
+/// Gives what the file has, the newest first, until `take` has enough or something cannot be read.
+fn newest_first(
+    connection: &Connection,
+    epoch: &Epoch,
+    mut take: impl FnMut(&Block, Arc<Notification>) -> bool,
+) -> Result<(), Error> {
+    let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
+    let mut statement = connection.prepare(&sql).map_err(|error| failure(&error))?;
+    let blocks = statement.query_map([], Block::from_row).map_err(|error| failure(&error))?;
+    for block in blocks {
+        let block = block.map_err(|error| failure(&error))?;
+        for seq in (block.first..block.end()).rev() {
+            if !take(&block, block.notification(epoch, seq)?) {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,20 +1,34 @@
 //! What goes: the oldest notifications, by count, bytes and age, whichever is reached first; a few with each commit.
 
+use std::cell::Cell;
+
 use chrono::{DateTime, TimeDelta, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     domain::Seq,
-    journal::{Options, log::millis},
+    journal::{Error, Options, log::millis, sqlite::failure},
 };
 
+/// How many places are looked at in one step for those that are too old.
+const AGED_AT_ONCE: Seq = 16_384;
+
+/// How many places are tried one by one for the next that can be read; then the strides grow.
+const ONE_BY_ONE: Seq = 256;
+
 /// What the file keeps at the most.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(super) struct Retention {
-    pub(super) max_entries: u64,
+    max_entries: u64,
     /// Of the file, without the write-ahead log.
-    pub(super) max_bytes: u64,
-    pub(super) max_age: TimeDelta,
+    max_bytes: u64,
+    max_age: TimeDelta,
+    /// Rows before this place are not to be removed any more: the file is damaged there.
+    floor: Cell<Seq>,
+    /// Rows before this place are removed.
+    removed: Cell<Seq>,
+    /// A row that was too young, by its places, and the time reached by it: most often the first that is kept.
+    first: Cell<Option<(Seq, Seq, i64)>>,
 }
 
 /// How much of the room on disk the write-ahead log may take; the file has the rest. Long enough, and it gathers the writes
@@ -27,50 +41,95 @@ pub(super) fn log_bytes(options: &Options) -> u64 {
 
 impl From<&Options> for Retention {
     fn from(options: &Options) -> Self {
-        Self {
-            max_entries: options.max_entries.get() as u64,
-            max_bytes: options.max_bytes.get() as u64 - log_bytes(options),
-            max_age: options.max_age(),
-        }
+        let max_bytes = options.max_bytes.get() as u64 - log_bytes(options);
+        Self::new(options.max_entries.get() as u64, max_bytes, options.max_age())
     }
 }
 
 impl Retention {
-    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, as part of the
-    /// transaction in hand, and gives the oldest place that is kept. Rows go when all in them is gone. Without `now`, nothing
-    /// goes by its age.
-    pub(super) fn apply(
+    /// Keeps to these limits.
+    pub(super) fn new(max_entries: u64, max_bytes: u64, max_age: TimeDelta) -> Self {
+        Self { max_entries, max_bytes, max_age, floor: Cell::new(0), removed: Cell::new(0), first: Cell::new(None) }
+    }
+
+    /// The oldest place that is not too old at `now`; without, none is. To be asked before the transaction that lets it go: a
+    /// read that fails, since the file is damaged, makes all fail that comes after it in a transaction. What cannot be read goes
+    /// with what follows it.
+    pub(super) fn aged(
         &self,
         connection: &Connection,
         (oldest, newest): (Seq, Seq),
         now: Option<DateTime<Utc>>,
+    ) -> rusqlite::Result<Seq> {
+        let too_old = now.and_then(|now| now.checked_sub_signed(self.max_age)).map_or(i64::MIN, millis);
+        if self
+            .first
+            .get()
+            .is_some_and(|(first, end, reached_at)| (first..end).contains(&oldest) && reached_at > too_old)
+        {
+            return Ok(oldest);
+        }
+        let mut aged = oldest;
+        while aged < oldest + AGED_AT_ONCE
+            && let Some((end, reached_at)) = next_row(connection, aged, newest)?
+        {
+            if reached_at > too_old {
+                self.first.set(Some((aged, end, reached_at)));
+                break;
+            }
+            aged = end;
+        }
+        Ok(aged)
+    }
+
+    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, or before `aged`,
+    /// as part of the transaction in hand, and gives the oldest place that is kept. What is gone is not read any more; its rows
+    /// are there until they are [`remove`](Self::remove)d.
+    pub(super) fn apply(
+        &self,
+        connection: &Connection,
+        (oldest, newest): (Seq, Seq),
+        aged: Seq,
         most: usize,
     ) -> rusqlite::Result<Seq> {
         let held = newest + 1 - oldest;
         let by_count = held.saturating_sub(self.max_entries);
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
         let first_kept = oldest + by_count.max(by_bytes);
-        let too_old = now.and_then(|now| now.checked_sub_signed(self.max_age)).map_or(i64::MIN, millis);
-        let last_to_go = oldest + most as Seq;
-        let mut rows = connection
-            .prepare_cached("SELECT first + count, coalesce(reached_at, appended_at) FROM blocks ORDER BY first")?;
-        let mut rows = rows.query([])?;
-        let mut kept = oldest;
-        while kept < last_to_go
-            && let Some(row) = rows.next()?
-        {
-            let (end, reached_at) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)?);
-            if reached_at > too_old && end > first_kept {
-                kept = kept.max(first_kept);
-                break;
-            }
-            kept = end;
-        }
-        let kept = kept.min(last_to_go);
+        let kept = aged.max(first_kept).min(oldest + most as Seq);
         if kept > oldest {
-            remove_before(connection, kept as i64)?;
+            connection.prepare_cached("UPDATE journal SET oldest = ?1")?.execute([kept as i64])?;
         }
         Ok(kept)
+    }
+
+    /// Removes the rows that have nothing from `oldest` on, in a transaction that does nothing before: where the file is damaged
+    /// around them the database fails, and then fails at all that it is asked for in that transaction. Gives false then; the
+    /// rows stay where they are from then on, and nobody reads them any more.
+    pub(super) fn remove(&self, connection: &Connection, oldest: Seq) -> rusqlite::Result<bool> {
+        if oldest <= self.removed.get() {
+            return Ok(true);
+        }
+        let range = [self.floor.get() as i64, oldest as i64];
+        let removed = [
+            "DELETE FROM blocks WHERE first >= ?1 AND first < ?2 AND first + count <= ?2",
+            "DELETE FROM pages WHERE segment IN (SELECT first FROM segments WHERE first >= ?1 AND first < ?2 AND last < ?2)",
+            "DELETE FROM segments WHERE first >= ?1 AND first < ?2 AND last < ?2",
+            "DELETE FROM holes WHERE first >= ?1 AND first < ?2 AND last < ?2",
+        ]
+        .iter()
+        .try_for_each(|sql| connection.prepare_cached(sql)?.execute(range).map(drop));
+        match removed {
+            Ok(()) => self.removed.set(oldest),
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(before = oldest, "the journal is damaged: rows that are too old stay on the disk");
+                self.floor.set(oldest);
+                self.removed.set(oldest);
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// About how many of `held` notifications must go for the rest to fit. Pages that are free count as gone: they are
@@ -85,15 +144,26 @@ impl Retention {
     }
 }
 
-/// Removes the rows that have nothing from `oldest` on, and notes that this is the oldest place that is kept.
-fn remove_before(connection: &Connection, oldest: i64) -> rusqlite::Result<()> {
-    for sql in [
-        "DELETE FROM blocks WHERE first < ?1 AND first + count <= ?1",
-        "DELETE FROM pages WHERE segment IN (SELECT first FROM segments WHERE first < ?1 AND last < ?1)",
-        "DELETE FROM segments WHERE first < ?1 AND last < ?1",
-        "UPDATE journal SET oldest = ?1",
-    ] {
-        connection.prepare_cached(sql)?.execute([oldest])?;
+/// The end of the first row that has something from `seq` on, and the time reached by it. What cannot be read goes with the
+/// next row that can.
+fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<Option<(Seq, i64)>> {
+    let sql = "SELECT first + count, coalesce(reached_at, appended_at) FROM blocks \
+               WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) AND first + count > ?1 \
+               ORDER BY first LIMIT 1";
+    let mut row = connection.prepare_cached(sql)?;
+    let (mut from, mut tried) = (seq, 0);
+    loop {
+        let read = row.query_row([from as i64], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get(1)?)));
+        match read.optional() {
+            Err(error) if is_damage(&error) && from <= newest => {
+                tried += 1;
+                from += if tried < ONE_BY_ONE { 1 } else { from - seq };
+            }
+            found => return found,
+        }
     }
-    Ok(())
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(failure(error), Error::Damaged(_))
 }

@@ -122,6 +122,12 @@ pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
     })
 }
 
+/// The oldest place that is kept.
+pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Seq> {
+    let sql = "SELECT oldest FROM journal";
+    connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(|oldest| oldest as Seq)
+}
+
 /// How many pages the write-ahead log has when it takes `bytes`; at least one. From now on it gives back what it took beyond.
 pub(super) fn max_log_pages(connection: &Connection, bytes: u64) -> rusqlite::Result<i32> {
     connection.pragma_update_and_check(None, "journal_size_limit", bytes as i64, |_| Ok(()))?;

@@ -2,7 +2,11 @@
 -- at which this row or one before it was appended, where that is not its own: then the clock was put back in between.
 ALTER TABLE blocks ADD COLUMN checksum INTEGER;
 ALTER TABLE blocks ADD COLUMN reached_at INTEGER;
+ALTER TABLE segments ADD COLUMN checksum INTEGER;
+-- A page has all audiences from its own to before `next`; the first page of a segment begins with the empty text, the last one has
+-- no `next`. So a look-up that ends at the wrong page is found out.
 ALTER TABLE pages ADD COLUMN checksum INTEGER;
+ALTER TABLE pages ADD COLUMN next TEXT;
 
 -- For how many milliseconds of running nothing goes by its age, since the clock may be wrong (aging.rs).
 ALTER TABLE journal ADD COLUMN held_ms INTEGER NOT NULL DEFAULT 0;

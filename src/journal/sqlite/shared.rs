@@ -9,12 +9,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use parking_lot::Mutex;
 
 use crate::{
-    clock::Clock,
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
         Bounds, Options, Page, Query,
         faults::Faults,
         log::{Limits, Log},
+        sqlite::damage::Damage,
         tail::Tails,
     },
 };
@@ -30,6 +30,7 @@ pub(super) struct Shared {
     newest: AtomicU64,
     recent: Mutex<Log>,
     pub(super) faults: Faults,
+    pub(super) damage: Damage,
 }
 
 impl Shared {
@@ -39,14 +40,15 @@ impl Shared {
     }
 
     /// What is known when the file is opened.
-    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log, (faults, damage): (Faults, Damage)) -> Self {
         Self {
             epoch,
             tails: Tails::default(),
             oldest: AtomicU64::new(bounds.oldest),
             newest: AtomicU64::new(bounds.newest),
             recent: Mutex::new(recent),
-            faults: Faults::new(clock),
+            faults,
+            damage,
         }
     }
 
@@ -72,6 +74,7 @@ impl Shared {
         }
         recent.trim(None, unindexed);
         recent.forget_before(oldest);
+        self.damage.forget_before(oldest, &self.faults);
         self.newest.store(recent.bounds().newest, Ordering::Release);
         self.oldest.store(oldest, Ordering::Release);
     }

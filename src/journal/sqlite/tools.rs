@@ -198,17 +198,19 @@ fn prune(
     }
     let files = Files::take(dir)?;
     let connection = opening::open_to_write(&files, true)?;
-    let retention = Retention {
-        max_entries: keep_entries.map_or(u64::MAX, NonZeroU64::get),
-        max_bytes: u64::MAX,
-        max_age: older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or(TimeDelta::MAX),
-    };
+    let max_age = older_than.and_then(|age| TimeDelta::from_std(age).ok()).unwrap_or(TimeDelta::MAX);
+    let retention = Retention::new(keep_entries.map_or(u64::MAX, NonZeroU64::get), u64::MAX, max_age);
     let schema::Ends { oldest: first, newest, .. } = schema::ends(&connection)?;
     let mut oldest = first;
     loop {
+        let aged = retention.aged(&connection, (oldest, newest), Some(Utc::now()))?;
         let transaction = connection.unchecked_transaction()?;
-        let kept = retention.apply(&transaction, (oldest, newest), Some(Utc::now()), STEP)?;
+        let kept = retention.apply(&transaction, (oldest, newest), aged, STEP)?;
         transaction.commit()?;
+        let transaction = connection.unchecked_transaction()?;
+        if retention.remove(&transaction, kept)? {
+            transaction.commit()?;
+        }
         if kept == oldest {
             break;
         }

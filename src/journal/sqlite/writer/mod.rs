@@ -20,19 +20,22 @@ use crate::{
     journal::{
         Entry, Error, Options, Outcome,
         aging::Aging,
-        faults::Kind,
+        faults::{Faults, Kind},
         log::millis,
         sqlite::{
             acknowledged::Acknowledged,
             admission::Admission,
             boot,
             commit::{Place, Rules},
+            damage::Damage,
             failure,
             files::Files,
             index::Unindexed,
+            mending,
             opening::Opened,
             queue::{Job, Next, Queue},
-            recent, retention, schema,
+            recent::{self, Recent},
+            retention, schema,
             shared::Shared,
         },
     },
@@ -89,8 +92,12 @@ impl Writer {
         let Opened { connection, access, epoch, unwritable } = opened;
         let failed = |error: rusqlite::Error| failure(&error);
         let (place, held) = Place::read(&connection).map_err(failed)?;
-        let (recent, unindexed) = recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
-        let shared = Arc::new(Shared::new(epoch, place.bounds(), recent, Arc::clone(&clock)));
+        let faults = Faults::new(Arc::clone(&clock));
+        let damage = Damage::read(&connection, &faults).map_err(failed)?;
+        let Recent { log, unindexed, cut_off } =
+            recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
+        mending::index(&connection, &epoch, &damage, &faults, cut_off)?;
+        let shared = Arc::new(Shared::new(epoch, place.bounds(), log, (faults, damage)));
         let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options)).map_err(failed)?;
         let reached_at = Some(place.reached_at).filter(|reached_at| *reached_at > i64::MIN);
         let mut writer = Self {
@@ -221,12 +228,14 @@ impl Writer {
             self.unsynced = true;
         }
         self.set_level(level)?;
-        let transaction = self.connection.unchecked_transaction()?;
+        let aged = self.aged(old_at)?;
+        let transaction = self.begin()?;
         let indexing = self.unindexed.is_full();
         if indexing {
             self.unindexed.write(&transaction, self.place.oldest)?;
         }
-        let written = self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, old_at, level))?;
+        let written =
+            self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, old_at, level), aged)?;
         let hold = self.note_hold(&transaction)?;
         transaction.commit()?;
         self.noted_hold = hold;

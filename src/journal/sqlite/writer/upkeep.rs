@@ -3,11 +3,11 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
 use super::Writer;
 use crate::{
-    domain::Durability,
+    domain::{Durability, Seq},
     journal::{
         Error,
         faults::Kind,
@@ -55,9 +55,10 @@ impl Writer {
     /// One step of retention by itself, which also shows whether the file can be written to, if that is `asked`.
     fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Place, Duration)> {
         self.set_level(Durability::Process)?;
-        let transaction = self.connection.unchecked_transaction()?;
+        let aged = self.aged(old_at)?;
+        let transaction = self.begin()?;
         let bounds = (self.place.oldest, self.place.newest);
-        let oldest = self.rules.retention.apply(&transaction, bounds, old_at, STEP)?;
+        let oldest = self.rules.retention.apply(&transaction, bounds, aged, STEP)?;
         if asked {
             transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
         }
@@ -65,6 +66,21 @@ impl Writer {
         let hold = self.note_hold(&transaction)?;
         transaction.commit()?;
         Ok((Place { oldest, keys: self.place.keys - keys, ..self.place }, hold))
+    }
+
+    /// The oldest place that is not too old.
+    pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Seq> {
+        self.rules.retention.aged(&self.connection, (self.place.oldest, self.place.newest), old_at)
+    }
+
+    /// Begins a transaction, with what is gone since the last one removed.
+    pub(super) fn begin(&self) -> rusqlite::Result<Transaction<'_>> {
+        let transaction = self.connection.unchecked_transaction()?;
+        if self.rules.retention.remove(&transaction, self.place.oldest)? {
+            return Ok(transaction);
+        }
+        transaction.rollback()?;
+        self.connection.unchecked_transaction()
     }
 
     /// Looks at the clock, and gives the time at which what is old may go, if anything may.

@@ -47,6 +47,8 @@ mod from_both {
     conformance::suite!(open, conformance::advance);
 }
 
+mod damage;
+
 // A log is written over only when nobody reads what it holds, and there is always somebody here.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_write_ahead_log_is_bounded_while_somebody_always_reads() {

@@ -1,0 +1,237 @@
+//! What of the file cannot be read, or is known to be missing: told to whoever asks for it, and to operators until it has left
+//! the journal.
+
+use std::ops::{Range, RangeInclusive};
+
+use parking_lot::Mutex;
+use rusqlite::Connection;
+
+use crate::{
+    domain::Seq,
+    journal::faults::{Faults, Kind},
+};
+
+/// How many stretches are remembered one by one; beyond that, the two that lie closest together count as one.
+const REMEMBERED: usize = 1_024;
+
+/// Places, in their order, as stretches that neither overlap nor touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Ranges(Vec<Range<Seq>>);
+
+impl Ranges {
+    /// Adds a stretch. Gives whether there was something new in it.
+    pub(super) fn add(&mut self, range: Range<Seq>) -> bool {
+        if range.is_empty() || self.0.iter().any(|known| known.start <= range.start && range.end <= known.end) {
+            return false;
+        }
+        let first = self.0.partition_point(|known| known.end < range.start);
+        let end = self.0.partition_point(|known| known.start <= range.end);
+        let touched = self.0[first..end].iter();
+        let merged = touched.fold(range, |one, other| one.start.min(other.start)..one.end.max(other.end));
+        self.0.splice(first..end, [merged]);
+        true
+    }
+
+    /// Whether a place is in one of them.
+    pub(super) fn contains(&self, seq: Seq) -> bool {
+        self.0.get(self.0.partition_point(|range| range.end <= seq)).is_some_and(|range| range.contains(&seq))
+    }
+
+    /// What of them lies in `places`.
+    pub(super) fn within(&self, places: &Range<Seq>) -> impl Iterator<Item = Range<Seq>> {
+        let first = self.0.partition_point(|range| range.end <= places.start);
+        let cut = |range: &Range<Seq>| range.start.max(places.start)..range.end.min(places.end);
+        self.0[first..].iter().map(cut).take_while(|range| !range.is_empty())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn forget_before(&mut self, oldest: Seq) {
+        self.0.retain(|range| range.end > oldest);
+    }
+
+    /// Keeps to [`REMEMBERED`].
+    fn join_closest(&mut self) {
+        while self.0.len() > REMEMBERED {
+            let gaps = self.0.windows(2).map(|pair| pair[1].start - pair[0].end).enumerate();
+            let Some((closest, _)) = gaps.min_by_key(|(_, gap)| *gap) else { return };
+            self.0[closest].end = self.0[closest + 1].end;
+            self.0.remove(closest + 1);
+        }
+    }
+}
+
+impl From<Ranges> for Vec<RangeInclusive<Seq>> {
+    fn from(Ranges(ranges): Ranges) -> Self {
+        ranges.into_iter().map(|range| range.start..=range.end - 1).collect()
+    }
+}
+
+/// What is known of a file.
+#[derive(Debug, Default)]
+pub(super) struct Damage(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// What the file itself says that it does not have.
+    holes: Ranges,
+    /// What somebody tried to read.
+    unreadable: Ranges,
+    /// The segments whose index somebody tried to read.
+    unindexed: Ranges,
+}
+
+impl Damage {
+    /// What the file says of itself.
+    pub(super) fn read(connection: &Connection, faults: &Faults) -> rusqlite::Result<Self> {
+        let damage = Self::default();
+        let mut holes = connection.prepare("SELECT first, last, cause FROM holes ORDER BY first")?;
+        let holes = holes.query_map([], |row| {
+            Ok((row.get::<_, i64>(0)? as Seq..row.get::<_, i64>(1)? as Seq + 1, row.get::<_, String>(2)?))
+        })?;
+        for hole in holes {
+            let (places, cause) = hole?;
+            if cause == DAMAGE {
+                damage.note(places.clone(), faults);
+            }
+            damage.0.lock().holes.add(places);
+        }
+        Ok(damage)
+    }
+
+    /// What is known to be missing of `places`, whoever it was for.
+    pub(super) fn holes(&self, places: &Range<Seq>) -> Vec<Range<Seq>> {
+        self.0.lock().holes.within(places).collect()
+    }
+
+    /// Notes that these places hold nothing, whoever it was for.
+    pub(super) fn miss(&self, places: Range<Seq>) {
+        self.0.lock().holes.add(places);
+    }
+
+    /// The end of what is known to be unreadable or missing from `seq` on, if it is.
+    pub(super) fn known_from(&self, seq: Seq) -> Option<Seq> {
+        let known = self.0.lock();
+        let end = |ranges: &Ranges| ranges.within(&(seq..seq + 1)).next().and_then(|_| ranges.end_at(seq));
+        end(&known.unreadable).max(end(&known.holes))
+    }
+
+    /// Notes that these places cannot be read.
+    pub(super) fn note(&self, places: Range<Seq>, faults: &Faults) {
+        let mut known = self.0.lock();
+        if known.unreadable.add(places.clone()) {
+            tracing::error!(
+                from = places.start,
+                to = places.end - 1,
+                "the journal is damaged: notifications cannot be read"
+            );
+            known.unreadable.join_closest();
+            known.tell(faults);
+        }
+    }
+
+    /// Notes that the index of these places cannot be read; what is in them can be.
+    pub(super) fn note_index(&self, places: Range<Seq>, faults: &Faults) {
+        let mut known = self.0.lock();
+        if known.unindexed.add(places.clone()) {
+            tracing::error!(
+                from = places.start,
+                to = places.end - 1,
+                "the journal is damaged: an index cannot be read"
+            );
+            known.unindexed.join_closest();
+            known.tell(faults);
+        }
+    }
+
+    /// Forgets what has left the journal.
+    pub(super) fn forget_before(&self, oldest: Seq, faults: &Faults) {
+        let mut known = self.0.lock();
+        known.holes.forget_before(oldest);
+        let many = known.unreadable.0.len() + known.unindexed.0.len();
+        if many > 0 {
+            known.unreadable.forget_before(oldest);
+            known.unindexed.forget_before(oldest);
+            if known.unreadable.0.len() + known.unindexed.0.len() < many {
+                known.tell(faults);
+            }
+        }
+    }
+}
+
+/// Why places are empty that could not be read when the file was opened; see `schema_2.sql`.
+pub(super) const DAMAGE: &str = "damage";
+
+impl Known {
+    fn tell(&self, faults: &Faults) {
+        if self.unreadable.is_empty() && self.unindexed.is_empty() {
+            faults.set(Kind::Damage, None);
+            return;
+        }
+        let list = |what: &str, Ranges(ranges): &Ranges| {
+            let first = ranges.first()?;
+            let more =
+                if ranges.len() > 1 { format!(" and {} more stretches", ranges.len() - 1) } else { String::new() };
+            Some(format!("{what} {} to {}{more}", first.start, first.end - 1))
+        };
+        let parts = [list("notifications", &self.unreadable), list("the index of notifications", &self.unindexed)];
+        let parts: Vec<_> = parts.into_iter().flatten().collect();
+        let reason = format!(
+            "the journal is damaged: {} cannot be read; who asks for what is lost is told of a gap; look with \
+             `exposia-notifications journal check`, and mind the disk",
+            parts.join(" and ")
+        );
+        faults.set(Kind::Damage, Some(&reason));
+    }
+}
+
+impl Ranges {
+    /// The end of the stretch that has the place.
+    fn end_at(&self, seq: Seq) -> Option<Seq> {
+        self.0
+            .get(self.0.partition_point(|range| range.end <= seq))
+            .filter(|range| range.contains(&seq))
+            .map(|range| range.end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn ranges_are_a_set_of_places(
+            added in proptest::collection::vec((0..60u64, 0..8u64), 0..20),
+            places in (0..60u64, 0..30u64),
+        ) {
+            let (mut ranges, mut set) = (Ranges::default(), BTreeSet::new());
+            for (start, length) in added {
+                let new = (start..start + length).filter(|seq| set.insert(*seq)).count() > 0;
+                prop_assert_eq!(ranges.add(start..start + length), new);
+            }
+            prop_assert!(ranges.0.windows(2).all(|pair| pair[0].end < pair[1].start));
+            prop_assert!((0..70).all(|seq| ranges.contains(seq) == set.contains(&seq)));
+            let places = places.0..places.0 + places.1;
+            let within: Vec<_> = ranges.within(&places).flatten().collect();
+            prop_assert_eq!(within, set.range(places).copied().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded_and_nothing_is_left_out() {
+        let mut ranges = Ranges::default();
+        for n in 0..3_000 {
+            ranges.add(n * 10..n * 10 + 1 + n % 3);
+            ranges.join_closest();
+        }
+        assert_eq!(ranges.0.len(), REMEMBERED);
+        assert!((0..3_000).all(|n| ranges.contains(n * 10)));
+    }
+}

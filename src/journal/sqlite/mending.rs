@@ -1,0 +1,81 @@
+//! Giving an index to what can be read of the newest notifications, where something in between cannot.
+//!
+//! Before their index is written, the newest notifications are found from memory, which holds them all without a gap. Where one
+//! of them cannot be read when the file is opened, those before it would be found by nothing.
+
+use std::{ops::Range, sync::Arc};
+
+use rusqlite::Connection;
+
+use crate::{
+    domain::{Epoch, Notification, Seq},
+    journal::{
+        Error,
+        faults::Faults,
+        sqlite::{
+            damage::{DAMAGE, Damage, Ranges},
+            failure,
+            index::Unindexed,
+            walk::{Reach, Walk},
+        },
+    },
+};
+
+/// Indexes what can be read of `places`, and notes the rest as missing, for everybody: no index says whom it was for.
+pub(super) fn index(
+    connection: &Connection,
+    epoch: &Epoch,
+    damage: &Damage,
+    faults: &Faults,
+    places: Range<Seq>,
+) -> Result<(), Error> {
+    if places.is_empty() {
+        return Ok(());
+    }
+    let (found, lost) = read(connection, epoch, damage, faults, &places)?;
+    match write(connection, &found, &lost, places.start) {
+        Ok(()) => lost.into_iter().for_each(|range| damage.miss(range)),
+        // Without an index none of it is found; the next start tries again.
+        Err(error) => {
+            tracing::warn!(%error, "what lies before the damage could not be given an index");
+            damage.miss(places.clone());
+            damage.note(places, faults);
+        }
+    }
+    Ok(())
+}
+
+/// What can be read of `places`, and what cannot. Its transaction is over afterwards: one in which a read failed writes nothing.
+fn read(
+    connection: &Connection,
+    epoch: &Epoch,
+    damage: &Damage,
+    faults: &Faults,
+    places: &Range<Seq>,
+) -> Result<(Vec<Arc<Notification>>, Vec<Range<Seq>>), Error> {
+    let snapshot = connection.unchecked_transaction().map_err(|error| failure(&error))?;
+    let mut walk = Walk { snapshot: &snapshot, epoch, damage, faults, lost: Ranges::default() };
+    let reach = Reach { places: places.clone(), now: i64::MIN, newest_first: false };
+    let mut found = Vec::new();
+    walk.all(&reach, |block, seq| {
+        found.push(block.notification(epoch, seq)?);
+        Ok(true)
+    })?;
+    Ok((found, walk.lost.within(places).collect()))
+}
+
+fn write(
+    connection: &Connection,
+    found: &[Arc<Notification>],
+    lost: &[Range<Seq>],
+    oldest: Seq,
+) -> rusqlite::Result<()> {
+    let transaction = connection.unchecked_transaction()?;
+    Unindexed::new(found, 0).write(&transaction, oldest)?;
+    let mut hole = transaction.prepare("INSERT INTO holes (first, last, cause) VALUES (?1, ?2, ?3)")?;
+    for range in lost {
+        hole.execute((range.start as i64, range.end as i64 - 1, DAMAGE))?;
+    }
+    drop(hole);
+    transaction.commit()
+}

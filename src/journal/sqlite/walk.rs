@@ -1,0 +1,362 @@
+//! Walking over what the file holds, around what cannot be read: a part of it that is damaged takes nothing else with it.
+
+use std::ops::Range;
+
+use rusqlite::{OptionalExtension, Row, Transaction};
+
+use crate::{
+    domain::{Audience, Epoch, Seq},
+    journal::{
+        Error,
+        faults::Faults,
+        sqlite::{
+            block::{Block, Blocks},
+            damage::{Damage, Ranges},
+            failure,
+            index::{Index, Segment},
+            record,
+        },
+    },
+};
+
+/// How many places are tried one by one for the next that can be read; then the strides grow.
+const ONE_BY_ONE: Seq = 4_096;
+
+/// What of the file is to be read.
+#[derive(Debug, Clone)]
+pub(super) struct Reach {
+    pub(super) places: Range<Seq>,
+    /// What expired by then is passed over; milliseconds since 1970.
+    pub(super) now: i64,
+    pub(super) newest_first: bool,
+}
+
+/// A part of the file.
+enum Part {
+    /// A segment, which has an index.
+    Indexed(Segment),
+    /// What should be in a segment, and is in none that can be read.
+    Bare(Range<Seq>),
+}
+
+/// A walk over a snapshot.
+pub(super) struct Walk<'s> {
+    pub(super) snapshot: &'s Transaction<'s>,
+    pub(super) epoch: &'s Epoch,
+    pub(super) damage: &'s Damage,
+    pub(super) faults: &'s Faults,
+    /// What was passed by that could not be read.
+    pub(super) lost: Ranges,
+}
+
+impl Walk<'_> {
+    /// Walks over all notifications of `reach`, until `visit` has enough.
+    pub(super) fn all(
+        &mut self,
+        reach: &Reach,
+        mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let mut left = reach.places.clone();
+        while !left.is_empty() {
+            match self.rows(&mut left, reach.newest_first, &mut visit) {
+                Err(Error::Damaged(_)) => self.pass_by(&mut left, reach.newest_first)?,
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks over the rows of `left`, and takes from it what is done, until a row cannot be had. What is behind the last row is
+    /// missing.
+    fn rows(
+        &mut self,
+        left: &mut Range<Seq>,
+        newest_first: bool,
+        visit: &mut impl FnMut(&Block, Seq) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        let sql = format!(
+            "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
+             AND first < ?2 ORDER BY first {}",
+            Block::COLUMNS,
+            if newest_first { "DESC" } else { "ASC" }
+        );
+        let snapshot = self.snapshot;
+        let mut statement = snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
+        let rows = (left.start as i64, left.end as i64);
+        let mut rows = statement.query(rows).map_err(|error| failure(&error))?;
+        while let Some(row) = rows.next().map_err(|error| failure(&error))? {
+            if !self.row(row, left, newest_first, visit)? {
+                *left = left.end..left.end;
+                return Ok(());
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
+        self.lose(left.clone());
+        *left = left.end..left.end;
+        Ok(())
+    }
+
+    /// Visits what a row has of `left`, which begins or ends there. Gives whether there is to be more.
+    fn row(
+        &mut self,
+        row: &Row<'_>,
+        left: &mut Range<Seq>,
+        newest_first: bool,
+        visit: &mut impl FnMut(&Block, Seq) -> Result<bool, Error>,
+    ) -> Result<bool, Error> {
+        let block = Block::from_row(row).map_err(|error| failure(&error))?;
+        if !block.is_whole {
+            return Err(Error::Damaged(format!("the row of notification {} is not as it was written", block.first)));
+        }
+        let own = block.first.max(left.start)..block.end().min(left.end);
+        if own.is_empty() {
+            return Ok(true);
+        }
+        let missing = if newest_first { own.end..left.end } else { left.start..own.start };
+        self.lose(missing);
+        for seq in own.clone() {
+            let seq = if newest_first { own.start + (own.end - 1 - seq) } else { seq };
+            match visit(&block, seq) {
+                Ok(true) => {}
+                Ok(false) => return Ok(false),
+                Err(Error::Damaged(_)) => self.lose_and_note(seq..seq + 1),
+                Err(error) => return Err(error),
+            }
+        }
+        *left = if newest_first { left.start..own.start } else { own.end..left.end };
+        Ok(true)
+    }
+
+    /// Takes from `left` what cannot be read at its beginning, or at its end.
+    fn pass_by(&mut self, left: &mut Range<Seq>, newest_first: bool) -> Result<(), Error> {
+        let lost = if newest_first {
+            let end = left.end;
+            left.end = self.readable_before(left)?;
+            left.end..end
+        } else {
+            let start = left.start;
+            left.start = self.readable_after(left)?;
+            start..left.start
+        };
+        self.lose_and_note(lost);
+        Ok(())
+    }
+
+    /// The first place behind the one at which `left` begins whose row can be found.
+    fn readable_after(&self, left: &Range<Seq>) -> Result<Seq, Error> {
+        if let Some(known) = self.damage.known_from(left.start) {
+            return Ok(known.min(left.end));
+        }
+        let sql = "SELECT first FROM blocks WHERE first >= ?1 ORDER BY first LIMIT 1";
+        let mut next = self.snapshot.prepare_cached(sql).map_err(|error| failure(&error))?;
+        let mut first = |from: Seq| match next.query_row([from as i64], |row| row.get::<_, i64>(0)).optional() {
+            Ok(first) => Ok(Some(first.map_or(left.end, |first| first as Seq))),
+            Err(error) => damaged(&error),
+        };
+        Ok(probe(left.start + 1, left.end - left.start, |stride| left.start + stride, &mut first)?
+            .unwrap_or(left.end)
+            .min(left.end))
+    }
+
+    /// The end of the last row before the one with which `left` ends that can be found.
+    fn readable_before(&self, left: &Range<Seq>) -> Result<Seq, Error> {
+        // The row itself may be there, and only what is in it cannot be read.
+        let sql = "SELECT first FROM blocks WHERE first < ?1 ORDER BY first DESC LIMIT 1";
+        let own = self
+            .snapshot
+            .prepare_cached(sql)
+            .map_err(|error| failure(&error))?
+            .query_row([left.end as i64], |row| row.get::<_, i64>(0));
+        if let Ok(first) = own {
+            return Ok((first as Seq).clamp(left.start, left.end - 1));
+        }
+        let sql = "SELECT first + count FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
+        let mut before = self.snapshot.prepare_cached(sql).map_err(|error| failure(&error))?;
+        let mut end = |until: Seq| match before.query_row([until as i64], |row| row.get::<_, i64>(0)).optional() {
+            Ok(end) => Ok(Some(end.map_or(left.start, |end| end as Seq))),
+            Err(error) => damaged(&error),
+        };
+        let found = probe(left.end - 1, left.end - left.start, |stride| left.end - stride, &mut end)?;
+        Ok(found.unwrap_or(left.start).clamp(left.start, left.end - 1))
+    }
+
+    /// Walks over the places of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
+    /// no segment behind that.
+    pub(super) fn some(
+        &mut self,
+        audiences: &[Audience],
+        reach: &Reach,
+        mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        if reach.places.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.snapshot;
+        let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
+        let mut places = Vec::new();
+        for part in self.parts(reach)? {
+            self.find(part, audiences, reach, &mut places)?;
+            for seq in places.drain(..) {
+                if self.lost.contains(seq) {
+                    continue;
+                }
+                match blocks.find(seq).and_then(|block| visit(block, seq)) {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(Error::Damaged(_)) => self.lose_at(seq, reach)?,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The parts of `reach` that have an index together, in its order, with those between them that have none: the file is
+    /// damaged there.
+    fn parts(&self, reach: &Reach) -> Result<Vec<Part>, Error> {
+        let Range { start, end } = reach.places;
+        let (mut parts, mut reached) = (Vec::new(), start);
+        for segment in self.segments(start, end)? {
+            let Range { start: first, end: behind } = segment.places;
+            if behind <= reached || first >= end {
+                continue;
+            }
+            if first > reached {
+                parts.push(Part::Bare(reached..first));
+            }
+            parts.push(Part::Indexed(segment));
+            reached = behind;
+        }
+        if reached < end {
+            parts.push(Part::Bare(reached..end));
+        }
+        if reach.newest_first {
+            parts.reverse();
+        }
+        Ok(parts)
+    }
+
+    /// The segments that have something of these places, as far as they can be read.
+    fn segments(&self, start: Seq, end: Seq) -> Result<Vec<Segment>, Error> {
+        let columns = Segment::COLUMNS;
+        let sql = format!("SELECT {columns} FROM segments WHERE last >= ?1 AND first < ?2 ORDER BY first");
+        let mut segments = self.snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
+        let segments = segments.query_map((start as i64, end as i64), Segment::from_row);
+        let mut found = Vec::new();
+        for segment in segments.map_err(|error| failure(&error))? {
+            match segment.map_err(|error| failure(&error)) {
+                Ok(segment) => found.extend(segment),
+                Err(Error::Damaged(_)) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Adds to `places`, in the order of `reach`, those that a part has for one of `audiences`: by its index or, where that
+    /// cannot be read, by what is in it.
+    fn find(&mut self, part: Part, audiences: &[Audience], reach: &Reach, places: &mut Vec<Seq>) -> Result<(), Error> {
+        match part {
+            Part::Indexed(segment) => {
+                let mut index = Index::prepare(self.snapshot).map_err(|error| failure(&error))?;
+                let found = audiences.iter().try_for_each(|audience| {
+                    index.find(&segment, &record::key(audience), &reach.places, reach.now, places)
+                });
+                match found {
+                    Err(Error::Damaged(_)) => {
+                        places.clear();
+                        self.scan(segment.places, audiences, reach, places)?;
+                    }
+                    found => found?,
+                }
+            }
+            Part::Bare(bare) => self.scan(bare, audiences, reach, places)?,
+        }
+        places.sort_unstable();
+        places.dedup();
+        if reach.newest_first {
+            places.reverse();
+        }
+        Ok(())
+    }
+
+    /// Finds what no index tells of.
+    fn scan(
+        &mut self,
+        part: Range<Seq>,
+        audiences: &[Audience],
+        reach: &Reach,
+        places: &mut Vec<Seq>,
+    ) -> Result<(), Error> {
+        let own = part.start.max(reach.places.start)..part.end.min(reach.places.end);
+        if self.damage.holes(&own).first() != Some(&own) {
+            self.damage.note_index(part, self.faults);
+        }
+        let reach = Reach { places: own, newest_first: false, ..*reach };
+        let epoch = self.epoch;
+        self.all(&reach, |block, seq| {
+            let notification = block.notification(epoch, seq)?;
+            let expired = notification.expires_at.is_some_and(|at| at.timestamp_millis() <= reach.now);
+            if !expired && notification.audiences.as_slice().iter().any(|audience| audiences.contains(audience)) {
+                places.push(seq);
+            }
+            Ok(true)
+        })
+    }
+
+    /// A place that is for whoever asks cannot be read: it is lost, and so is what follows and cannot be read either.
+    fn lose_at(&mut self, seq: Seq, reach: &Reach) -> Result<(), Error> {
+        let end = if reach.newest_first { seq + 1 } else { self.readable_after(&(seq..reach.places.end))? };
+        self.lose_and_note(seq..end);
+        Ok(())
+    }
+
+    fn lose(&mut self, places: Range<Seq>) {
+        self.lost.add(places);
+    }
+
+    fn lose_and_note(&mut self, places: Range<Seq>) {
+        self.damage.note(places.clone(), self.faults);
+        self.lose(places);
+    }
+}
+
+/// What an attempt to read gave: nothing, where the file is damaged.
+fn damaged<T>(error: &rusqlite::Error) -> Result<Option<T>, Error> {
+    match failure(error) {
+        Error::Damaged(_) => Ok(None),
+        other => Err(other),
+    }
+}
+
+/// Tries the places that lie one stride after the other away, at most `reach`, until one can be read; then goes back to the
+/// closest of those that were leapt over.
+fn probe(
+    first: Seq,
+    reach: Seq,
+    at: impl Fn(Seq) -> Seq,
+    read: &mut impl FnMut(Seq) -> Result<Option<Seq>, Error>,
+) -> Result<Option<Seq>, Error> {
+    if let found @ Some(_) = read(first)? {
+        return Ok(found);
+    }
+    let (mut failed, mut stride, mut step) = (1, 1, 1);
+    let mut found = None;
+    while found.is_none() && stride < reach {
+        failed = stride;
+        stride = (stride + step).min(reach);
+        step = if stride < ONE_BY_ONE { 1 } else { step * 2 };
+        found = read(at(stride))?;
+    }
+    while failed + 1 < stride && found.is_some() {
+        let middle = failed + (stride - failed) / 2;
+        match read(at(middle))? {
+            closer @ Some(_) => (found, stride) = (closer, middle),
+            None => failed = middle,
+        }
+    }
+    Ok(found)
+}
