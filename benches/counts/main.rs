@@ -1,5 +1,5 @@
-//! The way of one publish, of one offer to a member, and of one delivery to a socket, for valgrind to count instructions:
-//! `scripts/bench counts`.
+//! The way of one publish, of one offer to a member, of one delivery to a socket, and of one notification into the journal's file
+//! and out of it, for valgrind to count instructions: `scripts/bench counts`.
 //!
 //! Runs an act so many times as it is told. The script runs it with two numbers, and the difference is free of everything
 //! that happens once.
@@ -7,6 +7,7 @@
 #[path = "../pure/acts.rs"]
 mod acts;
 mod deliver;
+mod journal;
 
 use std::{env, sync::Arc};
 
@@ -37,6 +38,8 @@ fn main() -> Result<()> {
         "publish" => publish(times),
         "offer" => offer(times),
         "deliver" => deliver::run(times / MEMBERS),
+        "append" => journal::append(times),
+        "read" => journal::read(times),
         other => Err(format!("no such act: {other}").into()),
     }
 }
