@@ -3,14 +3,14 @@
 use std::{
     fs::File,
     os::unix::fs::FileExt,
-    path::Path,
     time::{Duration, Instant},
 };
 
 use crate::{
-    ROUNDS, Result,
+    Result,
+    args::{Args, Part},
     publish::{connect, empty, request},
-    report,
+    report::{self, Table},
     server::Server,
 };
 
@@ -19,22 +19,27 @@ const EVENTS: usize = 500;
 /// Light load: one event every five milliseconds.
 const PAUSE: Duration = Duration::from_millis(5);
 
-pub(crate) async fn measure(dir: &Path) -> Result<()> {
+pub(crate) async fn measure(args: &Args) -> Result<()> {
     let (mut answers, mut syncs, mut memory) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        syncs.push(report::median(&sync(dir).await?));
-        answers.push(report::median(&answer(dir, &[]).await?));
-        memory.push(report::median(&answer(dir, &[("JOURNAL", "memory")]).await?));
+    for _ in 0..args.rounds() {
+        if args.with_peers() {
+            syncs.push(report::median(&sync().await?));
+        }
+        answers.push(report::median(&answer(&[]).await?));
+        memory.push(report::median(&answer(&[("JOURNAL", "memory")]).await?));
     }
-    report::head("Time to an answer, one publisher, 200 events a second (medians)");
-    report::line("sqlite", "ms", &answers);
-    report::line("memory", "ms", &memory);
-    report::line("one write of 8 KiB and fdatasync", "ms", &syncs);
+    let title = "Time to an answer, one publisher, 200 events a second (medians)";
+    let table = Table::new(args, Part::Latency, title);
+    table.line("sqlite", "ms", &answers)?;
+    table.line("memory", "ms", &memory)?;
+    if args.with_peers() {
+        table.line("one write of 8 KiB and fdatasync", "ms", &syncs)?;
+    }
     Ok(())
 }
 
-async fn answer(dir: &Path, settings: &[(&str, &str)]) -> Result<Vec<f64>> {
-    let server = Server::start(&empty(dir, "data")?, settings).await?;
+async fn answer(settings: &[(&str, &str)]) -> Result<Vec<f64>> {
+    let server = Server::start(&empty("data")?, settings).await?;
     let mut client = connect(&server.grpc).await?;
     let mut times = Vec::new();
     for user in 0..EVENTS as u64 {
@@ -48,8 +53,8 @@ async fn answer(dir: &Path, settings: &[(&str, &str)]) -> Result<Vec<f64>> {
 }
 
 /// What the disk itself takes, for as much as a small commit writes.
-async fn sync(dir: &Path) -> Result<Vec<f64>> {
-    let file = File::create(empty(dir, "sync")?.join("file"))?;
+async fn sync() -> Result<Vec<f64>> {
+    let file = File::create(empty("sync")?.join("file"))?;
     let block = [b'x'; 8_192];
     let mut times = Vec::new();
     for number in 0..EVENTS as u64 {

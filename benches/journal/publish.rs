@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::Path,
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,8 +11,8 @@ use std::{
 };
 
 use exposia_notifications::wire::proto::v1::{
-    PublishRequest, Target, notification_service_client::NotificationServiceClient, publish_request::Body,
-    publish_result::Outcome,
+    PublishRequest, PublishResult, Target, notification_service_client::NotificationServiceClient,
+    publish_request::Body, publish_result::Outcome,
 };
 use tokio::task::JoinSet;
 use tokio_stream::{StreamExt, wrappers::ReceiverStream};
@@ -24,14 +24,20 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{ROUNDS, Result, h2load, redis, redis::Redis, report, server::Server};
+use crate::{
+    Result,
+    args::{Args, Part},
+    h2load, redis,
+    redis::Redis,
+    report::{self, Table},
+    server::Server,
+};
 
 /// How many publish at the same time.
 pub(crate) const PUBLISHERS: usize = 64;
 
-/// For how long, after some time to get going.
+/// How long a load is given to get going.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(1);
-pub(crate) const MEASURED: Duration = Duration::from_secs(5);
 
 /// How many users the events are for, in turn.
 const USERS: u64 = 10_000;
@@ -61,17 +67,18 @@ impl Load {
 
 /// Lets `count` publishers go at once, and gives how much was done a second.
 async fn rate<F: Future<Output = Result<()>> + Send + 'static>(
+    args: &Args,
     count: usize,
     publisher: impl Fn(usize, Load) -> F,
 ) -> Result<f64> {
-    let load = Load { done: Arc::default(), ends: Instant::now() + WARM_UP + MEASURED };
+    let load = Load { done: Arc::default(), ends: Instant::now() + WARM_UP + args.measured() };
     let mut publishers = JoinSet::new();
     for number in 0..count {
         publishers.spawn(publisher(number, load.clone()));
     }
     tokio::time::sleep(WARM_UP).await;
     let (before, since) = (load.done.load(Ordering::Relaxed), Instant::now());
-    tokio::time::sleep(MEASURED - Duration::from_millis(100)).await;
+    tokio::time::sleep(args.measured() - Duration::from_millis(100)).await;
     let done = load.done.load(Ordering::Relaxed) - before;
     let rate = done as f64 / since.elapsed().as_secs_f64();
     while let Some(ended) = publishers.join_next().await {
@@ -81,63 +88,73 @@ async fn rate<F: Future<Output = Result<()>> + Send + 'static>(
 }
 
 /// 64 unary publishers against 64 unpipelined `XADD` clients.
-pub(crate) async fn append(dir: &Path) -> Result<()> {
+pub(crate) async fn append(args: &Args) -> Result<()> {
     let memory_journal = [("JOURNAL", "memory")];
-    let (mut ours, mut theirs, mut process, mut memory, mut nothing) = (vec![], vec![], vec![], vec![], vec![]);
-    let (mut tonic, mut shared, mut tonic_nothing) = (vec![], vec![], vec![]);
-    for _ in 0..ROUNDS {
-        ours.push(called(dir, &[], h2load::PUBLISH).await?);
-        let dir_of_redis = empty(dir, "redis")?;
-        let redis = Redis::start(&dir_of_redis).await?;
-        theirs.push(rate(PUBLISHERS, |_, load| redis::publish(load)).await?);
-        redis.stop().await?;
-        process.push(called(dir, &[("DURABILITY", "process")], h2load::PUBLISH).await?);
-        memory.push(called(dir, &memory_journal, h2load::PUBLISH).await?);
-        nothing.push(called(dir, &memory_journal, h2load::NOTHING).await?);
-        tonic.push(unary(dir, &[], PUBLISHERS).await?);
-        shared.push(unary(dir, &[], 4).await?);
-        tonic_nothing.push(empty_calls(dir).await?);
+    let (mut ours, mut process, mut memory, mut tonic, mut shared) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut theirs, mut nothing, mut tonic_nothing) = (vec![], vec![], vec![]);
+    for _ in 0..args.rounds() {
+        ours.push(called(args, &[], h2load::PUBLISH).await?);
+        process.push(called(args, &[("DURABILITY", "process")], h2load::PUBLISH).await?);
+        memory.push(called(args, &memory_journal, h2load::PUBLISH).await?);
+        tonic.push(unary(args, PUBLISHERS).await?);
+        shared.push(unary(args, 4).await?);
+        if args.with_peers() {
+            theirs.push(by_redis(args).await?);
+            nothing.push(called(args, &memory_journal, h2load::NOTHING).await?);
+            tonic_nothing.push(empty_calls(args).await?);
+        }
     }
-    report::head("Durable appends, 64 publishers that wait for each answer, 200-byte payloads");
-    let ours = report::line("sqlite, unary gRPC", "/s", &ours);
-    let theirs = report::line("redis-server, appendfsync always", "/s", &theirs);
-    report::line("sqlite, DURABILITY=process", "/s", &process);
-    report::line("memory", "/s", &memory);
-    report::line("calls that do nothing (health checks)", "/s", &nothing);
-    report::line("sqlite, tonic's client", "/s", &tonic);
-    report::line("sqlite, tonic's client, over 4 connections", "/s", &shared);
-    report::line("calls that do nothing, tonic's client", "/s", &tonic_nothing);
-    report::note(format_args!("\nsqlite makes {:.2} times as many events durable as redis.", ours / theirs));
+    let title = "Durable appends, 64 publishers that wait for each answer, 200-byte payloads";
+    let table = Table::new(args, Part::Append, title);
+    let ours = table.line("sqlite, unary gRPC", "/s", &ours)?;
+    table.line("sqlite, DURABILITY=process", "/s", &process)?;
+    table.line("memory", "/s", &memory)?;
+    table.line("sqlite, tonic's client", "/s", &tonic)?;
+    table.line("sqlite, tonic's client, over 4 connections", "/s", &shared)?;
+    if args.with_peers() {
+        let theirs = table.line("redis-server, appendfsync always", "/s", &theirs)?;
+        table.line("calls that do nothing (health checks)", "/s", &nothing)?;
+        table.line("calls that do nothing, tonic's client", "/s", &tonic_nothing)?;
+        report::note(format_args!("\nsqlite makes {:.2} times as many events durable as redis.", ours / theirs));
+    }
     Ok(())
 }
 
+async fn by_redis(args: &Args) -> Result<f64> {
+    let redis = Redis::start(&empty("redis")?).await?;
+    let rate = rate(args, PUBLISHERS, |_, load| redis::publish(load)).await?;
+    redis.stop().await?;
+    Ok(rate)
+}
+
 /// Calls by `h2load`.
-async fn called(dir: &Path, settings: &[(&str, &str)], method: &str) -> Result<f64> {
-    let server = Server::start(&empty(dir, "data")?, settings).await?;
-    let rate = h2load::calls(&server, method, dir).await?;
+async fn called(args: &Args, settings: &[(&str, &str)], method: &str) -> Result<f64> {
+    let server = Server::start(&empty("data")?, settings).await?;
+    let rate = h2load::calls(args, &server, method).await?;
     server.stop().await?;
     Ok(rate)
 }
 
-async fn unary(dir: &Path, settings: &[(&str, &str)], connections: usize) -> Result<f64> {
-    let server = Server::start(&empty(dir, "data")?, settings).await?;
+async fn unary(args: &Args, connections: usize) -> Result<f64> {
+    let server = Server::start(&empty("data")?, &[]).await?;
     let mut clients = Vec::new();
     for _ in 0..connections {
         clients.push(connect(&server.grpc).await?);
     }
-    let rate = rate(PUBLISHERS, |number, load| publish(clients[number % connections].clone(), number, load)).await?;
+    let rate =
+        rate(args, PUBLISHERS, |number, load| publish(clients[number % connections].clone(), number, load)).await?;
     server.stop().await?;
     Ok(rate)
 }
 
 /// What the calls themselves cost, of server and clients: no more events than that can be published one by one.
-async fn empty_calls(dir: &Path) -> Result<f64> {
-    let server = Server::start(&empty(dir, "data")?, &[("JOURNAL", "memory")]).await?;
+async fn empty_calls(args: &Args) -> Result<f64> {
+    let server = Server::start(&empty("data")?, &[("JOURNAL", "memory")]).await?;
     let mut channels = Vec::new();
     for _ in 0..PUBLISHERS {
         channels.push(channel(&server.grpc).await?);
     }
-    let rate = rate(PUBLISHERS, |number, load| check(HealthClient::new(channels[number].clone()), load)).await?;
+    let rate = rate(args, PUBLISHERS, |number, load| check(HealthClient::new(channels[number].clone()), load)).await?;
     server.stop().await?;
     Ok(rate)
 }
@@ -161,23 +178,23 @@ async fn publish(mut client: Client, number: usize, load: Load) -> Result<()> {
 }
 
 /// One stream, as fast as it goes.
-pub(crate) async fn stream(dir: &Path) -> Result<()> {
+pub(crate) async fn stream(args: &Args) -> Result<()> {
     let (mut durable, mut memory) = (vec![], vec![]);
-    for _ in 0..ROUNDS {
-        durable.push(streamed(dir, &[]).await?);
-        memory.push(streamed(dir, &[("JOURNAL", "memory")]).await?);
+    for _ in 0..args.rounds() {
+        durable.push(streamed(args, &[]).await?);
+        memory.push(streamed(args, &[("JOURNAL", "memory")]).await?);
     }
-    report::head("PublishStream, one stream, 200-byte payloads");
-    let durable = report::line("sqlite", "/s", &durable);
-    let memory = report::line("memory", "/s", &memory);
+    let table = Table::new(args, Part::Stream, "PublishStream, one stream, 200-byte payloads");
+    let durable = table.line("sqlite", "/s", &durable)?;
+    let memory = table.line("memory", "/s", &memory)?;
     report::note(format_args!("\nsqlite reaches {:.0} % of memory.", 100.0 * durable / memory));
     Ok(())
 }
 
-async fn streamed(dir: &Path, settings: &[(&str, &str)]) -> Result<f64> {
-    let server = Server::start(&empty(dir, "data")?, settings).await?;
+async fn streamed(args: &Args, settings: &[(&str, &str)]) -> Result<f64> {
+    let server = Server::start(&empty("data")?, settings).await?;
     let client = connect(&server.grpc).await?;
-    let rate = rate(1, |_, load| publish_stream(client.clone(), load)).await?;
+    let rate = rate(args, 1, |_, load| publish_stream(client.clone(), load)).await?;
     server.stop().await?;
     Ok(rate)
 }
@@ -193,12 +210,18 @@ async fn publish_stream(mut client: Client, load: Load) -> Result<()> {
     });
     let mut results = client.publish_stream(ReceiverStream::new(requests)).await?.into_inner();
     while let Some(result) = results.next().await.transpose()? {
-        match result.outcome {
-            Some(Outcome::Accepted(_)) => load.done.fetch_add(1, Ordering::Relaxed),
-            other => return Err(format!("not accepted: {other:?}").into()),
-        };
+        accept(result)?;
+        load.done.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Fails unless an event was accepted.
+pub(crate) fn accept(result: PublishResult) -> Result<()> {
+    match result.outcome {
+        Some(Outcome::Accepted(_)) => Ok(()),
+        other => Err(format!("not accepted: {other:?}").into()),
+    }
 }
 
 pub(crate) fn request(user: u64) -> PublishRequest {
@@ -226,8 +249,8 @@ fn with_token(mut request: Request<()>) -> std::result::Result<Request<()>, Stat
 }
 
 /// A directory with nothing in it.
-pub(crate) fn empty(dir: &Path, name: &str) -> Result<std::path::PathBuf> {
-    let dir = dir.join(name);
+pub(crate) fn empty(name: &str) -> Result<PathBuf> {
+    let dir = Args::directory().join(name);
     if dir.exists() {
         fs::remove_dir_all(&dir)?;
     }

@@ -10,13 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-use exposia_notifications::{
-    clock::System,
-    config::Config,
-    domain::{Audience, Durability, Event, Payload, UserId},
-    journal::{Append, Entry, Incarnation, Promise, Read, Sqlite},
-};
 use futures_util::StreamExt;
 use tokio::{
     net::TcpStream,
@@ -28,17 +21,20 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, tungstenite::Message};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    ROUNDS, Result,
-    publish::{PAYLOAD, connect, request},
-    report::{self, millis, percentile},
+    Result,
+    args::{Args, Part},
+    fill::{fill, user},
+    publish::{connect, request},
+    report::{self, Table, millis, percentile},
     server::Server,
 };
 
 /// How many notifications the journals have.
 const SIZES: [u64; 2] = [1_000_000, 5_000_000];
+const QUICK_SIZE: u64 = 200_000;
 
 /// How many each user has of them, all over the journal.
-const MISSED: usize = 100;
+pub(crate) const MISSED: usize = 100;
 
 /// How many resume at the same time, how many such crowds come, and how many listen live meanwhile.
 const RESUMING: u64 = 1_000;
@@ -54,104 +50,75 @@ const SETTINGS: [(&str, &str); 3] =
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-pub(crate) async fn measure(dir: &Path) -> Result<()> {
-    for entries in SIZES {
-        measure_one(&dir.join(entries.to_string()), entries).await?;
+/// What a round finds, in the order in which it gives it.
+const FIGURES: [(&str, &str); 9] = [
+    ("start-up, until it listens", "ms"),
+    ("memory after start-up", "MiB"),
+    ("one user who missed 100 resumes, the first after start-up", "ms"),
+    ("one user who missed 100 resumes, median of 20 others", "ms"),
+    ("1,000 users who missed 100 each resume at once, until all have all", "ms"),
+    ("p99 of live delivery to 50 others, before", "ms"),
+    ("the same, while every processor is busy with something else", "ms"),
+    ("p99 of live delivery to 50 others, meanwhile", "ms"),
+    ("memory afterwards", "MiB"),
+];
+
+pub(crate) async fn measure(args: &Args) -> Result<()> {
+    let sizes: &[u64] = if args.quick { &[QUICK_SIZE] } else { &SIZES };
+    for entries in sizes {
+        measure_one(args, *entries).await?;
     }
     Ok(())
 }
 
-async fn measure_one(dir: &Path, entries: u64) -> Result<()> {
+async fn measure_one(args: &Args, entries: u64) -> Result<()> {
+    let dir = Args::directory().join(entries.to_string());
+    std::fs::create_dir_all(&dir)?;
     let users = entries / MISSED as u64;
-    let epoch = fill(dir, users).await?;
-    let (mut starts, mut first, mut warm, mut many, mut quiet, mut crowded, mut busy) =
-        (vec![], vec![], vec![], vec![], vec![], vec![], vec![]);
-    let (mut fresh_memory, mut memory) = (vec![], vec![]);
-    for round in 0..ROUNDS as u64 {
-        let server = Server::start(dir, &SETTINGS).await?;
-        starts.push(millis(server.started_in));
-        fresh_memory.push(server.resident_mib()?);
-        let user = users - 1 - round;
-        first.push(millis(resume(&server, user, &epoch).await?));
-        let again: Vec<f64> = {
-            let mut times = Vec::new();
-            for user in 0..20 {
-                times.push(millis(resume(&server, users / 2 + user, &epoch).await?));
-            }
-            times
-        };
-        warm.push(report::median(&again));
-        let (_, alone) = live_beside(&server, rest()).await?;
-        quiet.push(percentile(&alone, 99.0));
-        let (_, beside_others) = live_beside(&server, keep_processors_busy()).await?;
-        crowded.push(percentile(&beside_others, 99.0));
-        let (crowds, meanwhile) = live_beside(&server, resume_in_crowds(&server, users, &epoch)).await?;
-        many.push(report::median(&crowds));
-        busy.push(percentile(&meanwhile, 99.0));
-        memory.push(server.resident_mib()?);
-        server.stop().await?;
+    let filling = Server::start(&dir, &[&SETTINGS[..], &[("DURABILITY", "process")]].concat()).await?;
+    let epoch = fill(&filling, users).await?;
+    filling.close().await?;
+    let mut rounds = Vec::new();
+    for number in 0..args.rounds() as u64 {
+        rounds.push(round(&dir, number, users, &epoch).await?);
     }
-    report::head(&format!("A journal of {entries} entries, {MISSED} for each of {users} users"));
-    report::line("start-up, until it listens", "ms", &starts);
-    report::line("memory after start-up", "MiB", &fresh_memory);
-    report::line("one user who missed 100 resumes, the first after start-up", "ms", &first);
-    report::line("one user who missed 100 resumes, median of 20 others", "ms", &warm);
-    report::line("1,000 users who missed 100 each resume at once, until all have all", "ms", &many);
-    report::line("p99 of live delivery to 50 others, before", "ms", &quiet);
-    report::line("the same, while every processor is busy with something else", "ms", &crowded);
-    report::line("p99 of live delivery to 50 others, meanwhile", "ms", &busy);
-    report::line("memory afterwards", "MiB", &memory);
+    let title = format!("A journal of {entries} entries, {MISSED} for each of {users} users");
+    let table = Table::new(args, Part::Replay, &title).of(format!("{entries} entries"));
+    for (place, (what, unit)) in FIGURES.into_iter().enumerate() {
+        let figures: Vec<f64> = rounds.iter().map(|round| round[place]).collect();
+        table.line(what, unit, &figures)?;
+    }
     Ok(())
 }
 
-/// Fills the journal through its own interface, unless an earlier run did.
-async fn fill(dir: &Path, users: u64) -> Result<String> {
-    let entries = users * MISSED as u64;
-    let mut options = Config::defaults().journal;
-    options.data_dir = dir.to_owned();
-    options.durability = Promise::Process;
-    options.max_entries = (100 * entries as usize).try_into()?;
-    options.max_bytes = 100_000_000_000.try_into()?;
-    options.max_age = Duration::from_secs(3_650 * 86_400);
-    let journal = Arc::new(Sqlite::open(&options, Arc::new(System::default()))?);
-    let started = Instant::now();
-    let first = journal.bounds().newest;
-    let mut next = first;
-    while next < entries {
-        let batch =
-            (next..(next + 4_096).min(entries)).map(|number| entry(number % users)).collect::<Result<Vec<_>>>()?;
-        next += batch.len() as u64;
-        journal.append(batch).await?;
+async fn round(dir: &Path, number: u64, users: u64, epoch: &str) -> Result<[f64; FIGURES.len()]> {
+    let server = Server::start(dir, &SETTINGS).await?;
+    let fresh_memory = server.resident_mib()?;
+    let first = millis(resume(&server, users - 1 - number, epoch).await?);
+    let mut warm = Vec::new();
+    for user in 0..20 {
+        warm.push(millis(resume(&server, users / 2 + user, epoch).await?));
     }
-    if first < entries {
-        let rate = (entries - first) as f64 / started.elapsed().as_secs_f64();
-        report::note(format_args!("filled with {rate:.0} entries a second, DURABILITY=process, batches of 4,096"));
-    }
-    Ok(journal.epoch().to_string())
+    let (_, alone) = live_beside(&server, rest()).await?;
+    let (_, crowded) = live_beside(&server, keep_processors_busy()).await?;
+    let (crowds, meanwhile) = live_beside(&server, resume_in_crowds(&server, users, epoch)).await?;
+    let memory = server.resident_mib()?;
+    let [quiet, crowded, busy] = [alone, crowded, meanwhile].map(|delays| percentile(&delays, 99.0));
+    let (started, warm, many) = (millis(server.started_in), report::median(&warm), report::median(&crowds));
+    server.stop().await?;
+    Ok([started, fresh_memory, first, warm, many, quiet, crowded, busy, memory])
 }
 
-fn entry(user: u64) -> Result<Entry> {
-    let event = Event {
-        name: "bench.event".into(),
-        payload: Payload::from_checked(Bytes::from_static(PAYLOAD.as_bytes()))?,
-        source: "bench".into(),
-        timestamp: "2026-01-01T00:00:00.000Z".into(),
-    };
-    let user = UserId::parse(&format!("m{user}"))?;
-    let audiences = Audience::User(user).into();
-    Ok(Entry { event, audiences, key: None, expires_at: None, durability: Durability::Fsync })
-}
-
-async fn open(http: &str, client: &str, query: &str) -> Result<Socket> {
+pub(crate) async fn open(http: &str, client: &str, query: &str) -> Result<Socket> {
     let address = format!("ws://{http}/ws/{client}?{query}");
     Ok(tokio_tungstenite::connect_async(address).await?.0)
 }
 
 /// How long it takes a user to get all it missed since the beginning, its handshake counted in.
-async fn resume(server: &Server, user: u64, epoch: &str) -> Result<Duration> {
+async fn resume(server: &Server, number: u64, epoch: &str) -> Result<Duration> {
     let started = Instant::now();
-    let query = format!("user_id=m{user}&since=0&epoch={epoch}");
-    let mut socket = open(&server.http, &format!("resuming-{user}"), &query).await?;
+    let query = format!("user_id={}&since=0&epoch={epoch}", user(number));
+    let mut socket = open(&server.http, &format!("resuming-{number}"), &query).await?;
     let mut missing = MISSED;
     while missing > 0 {
         let message = socket.next().await.ok_or("the connection ended")??;
@@ -185,13 +152,13 @@ fn give_way() {
 async fn resume_all(http: &str, resumers: Range<u64>, users: u64, epoch: &str) -> Result<Duration> {
     let together = Arc::new(Barrier::new(RESUMING as usize + 1));
     let mut resuming = JoinSet::new();
-    for user in resumers {
+    for number in resumers {
         let (together, epoch) = (Arc::clone(&together), epoch.to_owned());
         let address = http.to_owned();
         resuming.spawn(async move {
             together.wait().await;
-            let query = format!("user_id=m{}&since=0&epoch={epoch}", user * 37 % users);
-            let address = format!("ws://{address}/ws/storm-{user}?{query}");
+            let query = format!("user_id={}&since=0&epoch={epoch}", user(number * 37 % users));
+            let address = format!("ws://{address}/ws/storm-{number}?{query}");
             let (mut socket, _) = tokio_tungstenite::connect_async(address).await?;
             let mut missing = MISSED;
             while missing > 0 {

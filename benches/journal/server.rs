@@ -6,13 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
     task::JoinSet,
 };
 
-use crate::Result;
+use crate::{Result, args};
 
 pub(crate) struct Server {
     process: Child,
@@ -28,7 +29,7 @@ impl Server {
     /// Starts the service with `settings` on top of its defaults, and waits until it listens.
     pub(crate) async fn start(dir: &Path, settings: &[(&str, &str)]) -> Result<Self> {
         let started = Instant::now();
-        let mut process = Command::new(env!("CARGO_BIN_EXE_exposia-notifications"))
+        let mut process = Command::new(args::server())
             .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("GRPC_PORT", "0"), ("LOG_FORMAT", "json")])
             .env("DATA_DIR", dir)
             .envs(settings.iter().copied())
@@ -70,6 +71,14 @@ impl Server {
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no VmRSS")?;
         let kib: f64 = line.split_whitespace().nth(1).ok_or("no figure")?.parse()?;
         Ok(kib / 1024.0)
+    }
+
+    /// Lets it end as it wants to.
+    pub(crate) async fn close(mut self) -> Result<()> {
+        let id = self.process.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)).ok_or("the service ended")?;
+        kill_process(id, Signal::TERM)?;
+        self.process.wait().await?;
+        Ok(())
     }
 
     pub(crate) async fn stop(mut self) -> Result<()> {

@@ -1,6 +1,9 @@
 """Runs the series, in turns and three times, and writes their medians, ratios and charts into BENCHMARKS.md.
 
-python3 benches/series [--quick] [SERIES]...
+python3 benches/series [--quick] [--rounds N] [--figures FILE] [SERIES]...
+
+SERVER, LOAD and BARE are the binaries: of the service, which may be another revision's, of the load generator, and of the calls that do
+nothing.
 """
 
 import argparse
@@ -42,7 +45,7 @@ def cpu_model():
 
 def profile():
     """What was set other than the release profile of Cargo.toml."""
-    changed = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("CARGO_PROFILE_RELEASE_")]
+    changed = [f"{key}={value}" for key, value in sorted(os.environ.items()) if key.startswith("CARGO_PROFILE_RELEASE_") or key == "BENCH_PROFILE"]
     return "".join(f", `{setting}`" for setting in changed)
 
 
@@ -59,17 +62,21 @@ def write(series, text):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer sizes, one short round; shown, not written")
+    parser.add_argument("--rounds", type=int, metavar="N", help="how often each is measured")
+    parser.add_argument("--figures", metavar="FILE", help="measure the service without its peers, and add a line of JSON for each figure; BENCHMARKS.md stays")
     parser.add_argument("series", nargs="*", metavar="SERIES", help=", ".join(SERIES))
     options = parser.parse_args()
     if unknown := set(options.series) - set(SERIES):
         parser.error(f"no such series: {', '.join(sorted(unknown))}")
-    options.rounds, options.seconds = (1, 1) if options.quick else (3, 2)
+    options.rounds = options.rounds or (1 if options.quick else 3)
+    options.seconds = 1 if options.quick else 2
     CHARTS.mkdir(exist_ok=True)
     for series in options.series or SERIES:
+        options.current = series
         section = SERIES[series](options)
         text = page(series, section)
         print(text)
-        if not options.quick:
+        if not options.quick and not options.figures:
             write(series, text)
             for name, svg in section.charts.items():
                 (CHARTS / f"{name}.svg").write_text(svg)

@@ -20,8 +20,11 @@ def ticks(low, high):
 
 
 def chart(title, x_name, y_name, series):
-    """`series` is a dictionary from a name to its points."""
+    """`series` is a dictionary from a name to its points. What is 0 was not measured, and has no place on a logarithmic axis."""
+    series = {name: [(x, y) for x, y in line if y > 0] for name, line in series.items()}
     points = [point for line in series.values() for point in line]
+    if not points:
+        return ""
     xs, ys = [x for x, _ in points], [y for _, y in points]
     x_range, y_range = (min(xs), max(xs)), (min(ys) * 0.8, max(ys) * 1.25)
 

@@ -36,7 +36,9 @@ def deflate(options):
             offer = ["--deflate"] if compressed else []
             return load("fanout", *server.how, "--body", BODY, *pace, *offer)
 
-    found = rounds(options.rounds, measure, [(conns, compressed) for conns in RATES for compressed in (True, False)])
+    keys = ["deliveries_per_cpu_second", "microseconds_per_publish", "bytes_per_delivery"]
+    say = lambda how: f"{how[0]:,} who take it {'compressed' if how[1] else 'as it is'}"
+    found = rounds(options, measure, [(conns, compressed) for conns in RATES for compressed in (True, False)], keys, say)
     both = lambda conns, key: (median(found[conns, True], key), median(found[conns, False], key))
     return Section("Compression", CLAIM, [
         claim("deliveries per CPU second, 1,000 who take it compressed", *both(1_000, "deliveries_per_cpu_second"), "about 1", beside_is="as it is"),

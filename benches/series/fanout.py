@@ -1,11 +1,8 @@
 from chart import chart
-from figures import Section, known, median, rounds
+from figures import AT_THIS_PACE, LIMIT, Section, known, median, rounds
 from servers import SERVERS, load, running
 
 SATURATED = ["--publishers", 8, "--inflight", 4]
-
-# Bare writes as fast as they go, and as many a second as the servers make.
-LIMIT, AT_THIS_PACE = "limit", "limit at this pace"
 
 
 def fanout(options, batch=1):
@@ -24,8 +21,8 @@ def fanout(options, batch=1):
                 return load("fanout", *server.how, *pace, *(rate or SATURATED))
 
         limits = [LIMIT, AT_THIS_PACE] if rate else [LIMIT]
-        figures = rounds(options.rounds, measure, limits + list(SERVERS))
-        limit = median(figures[LIMIT], "deliveries_per_cpu_second")
+        figures = rounds(options, measure, limits + list(SERVERS), ["deliveries_per_cpu_second"], lambda _: f"{size:,} subscribers")
+        limit = median(figures.get(LIMIT, []), "deliveries_per_cpu_second")
         for name, found in figures.items():
             value = median(found, "deliveries_per_cpu_second")
             spread = sorted(map(round, known(found, "deliveries_per_cpu_second")))

@@ -15,7 +15,8 @@ def idle(options):
                 return load("idle", *server.how, "--conns", size, "--seconds", seconds)
 
         # Memory hardly varies: once for each size and server.
-        for name, (figure,) in rounds(1, measure, names).items():
+        keys = ["bytes_per_connection", "bytes_per_connection_after_burst", "microseconds_per_connection_second", "connected_in"]
+        for name, (figure,) in rounds(options, measure, names, keys, lambda _: f"{size:,} connections", count=1).items():
             lines.setdefault(name, []).append((size, figure["bytes_per_connection"]))
             rows.append([
                 f"{size:,}", name, f"{figure['bytes_per_connection']:,.0f}", f"{figure['bytes_per_connection_after_burst']:,.0f}",

@@ -34,7 +34,8 @@ def large(options):
             return load("fanout", *server.how, "--conns", conns, "--stalled", conns, "--pad", LARGE, "--seconds", options.seconds)
 
     few, many = 1, 1_000
-    found = rounds(options.rounds, one, [few, many])
+    keys = ["microseconds_per_publish", "resident"]
+    found = rounds(options, one, [few, many], keys, lambda conns: f"60 KB to {conns:,} who do not read")
     each = lambda key: (median(found[many], key) - median(found[few], key)) / (many - few)
     block = bytearray(LARGE)
     copy = min(timeit.repeat(lambda: bytes(block), number=1_000)) * 1e3
@@ -48,9 +49,10 @@ def ingest(options):
     """What publishing costs, beside calls that do nothing (`benches/bare`), by `h2load` on CPU 1: 16 calls at a time over each of 8 connections, one long stream, 64 connections with one request at a time; payloads of 200 bytes, or 60 KB to subscribers who do not read."""
     rows, ours = [], {}
     for what in WAYS:
-        figures = rounds(options.rounds, lambda name: measure(what, name), ["bare", "ours"])
-        for key, unit in ("per_second", "a second"), ("per_cpu_second", "a CPU second"):
-            value, beside = (median(figures[name], key) for name in ("ours", "bare"))
+        units = {"per_second": "a second", "per_cpu_second": "a CPU second"}
+        figures = rounds(options, lambda name: measure(what, name), ["bare", "ours"], units, lambda _: what)
+        for key, unit in units.items():
+            value, beside = (median(figures.get(name, []), key) for name in ("ours", "bare"))
             ours[what, key] = value
             rows.append(claim(f"`{what}`, {unit}", value, beside, "–" if what == "PublishStream" else "≥ 0.7", beside_is="empty"))
     stream, unary = ours["PublishStream", "per_second"], ours["Publish", "per_second"]

@@ -1,7 +1,7 @@
 import statistics
 
 from chart import chart
-from figures import Section, rounds
+from figures import LATENCY, LIMIT, Section, rounds
 from servers import load, running
 
 
@@ -12,12 +12,13 @@ def latency(options):
 
         def measure(name):
             pace = ["--conns", 1_000, "--seconds", options.seconds, "--rate", rate]
-            if name == "limit":
+            if name == LIMIT:
                 return load("limit", "--writer-cpu", 0, *pace)
             with running(name) as server:
                 return load("fanout", *server.how, *pace)
 
-        for name, found in rounds(options.rounds, measure, ["limit", "ours", "Nchan"]).items():
+        say = lambda _: f"{rate * 1_000:,} deliveries a second"
+        for name, found in rounds(options, measure, [LIMIT, "ours", "Nchan"], LATENCY, say).items():
             value = {key: statistics.median(figure["latency"][key] for figure in found) / 1e3 for key in ("p50", "p99", "max")}
             lines.setdefault(f"{name}, p50", []).append((rate * 1_000, value["p50"]))
             lines.setdefault(f"{name}, p99", []).append((rate * 1_000, value["p99"]))

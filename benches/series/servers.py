@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOAD, BARE = os.environ["LOAD"], os.environ["BARE"]
+LOAD, BARE, SERVER = os.environ["LOAD"], os.environ["BARE"], os.environ["SERVER"]
 PEERS = ROOT / "benches" / "peers"
 BODY = '{"event":"bench.event","payload":{"ts":"{ts}","seq":{seq},"pad":"{pad}"},"room":"r{room}"}'
 
@@ -35,11 +35,10 @@ def listening(port, process):
 
 
 def ours(port, directory, grpc_port):
-    binary = ROOT / "target" / "release" / "exposia-notifications"
     settings = {
         "HOST": "127.0.0.1", "PORT": str(port), "GRPC_PORT": str(grpc_port), "JOURNAL": "memory", "DATA_DIR": directory,
     }
-    return [binary], settings, []
+    return [SERVER], settings, []
 
 
 def bare(port, _directory, grpc_port):

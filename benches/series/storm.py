@@ -1,8 +1,12 @@
-from figures import CLAIM, Section, claim, median, rounds
+from figures import CLAIM, LATENCY, Section, claim, median, rounds
 from servers import load, notify, running
 
 # `ulimit -n` is 20,000 on the machine of the record, and the others and the server itself need a few.
 CONNECTIONS = 19_000
+KEYS = [
+    "connected_in", "bytes_per_connection", "microseconds_per_connection_second", "back_in", "received_of_missed",
+    "bytes_per_connection_after_storm", *(f"others_{when} {key}" for when in ("quiet", "during") for key in LATENCY),
+]
 
 
 def storm(options):
@@ -14,7 +18,7 @@ def storm(options):
             back = f"/ws/c{{i}}?room=r{{room}}&user_id=u{{i}}&{notify(server)}"
             return load("storm", *server.how, "--conns", conns, "--back", back, "--seconds", 3 if options.quick else 10)
 
-    found = rounds(options.rounds, measure, ["ours"])["ours"]
+    found = rounds(options, measure, ["ours"], KEYS)["ours"]
     for figure in found:
         figure |= {f"{key}, {when}": figure[f"others_{when}"]["latency"][key] / 1e3 for key in ("p50", "p99", "max") for when in ("quiet", "during")}
     of = lambda key: median(found, key)
