@@ -21,6 +21,7 @@ pub mod listen;
 pub mod reload;
 pub mod shutdown;
 pub mod telemetry;
+pub mod worker;
 
 pub mod app;
 pub mod config;
