@@ -1,10 +1,20 @@
 //! Logs: lines for people in development, JSON for machines in production.
 
-use std::io::{self, IsTerminal};
+use std::{
+    any::Any,
+    backtrace::{Backtrace, BacktraceStatus},
+    io::{self, IsTerminal, Write},
+    panic, thread,
+};
 
 use tracing::level_filters::LevelFilter;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{Layer, filter::Targets, fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
+
+use crate::worker::{Lifeline, Worker};
+
+/// The thread that writes the log.
+const THREAD: &str = "log";
 
 /// How many lines may wait for whoever takes them; further ones are lost.
 const WAITING_LINES: usize = 65_536;
@@ -46,15 +56,20 @@ fn level(text: &str) -> Result<LevelFilter, String> {
     }
 }
 
-/// Logs to standard error from now on, until what this gives is dropped, which waits about a second at the most for the last
-/// lines to be taken. Other crates are heard only when they warn.
-///
-/// A thread of its own writes: where nobody takes what is written, as when somebody stops a terminal, all that log would stop.
-pub fn init(options: &Options, production: bool) -> WorkerGuard {
+/// A log that is written, until this is dropped, which waits about a second at the most for the last lines to be taken.
+#[derive(Debug)]
+#[must_use]
+pub struct Log {
+    /// The thread that writes it, which ends when this is dropped.
+    pub worker: Worker,
+    _until_dropped: WorkerGuard,
+}
+
+/// Logs to standard error from now on, panics too, until what this gives is dropped. Other crates are heard only when they warn.
+pub fn init(options: &Options, production: bool) -> Log {
     let filter =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), options.log_level).with_default(LevelFilter::WARN);
-    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).thread_name("log");
-    let (writer, until_dropped) = writer.finish(io::stderr());
+    let (writer, log) = written_to(io::stderr());
     let lines = fmt::layer().with_writer(writer).with_ansi(io::stderr().is_terminal());
     let json = match options.log_format {
         Format::Auto => production,
@@ -64,5 +79,52 @@ pub fn init(options: &Options, production: bool) -> WorkerGuard {
     let lines = if json { lines.json().boxed() } else { lines.boxed() };
     // A second subscriber in one process is a test's, which has its own.
     let _ = registry().with(filter).with(lines).try_init();
-    until_dropped
+    log_panics();
+    log
+}
+
+/// Has a thread of its own write to `out`: where nobody takes what is written, as when somebody stops a terminal, all that
+/// log would stop.
+pub fn written_to(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
+    let (worker, lifeline) = Worker::new(THREAD);
+    let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).thread_name(THREAD);
+    let (writer, _until_dropped) = builder.finish(Held { out, lifeline });
+    (writer, Log { worker, _until_dropped })
+}
+
+/// What the thread of the log writes to. The thread has it for as long as it lives, and so its end is told.
+struct Held<W> {
+    out: W,
+    lifeline: Lifeline,
+}
+
+impl<W: Write> Write for Held<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.lifeline.failpoint();
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+/// Makes each panic a line of the log, in its format, in place of some that people alone can read.
+fn log_panics() {
+    let print = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        let thread = thread::current();
+        // A log whose own thread panics is written by nobody any more.
+        if thread.name() == Some(THREAD) {
+            return print(panic);
+        }
+        let (location, backtrace) = (panic.location().map(tracing::field::display), Backtrace::capture());
+        let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| tracing::field::display(&backtrace));
+        tracing::error!(thread = thread.name(), location, backtrace, "panicked: {}", message(panic.payload()));
+    }));
+}
+
+fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
 }
