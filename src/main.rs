@@ -56,12 +56,15 @@ async fn run() -> anyhow::Result<()> {
 }
 
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let _log = telemetry::init(&config.telemetry, config.environment == Environment::Production);
+    let log = telemetry::init(&config.telemetry, config.environment == Environment::Production);
     // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut signals = Signals::install()?;
     let asked_to_end = CancellationToken::new();
-    let app = App::build(config).await?;
+    let mut app = App::build(config).await?;
+    app.watch(log.worker.clone());
+    #[cfg(debug_assertions)]
+    take_faults(app.workers());
     tracing::info!(http = %app.http_address(), grpc = %app.grpc_address(), "listening");
     let two_signals = async {
         signals.next().await;
@@ -79,5 +82,17 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 fn complain(faults: &str) {
     for fault in faults.lines() {
         eprintln!("error: {fault}");
+    }
+}
+
+/// Lets whoever tests the process end a part of it: each line of standard input names one. Builds for release cannot.
+#[cfg(debug_assertions)]
+fn take_faults(workers: exposia_notifications::app::Workers) {
+    if std::env::var_os("FAULTS_FROM_STDIN").is_some() {
+        let take = move || {
+            let named = io::stdin().lines().map_while(Result::ok).filter_map(|name| workers.find(&name));
+            named.for_each(|worker| worker.inject(exposia_notifications::worker::Fault::Panic));
+        };
+        std::thread::spawn(take);
     }
 }

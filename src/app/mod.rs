@@ -5,17 +5,18 @@
 
 mod grpc;
 mod http;
+mod lifecycle;
+mod supervisor;
 
-use std::{net::SocketAddr, num::NonZeroUsize, pin::Pin, sync::Arc, time::Duration};
+use std::{mem, net::SocketAddr, num::NonZeroUsize, sync::Arc};
 
 use anyhow::Context;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::{JoinHandle, spawn_blocking},
-    time::timeout,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
+
+use lifecycle::Life;
+use supervisor::Supervisor;
+pub use supervisor::{Failure, Workers};
 
 use crate::{
     broker::{Broker, Rules},
@@ -24,11 +25,12 @@ use crate::{
     egress::{self, Clients, History, Removal, Sockets},
     gate::{Gate, GrantsFile, Issuer, Keys},
     ingress::{self, Intake},
-    journal::{Engine, Follow, Journal, Memory, Sqlite},
+    journal::{Engine, Journal, Memory, Sqlite},
     listen::{self, Acceptor, Listener, TlsFiles},
-    ops::{Health, Phase, Stats},
+    ops::{Health, Stats},
     reload::{Followed, Source},
     rooms,
+    worker::Worker,
 };
 
 /// The service, with its listeners bound and nothing running yet.
@@ -43,6 +45,7 @@ pub struct App {
     issuer: Option<Issuer>,
     tls: Option<Followed<TlsFiles>>,
     grants: Option<Followed<GrantsFile>>,
+    supervisor: Supervisor,
 }
 
 /// Reads `source`, if there is one.
@@ -80,7 +83,8 @@ impl App {
         };
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
-        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls, grants })
+        let supervisor = Supervisor::default();
+        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls, grants, supervisor })
     }
 
     /// The address of HTTP and WebSocket.
@@ -93,39 +97,61 @@ impl App {
         self.grpc.local_addr().expect("the listener is bound")
     }
 
-    /// Serves until `shutdown` is complete, then ends within the grace time of the settings.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+    /// All that is watched while it runs, by name.
+    pub fn workers(&self) -> Workers {
+        self.supervisor.workers()
+    }
+
+    /// Watches what was started outside and goes on until the process ends, as the log does.
+    pub fn watch(&mut self, worker: Worker) {
+        self.supervisor.watch(worker, &CancellationToken::new());
+    }
+
+    /// Serves until `shutdown` is complete, or until a part of the service fails, which is an error; then ends within the
+    /// grace time of the settings.
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         for warning in self.config.warnings() {
             tracing::warn!("{warning}");
         }
+        let mut supervisor = mem::take(&mut self.supervisor);
         match &self.journal {
             Opened::Memory(journal) => {
                 let journal = Arc::clone(journal);
-                self.run_on(journal, shutdown).await;
+                self.run_on(journal, &mut supervisor, shutdown).await;
             }
             Opened::Sqlite(journal) => {
-                let journal = Arc::clone(journal);
-                self.run_on(Arc::clone(&journal), shutdown).await;
-                spawn_blocking(move || journal.close()).await.context("the journal was not closed")?;
+                let (journal, closed) = (Arc::clone(journal), CancellationToken::new());
+                journal.workers().into_iter().for_each(|worker| supervisor.watch(worker, &closed));
+                self.run_on(Arc::clone(&journal), &mut supervisor, shutdown).await;
+                closed.cancel();
+                let closing = spawn_blocking(move || journal.close());
+                supervisor.meanwhile(closing).await.context("the journal was not closed")?;
             }
         }
-        Ok(())
+        supervisor.outcome().context("the service shut down by itself")
     }
 
-    async fn run_on<J: Journal + 'static>(self, journal: Arc<J>, shutdown: impl Future<Output = ()>) {
+    async fn run_on<J: Journal + 'static>(
+        self,
+        journal: Arc<J>,
+        supervisor: &mut Supervisor,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let Self { config, rules, http, grpc, keys, issuer, tls, grants, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
         let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone());
-        let publishing = broker.spawn(&life.deliveries, life.closing.clone());
+        let (publishing, fan_outs) = broker.spawn(&life.deliveries, life.closing.clone());
+        supervisor.watch(publishing.clone(), &life.closing);
+        fan_outs.into_iter().for_each(|fan_out| supervisor.watch(fan_out, &life.committed));
 
-        let grants = grants.map(|grants| life.follow(grants));
+        let grants = grants.map(|grants| life.follow("grants-file", grants, supervisor));
         let open = config.gate.open(config.environment == Environment::Production);
         let gate = Gate::new(&config.gate, keys.clone(), open, grants);
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys);
+        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys, supervisor.failure());
         let history = History::new(Arc::clone(&journal) as _);
         let refusals = gate.refusals().clone();
         let stats =
@@ -153,96 +179,22 @@ impl App {
             stats: stats.clone(),
             removal,
         };
-        let tls = tls.map(|tls| life.follow(tls));
+        let tls = tls.map(|tls| life.follow("tls-files", tls, supervisor));
         let grpc = Listener { socket: grpc, tls: tls.clone().map(Acceptor::grpc) };
         let http = Listener { socket: http, tls: tls.map(Acceptor::http) };
         let incoming = listen::grpc_incoming(grpc, &config.listen);
         let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
-        life.servers.spawn(serving);
+        supervisor.spawn("grpc", &life.servers, &life.stopping, serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
         let router = http::layered(routes, gate);
         let (stopping, servers) = (life.stopping.clone(), life.servers.clone());
-        life.servers.spawn(listen::serve_http(http, router, config.listen.clone(), stopping, servers));
-        life.deliveries.spawn(egress::keep_alive(sockets.clone()));
-        life.servers.spawn(refusals.sum_up(life.stopping.clone()));
+        let serving = listen::serve_http(http, router, config.listen.clone(), stopping, servers);
+        supervisor.spawn("http", &life.servers, &life.stopping, serving);
+        supervisor.spawn("keep-alive", &life.deliveries, &life.draining, egress::keep_alive(sockets.clone()));
+        supervisor.spawn("refusals", &life.servers, &life.stopping, refusals.sum_up(life.stopping.clone()));
+        let fetched = issuer.map(|issuer| life.fetch_keys(issuer, supervisor));
 
-        life.serve(issuer, &health, shutdown).await;
-        life.end(config.shutdown_grace, publishing, &*journal, &sockets).await;
-    }
-}
-
-/// The tasks of the service, by the order in which they end.
-#[derive(Debug, Default)]
-struct Life {
-    /// Cancelled first: nothing new comes in.
-    draining: CancellationToken,
-    /// Publishes that began.
-    in_hand: TaskTracker,
-    /// Cancelled when they are through: the broker finishes its queue.
-    closing: CancellationToken,
-    /// Broker and fan-outs.
-    deliveries: TaskTracker,
-    /// Subscribers' sessions.
-    sessions: TaskTracker,
-    /// Cancelled last: until then whoever asks is told that the service goes away.
-    stopping: CancellationToken,
-    /// Listeners and their connections.
-    servers: TaskTracker,
-}
-
-impl Life {
-    /// Follows the files of `value` as long as there are listeners.
-    fn follow<S: Source<Value: Send + Sync, Error: Send> + Send + Sync + 'static>(
-        &self,
-        value: Followed<S>,
-    ) -> watch::Receiver<S::Value> {
-        let current = value.watch();
-        let stopping = self.stopping.clone();
-        self.servers.spawn(async move { stopping.run_until_cancelled(value.follow()).await });
-        current
-    }
-
-    /// Says that the service serves, until `shutdown` is complete.
-    async fn serve(&self, issuer: Option<Issuer>, health: &Health, shutdown: impl Future<Output = ()>) {
-        if let Some(issuer) = issuer {
-            self.fetch_keys(issuer).await;
-        }
-        health.enter(Phase::Serving, grpc::SERVICE).await;
-        tracing::info!("serving");
-        shutdown.await;
-        tracing::info!("shutting down");
-        health.enter(Phase::Draining, grpc::SERVICE).await;
-    }
-
-    /// Fetches an issuer's keys, and follows them as long as there are listeners. The first time is before anybody is let
-    /// in, for their tokens need them; if it fails, there are other keys and other times.
-    async fn fetch_keys(&self, issuer: Issuer) {
-        let fetched = issuer.try_refresh().await;
-        self.servers.spawn(self.stopping.clone().run_until_cancelled_owned(issuer.follow(fetched)));
-    }
-
-    /// Ends in the order of the flow: what is in hand is taken, what is accepted is delivered, and then the subscribers are
-    /// told. A stage that does not end in its share of the grace time is left behind.
-    async fn end(&self, grace: Duration, publishing: JoinHandle<()>, journal: &impl Follow, sockets: &Sockets) {
-        let stage = async |name, percent, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
-            if timeout(grace * percent / 100, work).await.is_err() {
-                tracing::warn!(stage = name, "did not end in its share of the grace time");
-            }
-        };
-        self.draining.cancel();
-        self.in_hand.close();
-        stage("publishes in hand", 35, Box::pin(self.in_hand.wait())).await;
-        self.closing.cancel();
-        stage("queue", 20, Box::pin(async { drop(publishing.await) })).await;
-        journal.end_tails();
-        self.deliveries.close();
-        stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
-        self.sessions.close();
-        sockets.close_all();
-        stage("sessions", 15, Box::pin(self.sessions.wait())).await;
-        self.stopping.cancel();
-        self.servers.close();
-        stage("answers", 10, Box::pin(self.servers.wait())).await;
-        tracing::info!("ended");
+        life.serve(fetched, &health, shutdown, supervisor).await;
+        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sockets)).await;
     }
 }

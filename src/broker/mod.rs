@@ -15,7 +15,6 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -30,6 +29,7 @@ use crate::{
     domain::{Audience, Audiences, Code, Draft, EventError, Payload},
     journal::{self, Append, Follow, Relay},
     rooms::Writer,
+    worker::Worker,
 };
 
 /// The settings of the broker.
@@ -229,13 +229,14 @@ impl Broker {
         self.handle.clone()
     }
 
-    /// Starts the tasks. They end with nothing left undone: the broker, whose end can be awaited, when `closing` is cancelled
-    /// (or the last [`Handle`] is gone) and the queue is empty; the fan-outs when the journal ended its tails and all that
-    /// was committed is delivered.
-    pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> JoinHandle<()> {
-        for fan_out in self.fan_outs {
-            tasks.spawn(fan_out.run());
-        }
-        tasks.spawn(self.task.run(closing))
+    /// Starts the tasks, and gives the broker's handle and those of the fan-outs. They end with nothing left undone: the
+    /// broker when `closing` is cancelled (or the last [`Handle`] is gone) and the queue is empty; the fan-outs when the
+    /// journal ended its tails and all that was committed is delivered.
+    pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> (Worker, Vec<Worker>) {
+        let start = |(shard, fan_out): (usize, fan_out::FanOut)| {
+            Worker::spawn(format!("fan-out-{shard}"), tasks, fan_out.run())
+        };
+        let fan_outs = self.fan_outs.into_iter().enumerate().map(start).collect();
+        (Worker::spawn("broker", tasks, self.task.run(closing)), fan_outs)
     }
 }

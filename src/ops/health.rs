@@ -43,6 +43,8 @@ pub struct Health {
     clients: Clients,
     journal: Arc<dyn Read>,
     keys: Keys,
+    /// What ended the service, if something did.
+    failure: watch::Receiver<Option<Arc<str>>>,
 }
 
 #[derive(Serialize)]
@@ -57,9 +59,15 @@ struct Body {
 }
 
 impl Health {
-    /// A service that is starting. `grpc` tells those who ask over gRPC.
-    pub fn new(grpc: HealthReporter, clients: Clients, journal: Arc<dyn Read>, keys: Keys) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys }
+    /// A service that is starting. `grpc` tells those who ask over gRPC; what `failure` says takes the service down.
+    pub fn new(
+        grpc: HealthReporter,
+        clients: Clients,
+        journal: Arc<dyn Read>,
+        keys: Keys,
+        failure: watch::Receiver<Option<Arc<str>>>,
+    ) -> Self {
+        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys, failure }
     }
 
     /// Tells everyone of the next phase.
@@ -80,7 +88,8 @@ impl Health {
 const NO_KEYS: &str = "JWT_JWKS_URL: no keys could be fetched yet, so the issuer's tokens are refused";
 
 async fn show(State(health): State<Health>) -> Response {
-    let phase = *health.phase.borrow();
+    let failure = health.failure.borrow().clone();
+    let phase = if failure.is_some() { Phase::Draining } else { *health.phase.borrow() };
     let (code, status, detail) = match (phase, health.journal.condition()) {
         (Phase::Serving, Condition::Well) if health.keys.are_awaited() => {
             (StatusCode::OK, "degraded", Some(NO_KEYS.to_owned()))
@@ -88,7 +97,7 @@ async fn show(State(health): State<Health>) -> Response {
         (Phase::Serving, Condition::Well) => (StatusCode::OK, "healthy", None),
         (Phase::Serving, Condition::Degraded(reason)) => (StatusCode::OK, "degraded", Some(reason.to_string())),
         (Phase::Starting, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),
-        (Phase::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining", None),
+        (Phase::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining", failure.as_deref().map(str::to_owned)),
     };
     let body = Body {
         status,

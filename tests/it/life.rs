@@ -7,12 +7,7 @@ use exposia_notifications::wire::proto::v1::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    sync::mpsc,
-    task::JoinSet,
-};
+use tokio::{net::TcpStream, sync::mpsc, task::JoinSet};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Code, Request, Status,
@@ -20,42 +15,15 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::support::{Answer, Client, RawSocket, Server, eventually, run_in, run_to_end, scratch, within};
+use crate::support::{Answer, Client, InHand, RawSocket, Server, eventually, run_in, run_to_end, scratch, within};
 
 const BODY: &str = r#"{"event":"e","payload":{}}"#;
-
-/// A publish whose last byte is still to come.
-struct InHand(TcpStream);
-
-impl InHand {
-    async fn begin(server: &Server) -> Self {
-        let mut stream = TcpStream::connect(server.http()).await.expect("a connection");
-        let (first, _) = BODY.split_at(BODY.len() - 1);
-        let head = format!("POST /notify?token=dev HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", BODY.len());
-        // The server asks for the body when it has read the head.
-        let head = head.replace("\r\n\r\n", "\r\nExpect: 100-continue\r\n\r\n");
-        stream.write_all(head.as_bytes()).await.expect("a head");
-        let mut go_on = [0; 25];
-        within("100 Continue", stream.read_exact(&mut go_on)).await.expect("an interim answer");
-        assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
-        stream.write_all(first.as_bytes()).await.expect("a part of the body");
-        Self(stream)
-    }
-
-    /// Sends the rest and gives the status line of the answer.
-    async fn finish(mut self) -> String {
-        self.0.write_all(b"}").await.expect("the server waits for it");
-        let mut answer = String::new();
-        within("an answer", self.0.read_to_string(&mut answer)).await.expect("an answer");
-        answer.lines().next().unwrap_or_default().to_owned()
-    }
-}
 
 // `SIGTERM`: health turns to not serving, new publishes get 503
 #[tokio::test]
 async fn while_it_drains_health_and_new_publishes_get_503() {
     let mut server = Server::start(&[]).await;
-    let in_hand = InHand::begin(&server).await;
+    let in_hand = InHand::begin(server.http()).await;
     server.signal("TERM").await;
     server.line_with("shutting down").await;
 
@@ -80,7 +48,7 @@ async fn while_it_drains_health_and_new_publishes_get_503() {
 #[tokio::test]
 async fn a_request_in_hand_is_answered() {
     let mut server = Server::start(&[]).await;
-    let in_hand = InHand::begin(&server).await;
+    let in_hand = InHand::begin(server.http()).await;
     server.signal("TERM").await;
     server.line_with("shutting down").await;
     let answer = in_hand.finish().await;
@@ -194,7 +162,7 @@ async fn ctrl_c_ends_it_too() {
 #[tokio::test]
 async fn clients_that_do_not_let_go_are_left_behind_in_time() {
     let server = Server::start(&[("SHUTDOWN_GRACE", "2s")]).await;
-    let _in_hand = InHand::begin(&server).await;
+    let _in_hand = InHand::begin(server.http()).await;
     let _silent = RawSocket::connect(server.http(), "silent").await;
     let _idle = TcpStream::connect(server.http()).await.expect("a connection");
     let _idle_grpc = TcpStream::connect(server.grpc()).await.expect("a connection");
@@ -207,7 +175,7 @@ async fn clients_that_do_not_let_go_are_left_behind_in_time() {
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() {
     let mut server = Server::start(&[("SHUTDOWN_GRACE", "1h")]).await;
-    let _in_hand = InHand::begin(&server).await;
+    let _in_hand = InHand::begin(server.http()).await;
     server.signal("TERM").await;
     server.line_with("shutting down").await;
     server.signal("TERM").await;

@@ -32,10 +32,7 @@ mod tools;
 mod walk;
 mod writer;
 
-use std::{
-    sync::Arc,
-    thread::{Builder, JoinHandle},
-};
+use std::{sync::Arc, thread::JoinHandle};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -50,6 +47,7 @@ use crate::{
         Append, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
         sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, writer::Writer},
     },
+    worker::Worker,
 };
 
 /// A journal that survives the process and the machine. Its epoch lives in the file.
@@ -60,6 +58,7 @@ pub struct Sqlite {
     queue: Arc<Queue>,
     readers: Readers,
     writer: Mutex<Option<JoinHandle<()>>>,
+    workers: Vec<Worker>,
 }
 
 impl Sqlite {
@@ -71,9 +70,15 @@ impl Sqlite {
         let opened = opening::open(&files, !options.no_copy)?;
         let queue = Arc::new(Queue::new());
         let (writer, shared) = Writer::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
-        let readers = Readers::open(&path, &shared, writer.admission())?;
-        let thread = Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
-        Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)) })
+        let (readers, mut workers) = Readers::open(&path, &shared, writer.admission())?;
+        let (worker, thread) = Worker::start_thread("journal", move |lifeline| writer.run(lifeline))?;
+        workers.insert(0, worker);
+        Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)), workers })
+    }
+
+    /// The threads that write and read, which end when the journal is closed.
+    pub fn workers(&self) -> Vec<Worker> {
+        self.workers.clone()
     }
 
     /// Commits what waits, carries everything over into the file, and gives the data directory back. Blocks meanwhile; what

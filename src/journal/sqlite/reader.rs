@@ -23,6 +23,7 @@ use crate::{
             walk::{Reach, Walk},
         },
     },
+    worker::Worker,
 };
 
 /// What is read from the file.
@@ -33,8 +34,9 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, shared: &Arc<Shared>, admission: &Arc<Admission>) -> Result<Self, Error> {
-        Ok(Self { shared: Arc::clone(shared), snapshots: Snapshots::open(path, admission)? })
+    pub(super) fn open(path: &Path, shared: &Arc<Shared>, admission: &Arc<Admission>) -> Result<(Self, Vec<Worker>), Error> {
+        let (snapshots, workers) = Snapshots::open(path, admission)?;
+        Ok((Self { shared: Arc::clone(shared), snapshots }, workers))
     }
 
     /// Lets nobody read any more. Blocks until those are served who wait.

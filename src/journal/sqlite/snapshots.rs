@@ -12,7 +12,7 @@ use std::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    thread::{self, Builder, JoinHandle},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -33,6 +33,7 @@ use crate::{
             failure, index, opening,
         },
     },
+    worker::{Lifeline, Worker},
 };
 
 /// How many reads go on at the same time, at the most; a crowd is through no sooner with more. A processor is left to live
@@ -74,19 +75,21 @@ pub(super) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(super) fn open(path: &Path, admission: &Arc<Admission>) -> Result<Self, Error> {
+    /// Gives the threads' handles, too.
+    pub(super) fn open(path: &Path, admission: &Arc<Admission>) -> Result<(Self, Vec<Worker>), Error> {
         let (sender, jobs) = sync_channel(CAPACITY);
         let jobs = Arc::new(Mutex::new(jobs));
         let start = |number| {
             let reader = Reader::open(path, admission.enter().access)?;
             let (admission, jobs) = (Arc::clone(admission), Arc::clone(&jobs));
-            let thread = Builder::new().name(format!("journal-read-{number}"));
-            Ok(thread.spawn(move || run(reader, &admission, &jobs))?)
+            let work = move |lifeline: &Lifeline| run(reader, &admission, &jobs, lifeline);
+            Ok(Worker::start_thread(format!("journal-read-{number}"), work)?)
         };
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let threads = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<_, Error>>()?;
+        let started = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<Vec<_>, Error>>()?;
+        let (workers, threads) = started.into_iter().unzip();
         let places = Arc::new(Semaphore::new(CAPACITY));
-        Ok(Self { places, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) })
+        Ok((Self { places, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) }, workers))
     }
 
     /// Lets nobody read any more. Blocks until those are served who wait.
@@ -170,13 +173,14 @@ fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads until nobody can ask any more.
-fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>) {
+fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>, lifeline: &Lifeline) {
     // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let wait = || jobs.lock().recv().ok();
     let mut next = wait();
     while let Some(job) = next {
+        lifeline.failpoint();
         next = match reader.snapshot(admission.enter()) {
             Ok(snapshot) => snapshot.serve(job, jobs),
             Err(error) => {
@@ -349,7 +353,8 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_served_before_the_threads_end() {
         let file = File::new();
-        let snapshots = Arc::new(Snapshots::open(&file.files.path(), &file.admission).expect("opens"));
+        let (snapshots, _) = Snapshots::open(&file.files.path(), &file.admission).expect("opens");
+        let snapshots = Arc::new(snapshots);
         let asked: Vec<_> = (0..CAPACITY)
             .map(|_| {
                 let snapshots = Arc::clone(&snapshots);

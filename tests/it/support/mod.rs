@@ -3,6 +3,7 @@
 //! Nothing here sleeps. What must come is awaited, for [`PATIENCE`] at the most; what must not come is proved absent by
 //! something that was sent after it and arrives first.
 
+mod in_hand;
 mod process;
 mod raw;
 mod socket;
@@ -10,7 +11,10 @@ mod socket;
 use std::{net::SocketAddr, time::Duration};
 
 use exposia_notifications::{
-    app::App, config::Config, journal::Engine, wire::proto::v1::notification_service_client::NotificationServiceClient,
+    app::{App, Workers},
+    config::Config,
+    journal::Engine,
+    wire::proto::v1::notification_service_client::NotificationServiceClient,
 };
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
@@ -21,6 +25,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+pub(crate) use in_hand::InHand;
 pub(crate) use process::{Server, run_in, run_to_end, run_with_input, scratch};
 pub(crate) use raw::{Frame, RawSocket, drip, exchange, send_then_read};
 pub(crate) use socket::{Client, open, open_with, refusal};
@@ -62,6 +67,7 @@ pub(crate) struct TestApp {
     grpc: SocketAddr,
     shutdown: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
+    workers: Workers,
     http_client: reqwest::Client,
 }
 
@@ -84,6 +90,11 @@ impl TestApp {
 
     /// Starts it, and does not wait until it is healthy.
     pub(crate) async fn launch(change: impl FnOnce(&mut Config)) -> Self {
+        Self::launch_with(change, |_| {}).await
+    }
+
+    /// The same, and does something with what was built before it runs.
+    pub(crate) async fn launch_with(change: impl FnOnce(&mut Config), prepare: impl FnOnce(&mut App)) -> Self {
         let mut config = Config::defaults();
         config.listen.host = "127.0.0.1".to_owned();
         config.listen.port = 0;
@@ -91,11 +102,13 @@ impl TestApp {
         config.journal.engine = Engine::Memory;
         config.egress.ping_interval = NO_PINGS;
         change(&mut config);
-        let app = App::build(config).await.expect("the settings are good and the ports are free");
+        let mut app = App::build(config).await.expect("the settings are good and the ports are free");
+        prepare(&mut app);
+        let workers = app.workers();
         let (http, grpc) = (app.http_address(), app.grpc_address());
         let (shutdown, asked) = oneshot::channel();
         let running = tokio::spawn(Box::pin(app.run(async { drop(asked.await) })));
-        Self { http, grpc, shutdown, running, http_client: reqwest::Client::new() }
+        Self { http, grpc, shutdown, running, workers, http_client: reqwest::Client::new() }
     }
 
     /// Where HTTP and WebSocket are.
@@ -112,6 +125,19 @@ impl TestApp {
     pub(crate) fn begin_shutdown(self) -> JoinHandle<anyhow::Result<()>> {
         self.shutdown.send(()).expect("the service runs");
         self.running
+    }
+
+    /// What it watches.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
+    }
+
+    /// Waits until it ends by itself.
+    pub(crate) async fn end(self) -> anyhow::Result<()> {
+        let outcome = within("the end of the service", self.running).await.expect("no panic");
+        // Without this it would be asked to end.
+        drop(self.shutdown);
+        outcome
     }
 
     /// A request without credentials.

@@ -88,7 +88,7 @@ impl Server {
 
     async fn start_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
         let folder = scratch();
-        let mut child = command(folder.path(), &[], settings).spawn().expect("the binary runs");
+        let mut child = command(folder.path(), &[], settings).stdin(Stdio::piped()).spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let (sender, lines) = mpsc::channel(max_lines);
         tokio::spawn(async move {
@@ -136,6 +136,12 @@ impl Server {
                 return line;
             }
         }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) async fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("a pipe");
+        stdin.write_all(format!("{line}\n").as_bytes()).await.expect("the process runs");
     }
 
     /// Sends a signal.

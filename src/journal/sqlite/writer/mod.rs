@@ -39,6 +39,7 @@ use crate::{
             shared::Shared,
         },
     },
+    worker::Lifeline,
 };
 
 /// How long the writer waits for work before it looks after the file.
@@ -147,13 +148,15 @@ impl Writer {
     }
 
     /// Writes until the queue is closed and empty.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(mut self, lifeline: &Lifeline) {
         // Whoever waits when this thread ends, however it ends, must not wait for ever.
         let (queue, shared) = (Arc::clone(&self.queue), Arc::clone(&self.shared));
         let _abandon = Abandon { queue, shared, admission: Arc::clone(&self.admission) };
         let mut carried_over = true;
         loop {
-            match self.queue.next(if carried_over { IDLE } else { MOMENT }) {
+            let next = self.queue.next(if carried_over { IDLE } else { MOMENT });
+            lifeline.failpoint();
+            match next {
                 Next::Commit(jobs) => self.append(jobs),
                 Next::Idle if carried_over => self.tidy(),
                 Next::Idle => {}
