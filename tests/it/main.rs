@@ -24,4 +24,7 @@ mod journal;
 mod life;
 mod limits;
 mod rfc6455;
+// Only builds for tests can be told to break.
+#[cfg(debug_assertions)]
+mod supervision;
 mod tls;

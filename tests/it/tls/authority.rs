@@ -59,7 +59,7 @@ impl Authority {
     }
 
     /// A client that believes this authority and speaks `protocols`.
-    pub(super) fn trusting(&self, protocols: &[&str]) -> ClientConfig {
+    pub(crate) fn trusting(&self, protocols: &[&str]) -> ClientConfig {
         self.trusting_in(rustls::ALL_VERSIONS, protocols)
     }
 
@@ -105,7 +105,7 @@ impl Pair {
     }
 
     /// Writes both files.
-    pub(super) fn write(&self, certificate: &Path, key: &Path) {
+    pub(crate) fn write(&self, certificate: &Path, key: &Path) {
         PrivateKeyDer::from_pem_slice(self.key.as_bytes()).expect("a key");
         fs::write(certificate, &self.certificate).expect("written");
         fs::write(key, &self.key).expect("written");

@@ -66,7 +66,7 @@ impl Files {
 }
 
 /// A TLS connection, in a box because it is large.
-type Encrypted = Box<TlsStream<TcpStream>>;
+pub(crate) type Encrypted = Box<TlsStream<TcpStream>>;
 
 /// A WebSocket client over TLS.
 type TlsClient = Client<Encrypted>;
@@ -126,7 +126,7 @@ impl TlsApp {
 }
 
 /// Shakes hands.
-async fn connect(address: SocketAddr, config: ClientConfig) -> std::io::Result<Encrypted> {
+pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> std::io::Result<Encrypted> {
     let tcp = within("a connection", TcpStream::connect(address)).await.expect("a connection");
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = Box::pin(TlsConnector::from(Arc::new(config)).connect(name, tcp));
@@ -134,7 +134,7 @@ async fn connect(address: SocketAddr, config: ClientConfig) -> std::io::Result<E
 }
 
 /// Sends one request with the token, in the protocol that was agreed upon.
-async fn request(stream: Encrypted, method: Method, path: &str, body: &str) -> Response<Bytes> {
+pub(crate) async fn request(stream: Encrypted, method: Method, path: &str, body: &str) -> Response<Bytes> {
     let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP_2.as_bytes());
     let request = Request::builder().method(method).uri(format!("https://localhost{path}")).header("host", "localhost");
     let request = request.header("authorization", format!("Bearer {TOKEN}"));
