@@ -48,6 +48,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "journal",
             "journal::Bounds",
             "journal::Error",
+            "journal::Page",
             "journal::Query",
             "journal::Read",
             "journal::Relay",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::{
     domain::{Audience, Notification, Position, Seq},
-    egress::outbox::Filling,
+    egress::{missing::missing, outbox::Filling},
     journal::{Error, Query, Read},
 };
 
@@ -26,7 +26,7 @@ pub(super) async fn read_on<F>(
         Query { audiences, after: cursor, before: None, since: None, limit: PAGE, max_bytes, newest_first: false };
     let page = journal.read(query).await?;
     let frames = page.notifications.iter().map(|notification| (notification.seq, frame(notification))).collect();
-    Ok(Filling { frames, more: page.more, bounds: page.bounds })
+    Ok(Filling { frames, more: page.more, bounds: page.bounds, lost: missing(&page, false) })
 }
 
 /// Where a new subscriber begins.

@@ -3,6 +3,7 @@
 //! The same outbox as a WebSocket's, with the notifications themselves for frames; the stream takes them out.
 
 use std::{
+    mem,
     pin::Pin,
     sync::{
         Arc,
@@ -29,7 +30,7 @@ use crate::{
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
         proto::{self, v1},
-        status::grpc_status,
+        status::{grpc_gap, grpc_status},
     },
 };
 
@@ -142,6 +143,8 @@ enum Item {
     Kept(Arc<Notification>),
     /// The event in it passes by.
     Ephemeral(Arc<Ephemeral>),
+    /// What lies from the one to the other will not come.
+    Gap(Seq, Seq),
 }
 
 impl Item {
@@ -156,6 +159,8 @@ impl Item {
                 Content::Event(passing) => Some(proto::notification_from_passing(passing, &ephemeral.audiences, epoch)),
                 Content::Frame(_) => None,
             },
+            // It ends the stream.
+            Self::Gap(..) => None,
         }
     }
 }
@@ -165,6 +170,7 @@ impl Frame for Item {
         match self {
             Self::Kept(notification) => notification.size(),
             Self::Ephemeral(ephemeral) => ephemeral.size(),
+            Self::Gap(..) => mem::size_of::<Self>(),
         }
     }
 }
@@ -174,13 +180,21 @@ impl Follower {
         Self { outbox: Mutex::new(Outbox::new(max_bytes)), wake: Notify::new(), too_slow: AtomicBool::new(false) }
     }
 
-    /// The next item; or the place after which the journal must be read; or neither, for now.
+    /// The next item; or the place after which the journal must be read; or neither, for now. Gaps with nothing between them
+    /// are one: each ends a stream, and there may be many.
     fn next(&self) -> Next {
         if self.too_slow.load(Ordering::Relaxed) {
             return Next::TooSlow;
         }
         let mut outbox = self.outbox.lock();
         match outbox.pop() {
+            Some(Item::Gap(from, mut to)) => {
+                while let Some(Item::Gap(_, further)) = outbox.first() {
+                    to = *further;
+                    outbox.pop();
+                }
+                Next::Gap(from, to)
+            }
             Some(item) => Next::Item(item),
             None if outbox.is_behind() => Next::CatchUp(outbox.cursor()),
             None => Next::Nothing,
@@ -191,6 +205,7 @@ impl Follower {
 #[derive(Debug)]
 enum Next {
     Item(Item),
+    Gap(Seq, Seq),
     CatchUp(Seq),
     TooSlow,
     Nothing,
@@ -260,6 +275,7 @@ impl Following {
                         return Ok(message);
                     }
                 }
+                Next::Gap(from, to) => return Err(grpc_gap(from, to)),
                 Next::TooSlow => {
                     return Err(Status::data_loss("too slow: an ephemeral event did not fit into the queue"));
                 }
@@ -282,11 +298,7 @@ impl Following {
             catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, |kept| Item::Kept(Arc::clone(kept)))
                 .await
                 .map_err(|error| status(&error))?;
-        if filling.bounds.oldest > cursor + 1 {
-            let message = format!("what lies from {} to {} is gone", cursor + 1, filling.bounds.oldest - 1);
-            return Err(Status::data_loss(message));
-        }
-        self.follower.outbox.lock().fill(filling, |_, _| unreachable!("there is no gap"));
+        self.follower.outbox.lock().fill(filling, Item::Gap);
         Ok(())
     }
 }

@@ -8,6 +8,7 @@ mod catch_up;
 mod clients;
 mod grpc;
 mod history;
+mod missing;
 mod outbox;
 mod removal;
 mod session;

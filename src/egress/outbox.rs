@@ -6,7 +6,7 @@
 //! after the [`cursor`](Outbox::cursor) and [`fill`](Outbox::fill)s the outbox page by page, until it has caught up
 //! with the offers. A resume is the same act with an older cursor: the outbox is opened behind.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, iter::Peekable, ops::RangeInclusive};
 
 use crate::{domain::Seq, journal::Bounds};
 
@@ -51,6 +51,8 @@ pub(super) struct Filling<F> {
     pub(super) more: bool,
     /// What the journal held when it was read.
     pub(super) bounds: Bounds,
+    /// What of this part cannot be read, in the order of the places.
+    pub(super) lost: Vec<RangeInclusive<Seq>>,
 }
 
 /// A frame that nobody keeps did not fit: the subscriber is too slow for the room it is in.
@@ -137,24 +139,45 @@ impl<F: Frame> Outbox<F> {
         self.queue.push_back(frame);
     }
 
-    /// Queues what the journal holds after the cursor. `gap` makes the frame that states what is gone, from and to.
-    pub(super) fn fill(&mut self, filling: Filling<F>, gap: impl FnOnce(Seq, Seq) -> F) {
+    /// Queues what the journal holds after the cursor. `gap` makes the frame that states what is gone or cannot be read, from
+    /// and to; it has its place among the others.
+    pub(super) fn fill(&mut self, filling: Filling<F>, gap: impl Fn(Seq, Seq) -> F) {
         let bounds = filling.bounds;
-        if bounds.oldest > self.cursor + 1 {
-            self.push(gap(self.cursor + 1, bounds.oldest - 1));
-            self.cursor = bounds.oldest - 1;
-        }
+        // Retention and damage are the same to the subscriber: where they touch they are told as one.
+        let gone = 0..=bounds.oldest.saturating_sub(1);
+        let mut missing = [gone].into_iter().chain(filling.lost).peekable();
         for (seq, frame) in filling.frames {
+            self.state(&mut missing, seq, bounds.newest, &gap);
             if seq > self.cursor {
                 self.cursor = seq;
                 self.push(frame);
             }
         }
+        self.state(&mut missing, Seq::MAX, bounds.newest, &gap);
         if !filling.more {
             // The rest of what the journal held is for others.
             self.cursor = self.cursor.max(bounds.newest);
             if self.noted <= self.cursor {
                 self.mode = Mode::Live;
+            }
+        }
+    }
+
+    /// States what is missing and begins before `next`, as far as the subscriber was not told yet. Nothing after `newest` is
+    /// missing: it was not there when the journal was read.
+    fn state<R>(&mut self, missing: &mut Peekable<R>, next: Seq, newest: Seq, gap: impl Fn(Seq, Seq) -> F)
+    where
+        R: Iterator<Item = RangeInclusive<Seq>>,
+    {
+        while let Some(range) = missing.next_if(|range| *range.start() < next) {
+            let mut to = *range.end();
+            while let Some(further) = missing.next_if(|further| *further.start() <= to.saturating_add(1)) {
+                to = to.max(*further.end());
+            }
+            let (from, to) = (self.cursor.max(range.start().saturating_sub(1)) + 1, to.min(newest));
+            if from <= to {
+                self.cursor = to;
+                self.push(gap(from, to));
             }
         }
     }
@@ -226,10 +249,25 @@ mod tests {
         Offer { times: usize },
         /// The subscriber takes this many frames.
         Take(usize),
-        /// The owner reads a page of this size from the journal, if the outbox is behind and empty.
-        Read(usize),
+        /// The owner reads a page of this size from the journal, if the outbox is behind and empty. What is lost is said in
+        /// this form, from this many places before the cursor on.
+        Read(usize, Form, Seq),
         /// The journal forgets its oldest entries but for this many.
         Forget(usize),
+        /// From this far before its newest entry on, this many of the journal's entries cannot be read any more.
+        Damage(Seq, Seq),
+    }
+
+    /// How a journal says that a stretch is lost.
+    #[derive(Debug, Clone, Copy)]
+    enum Form {
+        Whole,
+        Adjoining,
+        Overlapping,
+    }
+
+    fn form() -> impl Strategy<Value = Form> {
+        prop_oneof![Just(Form::Whole), Just(Form::Adjoining), Just(Form::Overlapping)]
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -237,8 +275,9 @@ mod tests {
             4 => any::<bool>().prop_map(|mine| Step::Commit { mine }),
             4 => (1..3usize).prop_map(|times| Step::Offer { times }),
             2 => (1..4usize).prop_map(Step::Take),
-            2 => (1..4usize).prop_map(Step::Read),
+            2 => (1..4usize, form(), 0..4u64).prop_map(|(limit, form, early)| Step::Read(limit, form, early)),
             1 => (0..6usize).prop_map(Step::Forget),
+            1 => (0..12u64, 1..4u64).prop_map(|(back, count)| Step::Damage(back, count)),
         ]
     }
 
@@ -246,6 +285,7 @@ mod tests {
     struct World {
         outbox: Outbox<Sent>,
         mine: BTreeSet<Seq>,
+        lost: BTreeSet<Seq>,
         bounds: Bounds,
         offered: Seq,
         sent: Vec<Sent>,
@@ -267,20 +307,53 @@ mod tests {
                     }
                 }
                 Step::Take(count) => self.sent.extend((0..count).map_while(|_| self.outbox.pop())),
-                Step::Read(limit) if self.outbox.is_behind() && self.outbox.is_empty() => self.read(limit),
+                Step::Read(limit, form, early) if self.outbox.is_behind() && self.outbox.is_empty() => {
+                    self.read(limit, form, early);
+                }
                 Step::Forget(kept) => {
                     self.bounds.oldest = self.bounds.oldest.max((self.bounds.newest + 1).saturating_sub(kept as Seq));
                 }
-                Step::Offer { .. } | Step::Read(_) => {}
+                Step::Damage(back, count) => {
+                    let from = self.bounds.newest.saturating_sub(back).max(1);
+                    self.lost.extend((from..from + count).take_while(|seq| *seq <= self.bounds.newest));
+                }
+                Step::Offer { .. } | Step::Read(..) => {}
             }
         }
 
-        fn read(&mut self, limit: usize) {
+        fn read(&mut self, limit: usize, form: Form, early: Seq) {
             let from = self.bounds.oldest.max(self.outbox.cursor() + 1);
-            let found: Vec<Seq> = self.mine.range(from..).copied().collect();
-            let frames = found.iter().take(limit).map(|seq| (*seq, Sent::Notification(*seq))).collect();
-            let filling = Filling { frames, more: found.len() > limit, bounds: self.bounds };
-            self.outbox.fill(filling, Sent::Gap);
+            let found: Vec<Seq> = self.mine.range(from..).filter(|seq| !self.lost.contains(seq)).copied().collect();
+            let shown = &found[..found.len().min(limit)];
+            let more = found.len() > limit;
+            let end = shown.last().filter(|_| more).copied().unwrap_or(self.bounds.newest);
+            let lost = self.lost_within(from.saturating_sub(early)..=end, form);
+            let frames = shown.iter().map(|seq| (*seq, Sent::Notification(*seq))).collect();
+            self.outbox.fill(Filling { frames, more, bounds: self.bounds, lost }, Sent::Gap);
+            let told: Vec<_> = self.outbox.waiting().collect();
+            for pair in told.windows(2) {
+                assert!(!matches!(pair, [Sent::Gap(_, to), Sent::Gap(from, _)] if *from <= to + 1), "{told:?}");
+            }
+        }
+
+        fn lost_within(&self, places: RangeInclusive<Seq>, form: Form) -> Vec<RangeInclusive<Seq>> {
+            let mut stretches: Vec<RangeInclusive<Seq>> = Vec::new();
+            for seq in self.lost.iter().copied().filter(|seq| places.contains(seq)) {
+                match stretches.last_mut() {
+                    Some(last) if *last.end() + 1 == seq => *last = *last.start()..=seq,
+                    _ => stretches.push(seq..=seq),
+                }
+            }
+            let said = stretches.into_iter().flat_map(|stretch| {
+                let (from, to) = stretch.into_inner();
+                let middle = from.midpoint(to);
+                match form {
+                    Form::Whole => vec![from..=to],
+                    Form::Adjoining if middle < to => vec![from..=middle, middle + 1..=to],
+                    Form::Adjoining | Form::Overlapping => vec![from..=middle, middle..=to],
+                }
+            });
+            said.collect()
         }
 
         /// Offers, reads and takes until nothing is left to do.
@@ -288,14 +361,14 @@ mod tests {
             while self.offered < self.bounds.newest || self.outbox.is_behind() || !self.outbox.is_empty() {
                 self.run(&Step::Offer { times: 1 });
                 self.run(&Step::Take(usize::MAX));
-                self.run(&Step::Read(2));
+                self.run(&Step::Read(2, Form::Whole, 0));
             }
         }
     }
 
     proptest! {
-        /// Law 2 and 3: whatever is committed, offered, lagged, read and forgotten in whatever order, a subscriber
-        /// gets each notification once and in order, or a gap that covers it.
+        /// Law 2 and 3: whatever is committed, offered, lagged, read, forgotten and damaged in whatever order, a subscriber
+        /// gets each notification once and in order, or a gap that covers it; and no gap covers what could be read.
         #[test]
         fn each_notification_comes_once_and_in_order_or_in_a_stated_gap(
             before in proptest::collection::vec(step(), 0..20),
@@ -308,6 +381,7 @@ mod tests {
             let mut world = World {
                 outbox,
                 mine: BTreeSet::new(),
+                lost: BTreeSet::new(),
                 bounds: Bounds { oldest: 1, newest: 0 },
                 offered: 0,
                 sent: Vec::new(),
@@ -328,6 +402,9 @@ mod tests {
                 };
                 prop_assert!(last < from && from <= to, "{:?}", world.sent);
                 last = to;
+                let missing = |seq: Seq| seq < world.bounds.oldest || world.lost.contains(&seq);
+                let is_gap = matches!(sent, Sent::Gap(..));
+                prop_assert!(!is_gap || (from..=to).all(missing), "{sent:?} covers what could be read");
                 covered.extend(from..=to);
             }
             let due: BTreeSet<Seq> = world.mine.range(cursor + 1..).copied().collect();
@@ -360,9 +437,34 @@ mod tests {
         outbox.pop();
         let frames = vec![(100_000, Sent::Notification(100_000))];
         let bounds = Bounds { oldest: 50_000, newest: 100_000 };
-        outbox.fill(Filling { frames, more: false, bounds }, Sent::Gap);
+        outbox.fill(Filling { frames, more: false, bounds, lost: Vec::new() }, Sent::Gap);
         assert_eq!(outbox.pop(), Some(Sent::Notification(100_000)));
         assert!(outbox.is_empty() && !outbox.is_behind());
+    }
+
+    #[test]
+    fn what_is_lost_is_told_in_its_place_and_what_touches_as_one() {
+        let mut outbox = Outbox::new(10);
+        outbox.open_behind(4, None);
+        let frames = [12, 20].map(|seq| (seq, Sent::Notification(seq))).into();
+        let lost = vec![2..=3, 8..=9, 10..=10, 14..=15, 15..=17, 30..=Seq::MAX];
+        let bounds = Bounds { oldest: 8, newest: 40 };
+        outbox.fill(Filling { frames, more: false, bounds, lost }, Sent::Gap);
+        let told: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+        let (gap, notification) = (Sent::Gap, Sent::Notification);
+        assert_eq!(told, [gap(5, 10), notification(12), gap(14, 17), notification(20), gap(30, 40)]);
+        assert_eq!((outbox.cursor(), outbox.is_behind()), (40, false));
+    }
+
+    // without that the page would be read again and again
+    #[test]
+    fn a_page_of_which_nothing_can_be_read_moves_the_cursor() {
+        let mut outbox = Outbox::new(10);
+        outbox.open_behind(4, None);
+        let bounds = Bounds { oldest: 1, newest: 40 };
+        outbox.fill(Filling { frames: Vec::new(), more: true, bounds, lost: vec![1..=9] }, Sent::Gap);
+        assert_eq!((outbox.pop(), outbox.pop(), outbox.cursor()), (Some(Sent::Gap(5, 9)), None, 9));
+        assert!(outbox.is_behind());
     }
 
     #[test]

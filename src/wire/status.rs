@@ -1,11 +1,11 @@
 //! The one table of failures: what a code is over gRPC and over HTTP, and the codes a WebSocket is closed with.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use http::StatusCode;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::Code;
+use crate::domain::{Code, Seq};
 
 /// How long a caller is asked to wait before it tries again.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -62,6 +62,22 @@ pub fn grpc_status(code: Code, message: impl Into<String>, field: Option<&str>) 
 /// The same, when it is known how long the caller must wait.
 pub fn grpc_status_after(code: Code, message: impl Into<String>, delay: Duration) -> tonic::Status {
     tonic::Status::with_error_details(grpc_code(code), message, ErrorDetails::with_retry_info(Some(delay)))
+}
+
+/// Who gives the reasons in the details of a status their meaning.
+const DOMAIN: &str = "exposia.notifications.v1";
+
+/// The end of a stream before a gap: what lies from `from` to `to`, both included, will not come. The details say so to programs.
+pub fn grpc_gap(from: Seq, to: Seq) -> tonic::Status {
+    let message = format!(
+        "what lies from {from} to {to} is gone or cannot be read; to go on behind it, subscribe again with {to} as the sequence of `since`"
+    );
+    let metadata = HashMap::from([("from".to_owned(), from.to_string()), ("to".to_owned(), to.to_string())]);
+    tonic::Status::with_error_details(
+        tonic::Code::DataLoss,
+        message,
+        ErrorDetails::with_error_info("GAP", DOMAIN, metadata),
+    )
 }
 
 /// The status of the contract for a message that tonic could not read. tonic says OUT_OF_RANGE for one that is too large, and

@@ -533,7 +533,7 @@ async fn a_slow_subscriber_gets_everything() {
     assert_eq!(next_sequences(&mut stream, 3_000).await, (1..=3_000).collect::<Vec<_>>());
 }
 
-// proto, Subscribe: a stream that lost its place ends with DATA_LOSS
+// proto, Subscribe: before what the journal no longer holds a stream ends with DATA_LOSS, and it says how to go on
 #[tokio::test]
 async fn a_subscriber_too_slow_for_the_journal_is_told_so() {
     let app = TestApp::start_with(|config| {
@@ -558,6 +558,11 @@ async fn a_subscriber_too_slow_for_the_journal_is_told_so() {
         }
     };
     assert_eq!(end.code(), Code::DataLoss);
+    let details = end.get_error_details();
+    let gap = details.error_info().expect("an ErrorInfo");
+    assert_eq!((gap.reason.as_str(), &gap.metadata["from"]), ("GAP", &(last + 1).to_string()));
+    let to: u64 = gap.metadata["to"].parse().expect("a number");
+    assert!((last + 1..3_000).contains(&to), "{to}");
 }
 
 async fn history(grpc: &mut GrpcClient, request: v1::GetHistoryRequest) -> v1::GetHistoryResponse {
