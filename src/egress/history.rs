@@ -1,6 +1,6 @@
 //! The pull side: reading the journal without a subscription.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -14,7 +14,8 @@ use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    domain::{Audience, Code, RoomId, UserId},
+    domain::{Audience, Code, RoomId, Seq, UserId},
+    egress::missing,
     gate::{self, Caller},
     journal::{self, Query, Read},
     wire::{
@@ -48,6 +49,23 @@ pub struct History {
 struct Shown {
     history: Vec<Box<RawValue>>,
     total: usize,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Gap>,
+}
+
+#[derive(Serialize)]
+struct Gap {
+    from: Seq,
+    to: Seq,
+}
+
+/// The last notifications.
+#[derive(Debug)]
+pub struct Recent {
+    /// As JSON texts, oldest first.
+    pub notifications: Vec<Box<RawValue>>,
+    /// What between the first of them and the newest cannot be read.
+    pub missing: Vec<RangeInclusive<Seq>>,
 }
 
 impl History {
@@ -61,12 +79,8 @@ impl History {
         Router::new().route("/history", get(show)).with_state(self)
     }
 
-    /// The last `count` notifications for `audiences`, or for anyone, as JSON texts, oldest first.
-    pub async fn recent(
-        &self,
-        audiences: Option<Vec<Audience>>,
-        count: usize,
-    ) -> Result<Vec<Box<RawValue>>, journal::Error> {
+    /// The last `count` notifications for `audiences`, or for anyone, that can be read.
+    pub async fn recent(&self, audiences: Option<Vec<Audience>>, count: usize) -> Result<Recent, journal::Error> {
         let query = Query {
             audiences,
             after: 0,
@@ -81,7 +95,7 @@ impl History {
             let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");
             RawValue::from_string(text).expect("what the wire makes of a notification is JSON")
         });
-        Ok(texts.collect())
+        Ok(Recent { notifications: texts.collect(), missing: missing::missing(&page, true) })
     }
 
     /// Reads a page for `GetHistory`.
@@ -91,12 +105,13 @@ impl History {
     ) -> Result<Response<v1::GetHistoryResponse>, Status> {
         let permit = gate::caller(&request)?.reader()?;
         let request = request.into_inner();
-        let after = request.after_sequence;
+        let (after, newest_first) = (request.after_sequence, request.newest_first);
         let query = query(&request)?;
         permit.check_all(query.audiences.as_deref())?;
         let page =
             self.journal.read(query).await.map_err(|error| grpc_status(error.code(), error.to_string(), None))?;
-        let next = page.notifications.last().map_or(after, |notification| notification.seq);
+        let missing = missing::missing(&page, newest_first);
+        let next = missing::end(&page, &missing, newest_first, after);
         Ok(Response::new(v1::GetHistoryResponse {
             notifications: page
                 .notifications
@@ -108,8 +123,13 @@ impl History {
             epoch: self.journal.epoch().to_string(),
             oldest_sequence: if page.bounds.oldest > page.bounds.newest { 0 } else { page.bounds.oldest },
             newest_sequence: page.bounds.newest,
+            missing: missing.into_iter().map(gap_message).collect(),
         }))
     }
+}
+
+fn gap_message(range: RangeInclusive<Seq>) -> v1::Gap {
+    v1::Gap { from_sequence: *range.start(), to_sequence: *range.end() }
 }
 
 /// Which part of the history: what was for this room or for this user; without either, everything.
@@ -138,9 +158,10 @@ async fn show(
     let part = part.map_err(|rejection| Problem::field("query", "", "value_error", rejection.body_text()))?;
     let audiences = part.audiences()?;
     permit.check_all(audiences.as_deref())?;
-    let history =
+    let Recent { notifications: history, missing } =
         history.recent(audiences, SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
-    Ok(Json(Shown { total: history.len(), history }))
+    let missing = missing.into_iter().map(|range| Gap { from: *range.start(), to: *range.end() }).collect();
+    Ok(Json(Shown { total: history.len(), history, missing }))
 }
 
 fn query(request: &v1::GetHistoryRequest) -> Result<Query, Status> {

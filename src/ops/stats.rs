@@ -94,7 +94,7 @@ async fn show(_: gate::Observer, State(stats): State<Stats>) -> Result<Json<Body
         total_connections: clients.len(),
         rooms: stats.room_sizes().collect(),
         clients,
-        recent_notifications: recent,
+        recent_notifications: recent.notifications,
         total_notifications_sent: stats.journal.bounds().newest,
         refusals: stats.refusals.counts().collect(),
     }))
