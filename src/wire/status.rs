@@ -126,11 +126,19 @@ pub enum Close {
     Unresponsive,
     /// The client does not take what it is sent.
     TooSlow,
-    /// What the client missed cannot be read.
+    /// What the client missed cannot be read now.
+    Unreadable,
+    /// What the client missed cannot be read, and coming back will hardly help.
     Internal,
 }
 
 impl Close {
+    /// How a session ends for which the journal could not be read: whoever comes back may find that it can be again, unless
+    /// what is kept makes no sense.
+    pub fn unread(code: Code) -> Self {
+        if code == Code::Unavailable { Self::Unreadable } else { Self::Internal }
+    }
+
     /// The code and the reason of the close frame; `None` when none is due.
     pub fn frame(self) -> Option<(u16, &'static str)> {
         match self {
@@ -147,6 +155,7 @@ impl Close {
             Self::TooMany => Some((4008, "too many messages")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
+            Self::Unreadable => Some((4102, "the journal cannot be read now")),
         }
     }
 
@@ -166,6 +175,7 @@ impl Close {
             Self::TooMany => "too_many",
             Self::Unresponsive => "unresponsive",
             Self::TooSlow => "too_slow",
+            Self::Unreadable => "unreadable",
             Self::Internal => "internal",
         }
     }

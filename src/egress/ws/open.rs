@@ -62,7 +62,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
     live.close_if_revoked(&hello.permit);
     if let Err(error) = live.open(&hello, turn).await {
         tracing::error!(%error, "the journal could not be read for a new session");
-        live.connection.close(Close::Internal);
+        live.connection.close(Close::unread(error.code()));
     }
     if sockets.is_closed() {
         sockets.send_away(&live.connection);

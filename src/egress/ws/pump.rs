@@ -152,7 +152,7 @@ async fn catch_up(live: &Live, cursor: u64) {
         Ok(filling) => live.connection.fill(filling),
         Err(error) => {
             tracing::error!(%error, "the journal could not be read for a session that is behind");
-            live.connection.close(Close::Internal);
+            live.connection.close(Close::unread(error.code()));
         }
     }
 }
