@@ -158,6 +158,7 @@ export class NotificationClient {
       if (!delivery.duplicate) this.#listeners.emit('notification', message, delivery);
       return;
     }
+    if (message.type === 'gap') this.#cursor.missed(message);
     this.#rooms.heard(message);
     const event = EVENT_OF_MESSAGE.get(message.type);
     if (event) this.#listeners.emit(event, message, delivery);

@@ -40,6 +40,12 @@ export class Cursor {
     return { replayed: seq <= this.#liveAfter, duplicate: false };
   }
 
+  /** Takes a stated gap: what lies in it will not come, and a page that loads again because of it is not told twice. */
+  missed({ to }) {
+    if (this.#position === null || !Number.isSafeInteger(to) || to <= this.#position.seq) return;
+    this.#moveTo({ seq: to, epoch: this.#position.epoch });
+  }
+
   #moveTo(position) {
     this.#position = position && Object.freeze(position);
     try {

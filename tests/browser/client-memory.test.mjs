@@ -89,6 +89,24 @@ describe('the position', () => {
     assert.equal(scene.client.position.seq, Number.MAX_SAFE_INTEGER);
   });
 
+  test('moves over a gap, never back, so that a page that reloads because of one is not told again', async (t) => {
+    const scene = await Scene.set(t);
+    const connection = await scene.connectAndGreet({}, AT_TEN);
+    const gaps = scene.record('gap');
+    const at = [];
+    for (const gap of [{ from: 11, to: 15 }, { from: 3, to: 4 }]) {
+      connection.send({ type: 'gap', ...gap });
+      await scene.heard(connection);
+      at.push(scene.client.position.seq);
+    }
+    assert.deepEqual(at, [15, 15]);
+    assert.equal(gaps.length, 2);
+    connection.notify(16);
+    await scene.heard(connection);
+    const next = await scene.comeBackAfter(() => connection.cut());
+    assert.equal(next.query.since, '16');
+  });
+
   const NOT_RECOVERED = [
     ['the journal no longer reaches back', { seq: 90, epoch: 'first', recovered: false }, { from: 11, to: 90 }],
     ['the epoch is another', { seq: 3, epoch: 'second', recovered: false }, { from: null, to: 3 }],

@@ -92,7 +92,7 @@ describe('close codes', () => {
     });
   }
 
-  for (const code of [1000, 1001, 1011, 4100, 4101]) {
+  for (const code of [1000, 1001, 1011, 4100, 4101, 4102]) {
     test(`${code}: comes back`, async (t) => {
       const scene = await Scene.set(t);
       const connection = await scene.connectAndGreet();
