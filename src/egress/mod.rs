@@ -12,6 +12,8 @@ mod missing;
 mod outbox;
 mod removal;
 mod session;
+#[cfg(test)]
+mod tests;
 mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
