@@ -4,6 +4,7 @@ use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use bytes::Bytes;
 use exposia_notifications::{
     broker::Rules,
+    clock::{Clock, System},
     domain::{MAX_NAME_CHARS, Payload},
     gate::{Expected, Key},
     wire::{client::ClientMessage, notify},
@@ -74,13 +75,14 @@ pub(crate) fn token(data: &[u8]) {
         [Key::from_secret(SECRET), Key::from_pem(include_bytes!("../tests/it/gate/keys/rsa.pub.pem")).expect("a key")];
     let anybody = Expected::new(&[], &[], 0);
     let somebody = Expected::new(&["issuer".to_owned()], &["audience".to_owned()], 0);
+    let now = System::default().wall();
     let text = String::from_utf8_lossy(data);
-    assert!(anybody.verify(&text, &keys).is_err(), "{text} was never signed");
+    assert!(anybody.verify(&text, &keys, now).is_err(), "{text} was never signed");
 
     let message = format!("eyJhbGciOiJIUzI1NiJ9.{}", BASE64_URL_SAFE_NO_PAD.encode(data));
     let signature = crypto::sign(message.as_bytes(), &EncodingKey::from_secret(SECRET), Algorithm::HS256);
     let token = format!("{message}.{}", signature.expect("a signature"));
-    let believed = anybody.verify(&token, &keys);
+    let believed = anybody.verify(&token, &keys, now);
     if let Ok(identity) = &believed {
         // A claim that nobody reads is passed over, and may be what `Value` would not read.
         let Ok(claims) = serde_json::from_slice::<Value>(data) else { return };
@@ -88,5 +90,5 @@ pub(crate) fn token(data: &[u8]) {
         assert_eq!(identity.grant.as_ref().is_some_and(|grant| grant.admin), claims["admin"] == true);
         assert!(claims["exp"].is_number());
     }
-    assert!(somebody.verify(&token, &keys).is_err() || believed.is_ok(), "who asks for more believes less");
+    assert!(somebody.verify(&token, &keys, now).is_err() || believed.is_ok(), "who asks for more believes less");
 }

@@ -3,11 +3,13 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use anyhow::{Context, bail};
 use exposia_notifications::{
     app::App,
+    clock::System,
     config::{Cli, Command, Config, Environment, Faults},
     ops,
     shutdown::Signals,
@@ -49,7 +51,9 @@ async fn run() -> anyhow::Result<()> {
             config.warnings().into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)
         }
-        Some(Command::Token(tool)) => Ok(tool.run(&config.gate, &mut io::stdin(), &mut out).await?),
+        Some(Command::Token(tool)) => {
+            Ok(tool.run(&config.gate, Arc::new(System::default()), &mut io::stdin(), &mut out).await?)
+        }
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
         None => serve(config).await,
     }

@@ -18,10 +18,11 @@ const TABLE: &[(&str, &[&str])] = &[
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
     ("journal", &["clock", "domain", "worker"]),
-    ("gate", &["domain", "reload", "wire"]),
+    ("gate", &["clock", "domain", "reload", "wire"]),
     (
         "broker",
         &[
+            "clock",
             "domain",
             "journal",
             "journal::Append",
@@ -38,10 +39,11 @@ const TABLE: &[(&str, &[&str])] = &[
             "worker",
         ],
     ),
-    ("ingress", &["domain", "wire", "gate", "broker"]),
+    ("ingress", &["clock", "domain", "wire", "gate", "broker"]),
     (
         "egress",
         &[
+            "clock",
             "domain",
             "wire",
             "gate",
@@ -59,7 +61,10 @@ const TABLE: &[(&str, &[&str])] = &[
             "rooms::Subscription",
         ],
     ),
-    ("ops", &["domain", "wire", "gate", "egress", "rooms", "rooms::Reader", "journal::Condition", "journal::Read"]),
+    (
+        "ops",
+        &["clock", "domain", "wire", "gate", "egress", "rooms", "rooms::Reader", "journal::Condition", "journal::Read"],
+    ),
 ];
 
 /// Those of whose items a table row lists the ones that may be used.

@@ -20,7 +20,7 @@ pub use supervisor::{Failure, Workers};
 
 use crate::{
     broker::{Broker, Rules},
-    clock::System,
+    clock::{Clock, System},
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
     gate::{Gate, GrantsFile, Issuer, Keys},
@@ -46,6 +46,7 @@ pub struct App {
     tls: Option<Followed<TlsFiles>>,
     grants: Option<Followed<GrantsFile>>,
     supervisor: Supervisor,
+    clock: Arc<dyn Clock>,
 }
 
 /// Reads `source`, if there is one.
@@ -66,15 +67,19 @@ enum Opened {
 impl App {
     /// Checks the settings, opens the journal and binds the listeners.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        Self::build_with(config, Arc::new(System::default())).await
+    }
+
+    /// The same with a clock that somebody else moves.
+    pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let rules = config.check()?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
         let tls = follow(config.listen.tls.files()?).await?;
         let grants = follow(config.gate.grants()).await?;
-        let clock = Arc::new(System::default());
         let journal = match config.journal.engine {
-            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal, clock)?)),
-            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal, clock))),
+            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal, Arc::clone(&clock))?)),
+            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal, Arc::clone(&clock)))),
         };
         let bind = async |port, name: &str| {
             let host = &config.listen.host;
@@ -84,7 +89,7 @@ impl App {
         let http = bind(config.listen.port, "PORT").await?;
         let grpc = bind(config.listen.grpc_port, "GRPC_PORT").await?;
         let supervisor = Supervisor::default();
-        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls, grants, supervisor })
+        Ok(Self { config, rules, http, grpc, journal, keys, issuer, tls, grants, supervisor, clock })
     }
 
     /// The address of HTTP and WebSocket.
@@ -137,21 +142,21 @@ impl App {
         supervisor: &mut Supervisor,
         shutdown: impl Future<Output = ()>,
     ) {
-        let Self { config, rules, http, grpc, keys, issuer, tls, grants, .. } = self;
+        let Self { config, rules, http, grpc, keys, issuer, tls, grants, clock, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
-        let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer);
-        let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone());
+        let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer, Arc::clone(&clock));
+        let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone(), Arc::clone(&clock));
         let (publishing, fan_outs) = broker.spawn(&life.deliveries, life.closing.clone());
         supervisor.watch(publishing.clone(), &life.closing);
         fan_outs.into_iter().for_each(|fan_out| supervisor.watch(fan_out, &life.committed));
 
         let grants = grants.map(|grants| life.follow("grants-file", grants, supervisor));
         let open = config.gate.open(config.environment == Environment::Production);
-        let gate = Gate::new(&config.gate, keys.clone(), open, grants);
+        let gate = Gate::new(&config.gate, keys.clone(), open, grants, Arc::clone(&clock));
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys, supervisor.failure());
+        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys, supervisor.failure(), Arc::clone(&clock));
         let history = History::new(Arc::clone(&journal) as _);
         let refusals = gate.refusals().clone();
         let stats =
@@ -163,8 +168,8 @@ impl App {
             reader.clone(),
             Arc::clone(&journal),
             gate.clone(),
-            life.draining.clone(),
-            life.sessions.clone(),
+            (life.draining.clone(), life.sessions.clone()),
+            Arc::clone(&clock),
         );
         let service = grpc::Notifications {
             publisher: ingress::Publisher::new(&config.ingress, intake.clone()),
@@ -174,6 +179,7 @@ impl App {
                 Arc::clone(&journal) as _,
                 gate.revocations().clone(),
                 life.stopping.clone(),
+                clock,
             ),
             history: history.clone(),
             stats: stats.clone(),

@@ -26,6 +26,7 @@ pub use rules::{Fault, RulesError};
 
 use crate::{
     broker::command::Submission,
+    clock::Clock,
     domain::{Audience, Audiences, Code, Draft, EventError, Payload},
     journal::{self, Append, Follow, Relay},
     rooms::Writer,
@@ -201,12 +202,13 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Puts a broker between `journal` and `rooms`.
+    /// Puts a broker between `journal` and `rooms`. Events are stamped, and their time to live begins, by `clock`.
     pub fn new(
         options: &Options,
         rules: Rules,
         journal: Arc<impl Append + Relay + Follow + 'static>,
         rooms: Writer,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let (sender, queue) = mpsc::channel(options.publish_queue.get());
         let max_bytes = options.publish_queue_bytes.get().min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
@@ -221,7 +223,7 @@ impl Broker {
         };
         let fan_outs =
             rooms.shards().iter().map(|shard| fan_out::FanOut::new(journal.tail(), Arc::clone(shard))).collect();
-        Self { handle, task: task::Task::new(queue, rules, journal, rooms), fan_outs }
+        Self { handle, task: task::Task::new(queue, rules, journal, rooms, clock), fan_outs }
     }
 
     /// A handle for publishers.

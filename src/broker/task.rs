@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
+    clock::Clock,
     domain::{Content, Draft, Durability, Ephemeral, Passing, notification_id},
     journal::{Append, Entry, Outcome, Relay, Stored},
     rooms::Writer,
@@ -40,6 +41,7 @@ struct Publisher {
     journal: Arc<dyn Append>,
     relay: Arc<dyn Relay>,
     rooms: Writer,
+    clock: Arc<dyn Clock>,
 }
 
 impl Task {
@@ -48,9 +50,10 @@ impl Task {
         rules: Arc<Rules>,
         journal: Arc<impl Append + Relay + 'static>,
         rooms: Writer,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
-        Self { queue, publisher: Publisher { rules, journal, relay, rooms } }
+        Self { queue, publisher: Publisher { rules, journal, relay, rooms, clock } }
     }
 
     pub(super) async fn run(self, closing: CancellationToken) {
@@ -93,7 +96,7 @@ async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Ve
 impl Publisher {
     /// Routes, and relays what is not to be kept.
     async fn route(&self, submissions: Vec<Submission>) -> Batch {
-        let now = Moment::now();
+        let now = Moment::new(self.clock.wall());
         let mut entries = Vec::with_capacity(submissions.len());
         let mut waiting = Vec::with_capacity(submissions.len());
         for submission in submissions {
@@ -184,8 +187,7 @@ struct Moment {
 }
 
 impl Moment {
-    fn now() -> Self {
-        let time = Utc::now();
+    fn new(time: DateTime<Utc>) -> Self {
         Self { time, text: time.to_rfc3339_opts(SecondsFormat::Millis, true) }
     }
 }

@@ -11,7 +11,7 @@ use std::{
     },
 };
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
+    clock::Clock,
     domain::{Audience, Audiences, Code, Committed, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
     egress::{
         Options,
@@ -45,6 +46,7 @@ pub struct Subscriber {
     max_bytes: usize,
     revocations: Revocations,
     stopping: CancellationToken,
+    clock: Arc<dyn Clock>,
 }
 
 impl Subscriber {
@@ -55,8 +57,9 @@ impl Subscriber {
         journal: Arc<dyn Read>,
         revocations: Revocations,
         stopping: CancellationToken,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), revocations, stopping }
+        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), revocations, stopping, clock }
     }
 
     /// Begins a stream, at the position that the client was at or from now on.
@@ -86,6 +89,7 @@ impl Subscriber {
             max_bytes: self.max_bytes,
             stopping: self.stopping.clone(),
             token: self.revocations.watch(permit),
+            clock: Arc::clone(&self.clock),
             _subscription: subscription,
             _place: place,
         };
@@ -148,9 +152,8 @@ enum Item {
 }
 
 impl Item {
-    /// The message for the subscriber; none when it is of no use any more.
-    fn message(&self, epoch: &Epoch) -> Option<v1::Notification> {
-        let now = Utc::now();
+    /// The message for the subscriber; none when it is of no use any more at `now`.
+    fn message(&self, epoch: &Epoch, now: DateTime<Utc>) -> Option<v1::Notification> {
         match self {
             Self::Kept(notification) if notification.is_expired(now) => None,
             Self::Kept(notification) => Some(proto::notification_from(notification)),
@@ -248,6 +251,7 @@ struct Following {
     max_bytes: usize,
     stopping: CancellationToken,
     token: Watch,
+    clock: Arc<dyn Clock>,
     _subscription: Subscription,
     _place: Place,
 }
@@ -271,7 +275,7 @@ impl Following {
             })?;
             match self.follower.next() {
                 Next::Item(item) => {
-                    if let Some(message) = item.message(&epoch) {
+                    if let Some(message) = item.message(&epoch, self.clock.wall()) {
                         return Ok(message);
                     }
                 }

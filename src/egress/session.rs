@@ -1,7 +1,8 @@
-//! A WebSocket client's life as a pure state machine: its messages in, what is to be done out. No socket, no clock but
-//! the one in the texts, no rooms but the names of those it is in.
+//! A WebSocket client's life as a pure state machine: its messages in, what is to be done out. No socket, no clock, no rooms
+//! but the names of those it is in.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{Audience, ClientId, RoomId},
@@ -70,24 +71,24 @@ impl Session {
         &self.permit
     }
 
-    /// Takes in a message.
-    pub(super) fn on_text(&mut self, text: &str) -> Vec<Effect> {
+    /// Takes in a message that came `now`.
+    pub(super) fn on_text(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
         match ClientMessage::parse(text) {
-            Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong())],
-            Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room),
-            Ok(ClientMessage::Join(room)) => self.if_allowed(&room, Self::join),
-            Ok(ClientMessage::Subscribe(room)) => self.if_allowed(&room, Self::subscribe),
+            Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong(now))],
+            Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room, now),
+            Ok(ClientMessage::Join(room)) => self.if_allowed(&room, now, Self::join),
+            Ok(ClientMessage::Subscribe(room)) => self.if_allowed(&room, now, Self::subscribe),
             Ok(ClientMessage::Refresh(token)) => vec![Effect::Refresh(token)],
-            Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room),
-            Err(error) => refusal(&error.to_string()),
+            Ok(ClientMessage::Unsubscribe(room)) => self.unsubscribe(&room, now),
+            Err(error) => refusal(&error.to_string(), now),
         }
     }
 
     /// Takes in a message that is not text.
-    pub(super) fn on_binary(&mut self, bytes: &[u8]) -> Vec<Effect> {
+    pub(super) fn on_binary(&mut self, bytes: &[u8], now: DateTime<Utc>) -> Vec<Effect> {
         match std::str::from_utf8(bytes) {
-            Ok(text) => self.on_text(text),
-            Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string()),
+            Ok(text) => self.on_text(text, now),
+            Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string(), now),
         }
     }
 
@@ -98,27 +99,32 @@ impl Session {
         Ok(())
     }
 
-    fn if_allowed(&mut self, room: &RoomId, enter: fn(&mut Self, &RoomId) -> Vec<Effect>) -> Vec<Effect> {
+    fn if_allowed(
+        &mut self,
+        room: &RoomId,
+        now: DateTime<Utc>,
+        enter: fn(&mut Self, &RoomId, DateTime<Utc>) -> Vec<Effect>,
+    ) -> Vec<Effect> {
         match self.permit.check(Some(&Audience::Room(room.clone()))) {
-            Ok(()) => enter(self, room),
+            Ok(()) => enter(self, room, now),
             Err(denied) => {
-                let mut effects = refusal(&format!("No tienes permiso para la sala {room}"));
+                let mut effects = refusal(&format!("No tienes permiso para la sala {room}"), now);
                 effects.push(Effect::Refused(denied));
                 effects
             }
         }
     }
 
-    fn chat(&self, message: &str, room: Option<RoomId>) -> Vec<Effect> {
+    fn chat(&self, message: &str, room: Option<RoomId>, now: DateTime<Utc>) -> Vec<Effect> {
         let room = room.unwrap_or_else(|| self.room().clone());
         if !self.rooms.contains(&room) {
-            return refusal(&format!("No estás en la sala {room}"));
+            return refusal(&format!("No estás en la sala {room}"), now);
         }
-        let text = text::chat(&self.client_id, message, &room);
+        let text = text::chat(&self.client_id, message, &room, now);
         vec![Effect::Relay(room, text)]
     }
 
-    fn join(&mut self, room: &RoomId) -> Vec<Effect> {
+    fn join(&mut self, room: &RoomId, now: DateTime<Utc>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if self.room() != room {
             let left = self.rooms.remove(0);
@@ -131,39 +137,39 @@ impl Session {
             }
             effects.insert(0, Effect::Leave(left));
         }
-        effects.push(Effect::Reply(text::room_changed(room)));
+        effects.push(Effect::Reply(text::room_changed(room, now)));
         effects
     }
 
-    fn subscribe(&mut self, room: &RoomId) -> Vec<Effect> {
+    fn subscribe(&mut self, room: &RoomId, now: DateTime<Utc>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !self.rooms.contains(room) {
             if self.rooms.len() >= self.max_rooms {
-                return refusal(&format!("Límite de {} salas por conexión alcanzado", self.max_rooms));
+                return refusal(&format!("Límite de {} salas por conexión alcanzado", self.max_rooms), now);
             }
             self.rooms.push(room.clone());
             effects.push(Effect::Enter(room.clone()));
         }
-        effects.push(Effect::Reply(text::rooms_changed(true, room, &self.rooms)));
+        effects.push(Effect::Reply(text::rooms_changed(true, room, &self.rooms, now)));
         effects
     }
 
-    fn unsubscribe(&mut self, room: &RoomId) -> Vec<Effect> {
+    fn unsubscribe(&mut self, room: &RoomId, now: DateTime<Utc>) -> Vec<Effect> {
         if self.room() == room {
-            return refusal("No puedes dejar tu sala actual; cámbiala con join_room");
+            return refusal("No puedes dejar tu sala actual; cámbiala con join_room", now);
         }
         let mut effects = Vec::new();
         if let Some(place) = self.rooms.iter().position(|joined| joined == room) {
             self.rooms.remove(place);
             effects.push(Effect::Leave(room.clone()));
         }
-        effects.push(Effect::Reply(text::rooms_changed(false, room, &self.rooms)));
+        effects.push(Effect::Reply(text::rooms_changed(false, room, &self.rooms, now)));
         effects
     }
 }
 
-fn refusal(message: &str) -> Vec<Effect> {
-    vec![Effect::Reply(text::error(message))]
+fn refusal(message: &str, now: DateTime<Utc>) -> Vec<Effect> {
+    vec![Effect::Reply(text::error(message, now))]
 }
 
 #[cfg(test)]
@@ -188,14 +194,15 @@ mod tests {
             value.as_object_mut().expect("an object").remove("timestamp");
             value
         };
-        let effects = session.on_text(&message.to_string()).into_iter().map(|effect| match effect {
-            Effect::Reply(text) => ("reply".to_owned(), content(text)),
-            Effect::Relay(room, text) => (format!("relay {room}"), content(text)),
-            Effect::Enter(room) => (format!("enter {room}"), Value::Null),
-            Effect::Leave(room) => (format!("leave {room}"), Value::Null),
-            Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),
-            Effect::Refused(denied) => (format!("refused: {denied}"), Value::Null),
-        });
+        let effects =
+            session.on_text(&message.to_string(), DateTime::UNIX_EPOCH).into_iter().map(|effect| match effect {
+                Effect::Reply(text) => ("reply".to_owned(), content(text)),
+                Effect::Relay(room, text) => (format!("relay {room}"), content(text)),
+                Effect::Enter(room) => (format!("enter {room}"), Value::Null),
+                Effect::Leave(room) => (format!("leave {room}"), Value::Null),
+                Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),
+                Effect::Refused(denied) => (format!("refused: {denied}"), Value::Null),
+            });
         effects.collect()
     }
 

@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use tonic::{Code, Request, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    clock::System,
+    clock::{Clock, Manual},
     config::Config,
     domain::{Audience, Audiences, Durability, Ephemeral, Epoch, Event, Payload, Seq},
     egress::{Clients, History, Sockets, Subscriber, ws_router},
@@ -102,16 +103,23 @@ struct Outlets {
     subscriber: Subscriber,
     history: History,
     address: std::net::SocketAddr,
+    clock: Arc<Manual>,
 }
 
 impl Outlets {
     /// Of a journal with notifications for these rooms, of which `lost` cannot be read.
     async fn of(rooms: &[&str], lost: &[RangeInclusive<Seq>], reach: Seq) -> Self {
+        Self::with(rooms.iter().map(|room| entry(room, None)).collect(), lost, reach).await
+    }
+
+    async fn with(entries: Vec<Entry>, lost: &[RangeInclusive<Seq>], reach: Seq) -> Self {
         let config = Config::defaults();
-        let memory = Memory::new(&config.journal, Arc::new(System::default()));
-        memory.append(rooms.iter().map(|room| entry(room)).collect()).await.expect("kept");
+        let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
+        let memory = Memory::new(&config.journal, clock.clone());
+        memory.append(entries).await.expect("kept");
         let journal = Arc::new(Damaged { memory, lost: lost.to_vec(), reach, failure: Mutex::default() });
-        let gate = Gate::new(&config.gate, config.gate.keys().expect("no keys"), config.gate.open(false), None);
+        let keys = config.gate.keys().expect("no keys");
+        let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock.clone());
         let (_, reader) = rooms::split(NonZeroUsize::MIN);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sockets = Sockets::new(
@@ -120,8 +128,8 @@ impl Outlets {
             reader.clone(),
             Arc::clone(&journal),
             gate.clone(),
-            stopping.clone(),
-            tasks.clone(),
+            (stopping.clone(), tasks.clone()),
+            clock.clone(),
         );
         let history = History::new(Arc::clone(&journal) as _);
         let router = ws_router(sockets).merge(history.clone().router()).layer(GateLayer(gate.clone()));
@@ -131,12 +139,13 @@ impl Outlets {
             Arc::clone(&journal) as _,
             gate.revocations().clone(),
             stopping.clone(),
+            clock.clone(),
         );
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
         let listener = listen::Listener { socket, tls: None };
         tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
-        Self { journal, gate, subscriber, history, address }
+        Self { journal, gate, subscriber, history, address, clock }
     }
 
     /// A call as it comes through the gate.
@@ -192,11 +201,11 @@ impl Outlets {
     }
 }
 
-fn entry(room: &str) -> Entry {
+fn entry(room: &str, expires_at: Option<DateTime<Utc>>) -> Entry {
     let payload = Payload::parse("{}".into()).expect("an object");
     let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
     let audiences = Audiences::from_target(false, &[], &[room.to_owned()]).expect("a room");
-    Entry { event, audiences, key: None, expires_at: None, durability: Durability::Memory }
+    Entry { event, audiences, key: None, expires_at, durability: Durability::Memory }
 }
 
 /// The `seq`s and gaps of what a WebSocket was told.
@@ -273,6 +282,25 @@ async fn a_stream_ends_before_a_gap_and_goes_on_behind_it() {
         (received, status.get_error_details().error_info().expect("a gap").metadata["to"].as_str()),
         (vec![1, 2], "3")
     );
+}
+
+// what waits for a subscriber is judged by the clock that the journal goes by
+#[tokio::test]
+async fn a_stream_leaves_out_what_expired_while_it_waited() {
+    let soon = DateTime::UNIX_EPOCH + TimeDelta::minutes(1);
+    let entries = [None, Some(soon), None, Some(soon), None].map(|expires_at| entry("a", expires_at));
+    let outlets = Outlets::with(entries.into(), &[5..=5], Seq::MAX).await;
+    let since = Some(v1::Position { sequence: 0, epoch: outlets.journal.epoch().to_string() });
+    let request = v1::SubscribeRequest { rooms: vec!["a".to_owned()], since, ..Default::default() };
+    let mut stream = outlets.subscriber.subscribe(outlets.call(request)).await.expect("a stream").into_inner();
+    let mut next = async || stream.next().await.expect("it goes on").map(|notification| notification.sequence);
+    // By the first, the page is read, and the rest of it waits.
+    assert_eq!(next().await.expect("a notification"), 1);
+    outlets.clock.step(TimeDelta::hours(1));
+    assert_eq!(next().await.expect("a notification"), 3);
+    outlets.clock.step(outlets.clock.wall().signed_duration_since(DateTime::UNIX_EPOCH) * -1);
+    assert_eq!(next().await.expect("a notification"), 4);
+    assert_eq!(next().await.expect_err("the gap").code(), Code::DataLoss);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! JSON Web Tokens (RFC 7519): which are believed, and what their claims allow.
 
+use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
 use serde::Deserialize;
 
@@ -44,8 +45,6 @@ impl From<jsonwebtoken::errors::Error> for TokenError {
     fn from(error: jsonwebtoken::errors::Error) -> Self {
         match error.kind() {
             ErrorKind::InvalidSignature => Self::Signature,
-            ErrorKind::ExpiredSignature => Self::Expired,
-            ErrorKind::ImmatureSignature => Self::NotYet,
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::InvalidAudience => Self::Audience,
             ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => Self::Claims,
@@ -89,14 +88,18 @@ impl Key {
 
 /// What is asked of a token besides its signature.
 #[derive(Debug, Clone)]
-pub struct Expected(Validation);
+pub struct Expected {
+    /// All but the times: for those the library would ask a clock of its own.
+    claims: Validation,
+    /// How many seconds clocks may differ.
+    leeway: u64,
+}
 
 impl Expected {
     /// With `leeway` seconds for clocks that differ. Without issuers or audiences, any will do.
     pub fn new(issuers: &[String], audiences: &[String], leeway: u64) -> Self {
         let mut validation = Validation::new(Algorithm::default());
-        validation.leeway = leeway;
-        validation.validate_nbf = true;
+        validation.validate_exp = false;
         let mut required = vec!["exp"];
         if !issuers.is_empty() {
             validation.set_issuer(issuers);
@@ -109,13 +112,18 @@ impl Expected {
             required.push("aud");
         }
         validation.set_required_spec_claims(&required);
-        Self(validation)
+        Self { claims: validation, leeway }
     }
 
-    /// Checks `token` with those of `keys` that are for its algorithm, and gives what it allows.
-    pub fn verify<'k>(&self, token: &str, keys: impl IntoIterator<Item = &'k Key>) -> Result<Identity, TokenError> {
+    /// Checks `token` at the time `now` with those of `keys` that are for its algorithm, and gives what it allows.
+    pub fn verify<'k>(
+        &self,
+        token: &str,
+        keys: impl IntoIterator<Item = &'k Key>,
+        now: DateTime<Utc>,
+    ) -> Result<Identity, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Unreadable)?;
-        let mut validation = self.0.clone();
+        let mut validation = self.claims.clone();
         validation.algorithms = vec![header.alg];
         let mut outcome = Err(TokenError::NoKey);
         for key in keys.into_iter().filter(|key| key.fits(header.alg, header.kid.as_deref())) {
@@ -125,7 +133,9 @@ impl Expected {
                 break;
             }
         }
-        outcome.and_then(|data| data.claims.identity().ok_or(TokenError::Claims))
+        let claims = outcome?.claims;
+        claims.check_times(now.timestamp(), self.leeway)?;
+        claims.identity().ok_or(TokenError::Claims)
     }
 }
 
@@ -140,11 +150,22 @@ struct Claims {
     rooms: Option<Vec<String>>,
     /// RFC 7519 allows fractions of seconds.
     exp: f64,
+    nbf: Option<f64>,
     iat: Option<f64>,
     jti: Option<Box<str>>,
 }
 
 impl Claims {
+    /// Whether the token is of `now`, in seconds since 1970, or of not more than `leeway` seconds before or after.
+    fn check_times(&self, now: i64, leeway: u64) -> Result<(), TokenError> {
+        let (now, leeway) = (now as f64, leeway as f64);
+        if self.exp.round() < now - leeway {
+            return Err(TokenError::Expired);
+        }
+        let begun = self.nbf.is_none_or(|nbf| nbf.round() <= now + leeway);
+        if begun { Ok(()) } else { Err(TokenError::NotYet) }
+    }
+
     fn identity(self) -> Option<Identity> {
         let patterns = |claim: Option<Vec<String>>| claim.map(|texts| Patterns::new(&texts).ok_or(())).transpose();
         let publish = patterns(self.publish).ok()?;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
 use tokio::sync::Notify;
 
@@ -32,10 +33,10 @@ impl Keys {
         self.0.issued.read().is_none()
     }
 
-    /// Checks `token` with them.
-    pub(super) fn verify(&self, token: &str, expected: &Expected) -> Result<Identity, TokenError> {
+    /// Checks `token` with them at the time `now`.
+    pub(super) fn verify(&self, token: &str, expected: &Expected, now: DateTime<Utc>) -> Result<Identity, TokenError> {
         let issued = self.0.issued.read().clone().unwrap_or_default();
-        let outcome = expected.verify(token, self.0.fixed.iter().chain(&*issued));
+        let outcome = expected.verify(token, self.0.fixed.iter().chain(&*issued), now);
         if matches!(outcome, Err(TokenError::NoKey)) {
             self.0.missed.notify_one();
         }

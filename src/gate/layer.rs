@@ -8,7 +8,6 @@ use std::{
     task::{Context, Poll},
 };
 
-use chrono::Utc;
 use http::{
     HeaderMap, HeaderName, Method, Request, Response, Uri,
     header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
@@ -17,6 +16,7 @@ use tokio::sync::watch;
 use tower::{Layer, Service};
 
 use crate::{
+    clock::Clock,
     domain::{Peer, UserId},
     gate::{
         Budget, Caller, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals, Revocations,
@@ -44,11 +44,18 @@ struct Inner {
     revocations: Revocations,
     /// What client certificates allow.
     grants: Option<watch::Receiver<Grants>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Gate {
-    /// With `keys` for JWTs, and `grants` for client certificates.
-    pub fn new(options: &Options, keys: Keys, open: Open, grants: Option<watch::Receiver<Grants>>) -> Self {
+    /// With `keys` for JWTs, and `grants` for client certificates. What is over, and what is not yet, `clock` says.
+    pub fn new(
+        options: &Options,
+        keys: Keys,
+        open: Open,
+        grants: Option<watch::Receiver<Grants>>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         let tokens = options.tokens.iter().cloned().zip(1..);
         let tokens = tokens.map(|(secret, number)| (secret, Arc::new(Identity::of_token(number)))).collect();
         Self(Arc::new(Inner {
@@ -62,8 +69,9 @@ impl Gate {
             budgets: Budgets::new(options.publish_rate.0),
             places: Places::new(options.max_connections_per_address, options.max_connections_per_user),
             refusals: Refusals::default(),
-            revocations: Revocations::default(),
+            revocations: Revocations::new(Arc::clone(&clock)),
             grants,
+            clock,
         }))
     }
 
@@ -91,7 +99,7 @@ impl Gate {
         let grants = self.0.grants.as_ref()?;
         let certificate = request.extensions().get::<Peer>()?.certificate.as_ref()?;
         // A connection may live longer than its certificate.
-        let valid = certificate.expires_at > Utc::now().timestamp();
+        let valid = certificate.expires_at > self.0.clock.wall().timestamp();
         valid.then(|| Arc::new(grants.borrow().identify(certificate)))
     }
 
@@ -125,7 +133,7 @@ impl Gate {
         match known {
             Some(identity) => Ok(Arc::clone(identity)),
             None => {
-                let identity = self.0.keys.verify(token, &self.0.expected)?;
+                let identity = self.0.keys.verify(token, &self.0.expected, self.0.clock.wall())?;
                 if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
             }
         }
@@ -259,13 +267,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Code;
+    use crate::{clock::System, domain::Code};
 
     fn gate() -> Gate {
         let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
         let matches = command.get_matches_from(["gate", "--ws-token=dev,s3cr3t ñ"]);
         let options = clap::FromArgMatches::from_arg_matches(&matches).expect("settings");
-        Gate::new(&options, Keys::new(Vec::new(), false), Open { reading: false, subscribing: false }, None)
+        let open = Open { reading: false, subscribing: false };
+        Gate::new(&options, Keys::new(Vec::new(), false), open, None, Arc::new(System::default()))
     }
 
     /// The credential of a request, or why there is none.

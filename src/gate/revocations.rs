@@ -2,15 +2,12 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use chrono::Utc;
 use lru::LruCache;
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::sleep};
 
 use crate::{
+    clock::Clock,
     domain::UserId,
     gate::{Identity, Permit, TokenError},
 };
@@ -18,6 +15,9 @@ use crate::{
 /// How many users, and how many tokens, are remembered. The oldest are forgotten first; by then their tokens should have
 /// expired.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(100_000).expect("not zero");
+
+/// How long nobody looks whether a token is over. The time of day may be put forward, and a sleep does not notice.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What was revoked on this node since it started.
 #[derive(Debug, Clone)]
@@ -28,6 +28,7 @@ struct Inner {
     revoked: Mutex<Revoked>,
     /// Changes with each revocation.
     changes: watch::Sender<()>,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
@@ -38,17 +39,16 @@ struct Revoked {
     tokens: LruCache<Box<str>, ()>,
 }
 
-impl Default for Revocations {
-    fn default() -> Self {
-        let revoked = Revoked { users: LruCache::new(REMEMBERED), tokens: LruCache::new(REMEMBERED) };
-        Self(Arc::new(Inner { revoked: Mutex::new(revoked), changes: watch::Sender::new(()) }))
-    }
-}
-
 impl Revocations {
+    /// Nothing is revoked yet.
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        let revoked = Revoked { users: LruCache::new(REMEMBERED), tokens: LruCache::new(REMEMBERED) };
+        Self(Arc::new(Inner { revoked: Mutex::new(revoked), changes: watch::Sender::new(()), clock }))
+    }
+
     /// Believes no token of `user` any more that was issued until now.
     pub fn revoke_user(&self, user: UserId) {
-        self.0.revoked.lock().users.put(user, Utc::now().timestamp());
+        self.0.revoked.lock().users.put(user, self.now());
         self.0.changes.send_replace(());
     }
 
@@ -68,13 +68,16 @@ impl Revocations {
 
     /// Watches over what goes on under `permit`.
     pub fn watch(&self, permit: Permit) -> Watch {
-        let expires = permit.identity().and_then(|identity| identity.expires_at);
-        let left = expires.map(|at| u64::try_from(at - Utc::now().timestamp()).unwrap_or(0));
-        let deadline = left.and_then(|seconds| Instant::now().checked_add(Duration::from_secs(seconds)));
+        let expires_at = permit.identity().and_then(|identity| identity.expires_at);
         let mut changes = self.0.changes.subscribe();
         // Something may have been revoked since the token was checked.
         changes.mark_changed();
-        Watch { permit, deadline, changes, revocations: self.clone() }
+        Watch { permit, expires_at, changes, revocations: self.clone() }
+    }
+
+    /// The time, in seconds since 1970.
+    fn now(&self) -> i64 {
+        self.0.clock.wall().timestamp()
     }
 }
 
@@ -82,7 +85,8 @@ impl Revocations {
 #[derive(Debug)]
 pub struct Watch {
     permit: Permit,
-    deadline: Option<Instant>,
+    /// In seconds since 1970.
+    expires_at: Option<i64>,
     changes: watch::Receiver<()>,
     revocations: Revocations,
 }
@@ -90,7 +94,7 @@ pub struct Watch {
 impl Watch {
     /// Whether it still is. Looks closer only after something was revoked.
     pub fn check(&mut self) -> Result<(), TokenError> {
-        if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+        if self.expires_at.is_some_and(|at| at <= self.revocations.now()) {
             return Err(TokenError::Expired);
         }
         let news = self.changes.has_changed().unwrap_or(false);
@@ -103,17 +107,65 @@ impl Watch {
 
     /// Waits until [`check`](Self::check) may have something else to say.
     pub async fn changed(&mut self) {
-        let deadline = async {
-            match self.deadline {
-                Some(deadline) => sleep_until(deadline).await,
-                None => std::future::pending().await,
+        let expiry = async {
+            let Some(at) = self.expires_at else { return std::future::pending().await };
+            while let left = at.saturating_sub(self.revocations.now())
+                && left > 0
+            {
+                sleep(Duration::from_secs(left.unsigned_abs()).min(LOOK_AGAIN)).await;
             }
         };
         // Left unseen, for `check` to see.
         let mut changes = self.changes.clone();
         tokio::select! {
-            () = deadline => {}
+            () = expiry => {}
             _ = changes.changed() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::{DateTime, TimeDelta};
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::{
+        clock::Manual,
+        gate::{Credential, Patterns},
+    };
+
+    fn watch(clock: &Arc<Manual>, expires_at: i64) -> Watch {
+        let identity = Identity {
+            credential: Credential::Jwt(None),
+            grant: None,
+            rooms: Patterns::all(),
+            expires_at: Some(expires_at),
+            issued_at: None,
+            token_id: None,
+        };
+        Revocations::new(Arc::clone(clock) as _).watch(Permit::of(Arc::new(identity)))
+    }
+
+    // the sleep of a watch is not what decides, nor how long it may go on
+    #[tokio::test(start_paused = true)]
+    async fn a_token_ends_by_the_time_of_day_however_that_is_put() {
+        let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
+        let mut watch = watch(&clock, 3_600);
+        assert_eq!(watch.check(), Ok(()));
+        let began = Instant::now();
+        let (ahead, ()) = tokio::join!(
+            async {
+                watch.changed().await;
+                watch.check()
+            },
+            async { clock.step(TimeDelta::hours(1)) },
+        );
+        assert_eq!(ahead, Err(TokenError::Expired));
+        assert!(began.elapsed() <= LOOK_AGAIN);
+        clock.step(TimeDelta::seconds(-1));
+        assert_eq!(watch.check(), Ok(()), "the clock was wrong before");
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(watch.check(), Err(TokenError::Expired));
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
+    sync::Arc,
     time::Duration,
 };
 
@@ -10,7 +11,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use crate::gate::{FetchError, Gate, Identity, Issuer, Options, Patterns, TokenError};
+use crate::{
+    clock::Clock,
+    gate::{FetchError, Gate, Identity, Issuer, Options, Patterns, TokenError},
+};
 
 /// How much is read of what should be a token.
 const MAX_TOKEN_BYTES: u64 = 65_536;
@@ -83,16 +87,23 @@ pub enum ToolError {
 }
 
 impl Tool {
-    /// Does the work with the keys of the settings; what there is to say goes to `out`.
-    pub async fn run(&self, options: &Options, input: &mut impl Read, out: &mut impl Write) -> Result<(), ToolError> {
+    /// Does the work with the keys of the settings and the time of `clock`; what there is to say goes to `out`.
+    pub async fn run(
+        &self,
+        options: &Options,
+        clock: Arc<dyn Clock>,
+        input: &mut impl Read,
+        out: &mut impl Write,
+    ) -> Result<(), ToolError> {
         let keys = options.keys().map_err(ToolError::Keys)?;
         if let (Self::Verify { .. }, Some(issuer)) = (self, Issuer::new(options, keys.clone())?) {
             issuer.refresh().await?;
         }
-        let gate = Gate::new(options, keys, options.open(true), None);
+        let now = clock.wall();
+        let gate = Gate::new(options, keys, options.open(true), None, clock);
         match self {
             Self::Mint(claims) => {
-                let token = claims.sign(options)?;
+                let token = claims.sign(options, now)?;
                 // A token that the service would refuse is of no use to anybody.
                 gate.verify(&token)?;
                 writeln!(out, "{token}")?;
@@ -109,9 +120,9 @@ impl Tool {
 }
 
 impl Mint {
-    fn sign(&self, options: &Options) -> Result<String, ToolError> {
+    fn sign(&self, options: &Options, now: DateTime<Utc>) -> Result<String, ToolError> {
         let secret = options.jwt_secret.as_ref().ok_or(ToolError::NoSecret)?;
-        let now = Utc::now().timestamp();
+        let now = now.timestamp();
         let lifetime = i64::try_from(self.expires.as_secs()).unwrap_or(i64::MAX);
         let claims = [
             ("sub", json!(self.sub)),

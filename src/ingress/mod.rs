@@ -8,8 +8,9 @@ mod grpc;
 mod rest;
 mod stream;
 
-use std::{num::NonZeroUsize, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
@@ -21,6 +22,7 @@ pub use stream::Results;
 
 use crate::{
     broker::{Error, Explanation, Handle, Published},
+    clock::Clock,
     domain::{Audiences, Draft, Payload},
 };
 
@@ -45,12 +47,13 @@ pub struct Intake {
     broker: Handle,
     draining: CancellationToken,
     in_hand: TaskTracker,
+    clock: Arc<dyn Clock>,
 }
 
 impl Intake {
     /// Hands events to `broker`, and begins no new publish once `draining` is cancelled. `in_hand` tracks those that began.
-    pub fn new(broker: Handle, draining: CancellationToken, in_hand: TaskTracker) -> Self {
-        Self { broker, draining, in_hand }
+    pub fn new(broker: Handle, draining: CancellationToken, in_hand: TaskTracker, clock: Arc<dyn Clock>) -> Self {
+        Self { broker, draining, in_hand, clock }
     }
 
     /// Begins a publish. One that began is finished, also while the service goes away.
@@ -65,6 +68,11 @@ impl Intake {
 
     fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
         self.broker.explain(event, payload, target)
+    }
+
+    /// What the time is.
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.wall()
     }
 
     fn connections(&self) -> usize {

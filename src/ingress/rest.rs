@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use axum::{Json, Router, body::Body, extract::State, routing::post};
 use bytes::Bytes;
-use chrono::Utc;
 use http::{HeaderMap, Request, StatusCode};
 use serde::Serialize;
 use tokio::time::timeout;
@@ -70,7 +69,7 @@ async fn notify(
         success: true,
         message: "Notificación enviada exitosamente",
         event,
-        timestamp: text::timestamp(Utc::now()),
+        timestamp: text::timestamp(ingress.intake.now()),
         id,
         sequence: seq,
         receivers,
@@ -95,7 +94,7 @@ async fn test_notification(
     State(ingress): State<Ingress>,
 ) -> Result<(Option<Quota>, Json<Tested>), Problem> {
     caller.check_trial(TEST_EVENT)?;
-    let timestamp = text::timestamp(Utc::now());
+    let timestamp = text::timestamp(ingress.intake.now());
     let message = "Esta es una notificación de prueba";
     let payload = serde_json::json!({ "message": message, "timestamp": timestamp, "test": true });
     let draft = Draft {

@@ -11,13 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use chrono::Utc;
 use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::watch;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
+    clock::Clock,
     egress::Clients,
     gate::Keys,
     journal::{Condition, Read},
@@ -45,6 +45,7 @@ pub struct Health {
     keys: Keys,
     /// What ended the service, if something did.
     failure: watch::Receiver<Option<Arc<str>>>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 #[derive(Serialize)]
@@ -66,8 +67,9 @@ impl Health {
         journal: Arc<dyn Read>,
         keys: Keys,
         failure: watch::Receiver<Option<Arc<str>>>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys, failure }
+        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys, failure, clock }
     }
 
     /// Tells everyone of the next phase.
@@ -103,7 +105,7 @@ async fn show(State(health): State<Health>) -> Response {
         status,
         detail,
         service: "websocket-notifications",
-        timestamp: text::timestamp(Utc::now()),
+        timestamp: text::timestamp(health.clock.wall()),
         connections: health.clients.len(),
     };
     (code, Json(body)).into_response()

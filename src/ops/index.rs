@@ -1,11 +1,12 @@
 //! `GET /` and the description of the HTTP interface.
 
-use axum::{Json, Router, response::IntoResponse, routing::get};
-use chrono::Utc;
+use std::sync::Arc;
+
+use axum::{Json, Router, extract::State, response::IntoResponse, routing::get};
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 
-use crate::wire::text;
+use crate::{clock::Clock, wire::text};
 
 const OPENAPI: &str = include_str!("../../openapi.json");
 
@@ -31,11 +32,11 @@ struct Endpoints {
     openapi: &'static str,
 }
 
-pub(super) fn router() -> Router {
-    Router::new().route("/", get(index)).route("/openapi.json", get(openapi))
+pub(super) fn router(clock: Arc<dyn Clock>) -> Router {
+    Router::new().route("/", get(index)).route("/openapi.json", get(openapi)).with_state(clock)
 }
 
-async fn index() -> Json<Index> {
+async fn index(State(clock): State<Arc<dyn Clock>>) -> Json<Index> {
     Json(Index {
         service: "ExposIA WebSocket Notifications",
         version: env!("CARGO_PKG_VERSION"),
@@ -51,7 +52,7 @@ async fn index() -> Json<Index> {
             console: "GET /console",
             openapi: "GET /openapi.json",
         },
-        timestamp: text::timestamp(Utc::now()),
+        timestamp: text::timestamp(clock.wall()),
     })
 }
 

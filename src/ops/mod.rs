@@ -7,6 +7,8 @@ mod probe;
 mod stats;
 mod stranger;
 
+use std::sync::Arc;
+
 use axum::Router;
 
 pub use health::{Health, Phase};
@@ -15,5 +17,5 @@ pub use stats::Stats;
 
 /// The routes of operators.
 pub fn router(health: Health, stats: Stats) -> Router {
-    index::router().merge(console::router()).merge(health.router()).merge(stats.router())
+    index::router(Arc::clone(&health.clock)).merge(console::router()).merge(health.router()).merge(stats.router())
 }

@@ -1,4 +1,5 @@
-//! The JSON texts that the server sends over a WebSocket. Keys and Spanish texts are the wire contract's.
+//! The JSON texts that the server sends over a WebSocket. Keys and Spanish texts are the wire contract's. Whoever has one made says
+//! what the time is.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -9,10 +10,6 @@ use crate::domain::{ClientId, Epoch, Event, Notification, Passing, RoomId, Seq, 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
-}
-
-fn now() -> String {
-    timestamp(Utc::now())
 }
 
 fn json(message: &impl Serialize) -> Bytes {
@@ -81,6 +78,8 @@ pub struct Established<'a> {
     pub seq: Seq,
     /// How the resume went.
     pub recovery: Recovery,
+    /// When it connected.
+    pub at: DateTime<Utc>,
 }
 
 impl Established<'_> {
@@ -110,7 +109,7 @@ impl Established<'_> {
             r#type: "connection_established",
             message: format!("Conectado exitosamente como {}", self.client_id),
             room: self.room.as_str(),
-            timestamp: now(),
+            timestamp: timestamp(self.at),
             client_id: self.client_id.as_str(),
             user_id: self.user_id.map(UserId::as_str),
             epoch: self.epoch.as_str(),
@@ -122,28 +121,28 @@ impl Established<'_> {
 }
 
 /// The answer to a `ping`.
-pub fn pong() -> Bytes {
+pub fn pong(now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
         timestamp: String,
     }
-    json(&Message { r#type: "pong", timestamp: now() })
+    json(&Message { r#type: "pong", timestamp: timestamp(now) })
 }
 
 /// What a client did wrong; its connection stays.
-pub fn error(message: &str) -> Bytes {
+pub fn error(message: &str, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
         message: &'a str,
         timestamp: String,
     }
-    json(&Message { r#type: "error", message, timestamp: now() })
+    json(&Message { r#type: "error", message, timestamp: timestamp(now) })
 }
 
 /// The notice that the token expired: the client has this many seconds to send another.
-pub fn token_expired(grace_seconds: u64) -> Bytes {
+pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
@@ -155,23 +154,23 @@ pub fn token_expired(grace_seconds: u64) -> Bytes {
         r#type: "token_expired",
         message: "Tu sesión ha caducado; renueva el token.",
         grace_seconds,
-        timestamp: now(),
+        timestamp: timestamp(now),
     })
 }
 
 /// The answer to `refresh`, with when the new token expires, in seconds since 1970.
-pub fn token_refreshed(expires_at: Option<i64>) -> Bytes {
+pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
         expires_at: Option<i64>,
         timestamp: String,
     }
-    json(&Message { r#type: "token_refreshed", expires_at, timestamp: now() })
+    json(&Message { r#type: "token_refreshed", expires_at, timestamp: timestamp(now) })
 }
 
 /// A chat message, as the others in the room see it.
-pub fn chat(client_id: &ClientId, message: &str, room: &RoomId) -> Bytes {
+pub fn chat(client_id: &ClientId, message: &str, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -185,12 +184,12 @@ pub fn chat(client_id: &ClientId, message: &str, room: &RoomId) -> Bytes {
         client_id: client_id.as_str(),
         message,
         room: room.as_str(),
-        timestamp: now(),
+        timestamp: timestamp(now),
     })
 }
 
 /// The answer to `join_room`.
-pub fn room_changed(room: &RoomId) -> Bytes {
+pub fn room_changed(room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -202,12 +201,12 @@ pub fn room_changed(room: &RoomId) -> Bytes {
         r#type: "room_changed",
         message: format!("Te uniste a la sala {room}"),
         room: room.as_str(),
-        timestamp: now(),
+        timestamp: timestamp(now),
     })
 }
 
 /// The answer to `subscribe` or `unsubscribe`, with the rooms that the connection now listens to.
-pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId]) -> Bytes {
+pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -219,12 +218,12 @@ pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId]) -> Bytes
         r#type: if subscribed { "subscribed" } else { "unsubscribed" },
         room: room.as_str(),
         rooms: rooms.iter().map(RoomId::as_str).collect(),
-        timestamp: now(),
+        timestamp: timestamp(now),
     })
 }
 
 /// The notice that a client came into a room or left it.
-pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId) -> Bytes {
+pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -239,7 +238,7 @@ pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId) -> Bytes {
         message: format!("Usuario {client_id} {verb} la sala"),
         client_id: client_id.as_str(),
         room: room.as_str(),
-        timestamp: now(),
+        timestamp: timestamp(now),
     })
 }
 

@@ -7,6 +7,7 @@ mod support;
 
 mod check;
 mod clients;
+mod clock;
 mod compression;
 mod console;
 mod contract_grpc;

@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    clock::Clock,
     domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
     egress::{
         ClientInfo,
@@ -51,6 +52,7 @@ pub(in crate::egress) struct Connection {
     wake: Notify,
     /// The client said something since it was last pinged.
     heard: AtomicBool,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the session's task has to do.
@@ -74,18 +76,20 @@ impl Connection {
         rooms: &[RoomId],
         socket: Socket,
         max_bytes: usize,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             number,
             client_id,
             user_id,
-            connected_at: Utc::now(),
+            connected_at: clock.wall(),
             rooms: Mutex::new(rooms.into()),
             socket,
             deflates: false,
             out: Mutex::new(Out::new(max_bytes, permit)),
             wake: Notify::new(),
             heard: AtomicBool::new(true),
+            clock,
         }
     }
 
@@ -262,7 +266,12 @@ impl Connection {
     pub(super) fn look_at_token(&self, (now, time): (Instant, i64), grace: Duration) {
         let mut out = self.out.lock();
         let expires_at = out.permit.identity().and_then(|identity| identity.expires_at);
-        if out.state != State::Open || expires_at.is_none_or(|expires_at| time < expires_at) {
+        if out.state != State::Open {
+            return;
+        }
+        if expires_at.is_none_or(|expires_at| time < expires_at) {
+            // It never was expired: the time of day was put back.
+            out.expired_since = None;
             return;
         }
         match out.expired_since {
@@ -270,7 +279,7 @@ impl Connection {
             Some(_) => {}
             None if out.outbox.is_listening() => {
                 out.expired_since = Some(now);
-                out.outbox.push(frame::text(&text::token_expired(grace.as_secs())).into());
+                out.outbox.push(frame::text(&text::token_expired(grace.as_secs(), self.clock.wall())).into());
                 self.write(&mut out);
             }
             None => {}
@@ -280,7 +289,7 @@ impl Connection {
     /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
     fn write(&self, out: &mut Out) {
         if out.blocked {
-            out.drop_expired();
+            out.drop_expired(self.clock.wall());
         }
         // The session's task may have seen the queue full, and not be listening to its client.
         let was_full = out.outbox.is_full();
@@ -351,24 +360,72 @@ impl Member for Connection {
 
 #[cfg(test)]
 mod tests {
-    use tokio::net::{TcpListener, TcpStream};
+    use chrono::TimeDelta;
+    use tokio::{
+        io::AsyncReadExt,
+        net::{TcpListener, TcpStream},
+    };
     use tokio_util::either::Either;
 
     use super::*;
-    use crate::domain::{Audience, Content, Ephemeral};
+    use crate::{
+        clock::Manual,
+        domain::{Audience, Content, Ephemeral, Event, Notification, Payload},
+        egress::outbox::Frame,
+    };
+
+    async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
+        let address = listener.local_addr().expect("an address");
+        let (socket, client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+        let (socket, _) = socket.expect("a connection");
+        let name = ClientId::parse("ana").expect("a name");
+        let connection = Connection::new(
+            0,
+            (name, None, Permit::OPEN),
+            &[RoomId::general()],
+            Either::Left(socket).into(),
+            10,
+            Arc::clone(clock) as _,
+        );
+        assert!(connection.open(0, false, Bytes::from_static(b"first")));
+        (connection, client.expect("connected"))
+    }
+
+    fn clock() -> Arc<Manual> {
+        Arc::new(Manual::new(DateTime::UNIX_EPOCH))
+    }
+
+    // what waits for a socket that is full is judged by the clock that its time to live began by
+    #[tokio::test]
+    async fn what_expired_while_it_waited_is_not_sent() {
+        let clock = clock();
+        let (connection, mut client) = connection(&clock).await;
+        let outgoing = |expires_at| {
+            let payload = Payload::parse("{}".into()).expect("an object");
+            let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
+            let audiences = Audience::Everyone.into();
+            Outgoing::from(&Arc::new(Notification::new(Epoch::from_text("x"), 1, event, audiences, expires_at)))
+        };
+        let blocked = |expires_at| {
+            let mut out = connection.out.lock();
+            out.blocked = true;
+            out.outbox.push(outgoing(expires_at));
+        };
+        blocked(Some(clock.wall() + TimeDelta::minutes(1)));
+        clock.step(TimeDelta::minutes(1));
+        blocked(None);
+        connection.flush();
+        drop(connection);
+        let mut sent = Vec::new();
+        client.read_to_end(&mut sent).await.expect("read");
+        assert_eq!(sent.len(), b"first".len() + outgoing(None).size());
+    }
 
     // A session that saw its queue full does not listen to its client until it is called again.
     #[tokio::test]
     async fn whoever_drains_a_full_queue_calls_the_session() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
-        let address = listener.local_addr().expect("an address");
-        let (socket, _client) = tokio::join!(listener.accept(), TcpStream::connect(address));
-        let (socket, _) = socket.expect("a connection");
-        let name = ClientId::parse("ana").expect("a name");
-        let connection =
-            Connection::new(0, (name, None, Permit::OPEN), &[RoomId::general()], Either::Left(socket).into(), 10);
-        assert!(connection.open(0, false, Bytes::from_static(b"first")));
-
+        let (connection, _client) = connection(&clock()).await;
         let content = Content::Frame(Bytes::from_static(b"as large as the queue"));
         let ephemeral = Ephemeral { audiences: Audience::Everyone.into(), except: None, content };
         assert!(connection.offer(&Delivery::Ephemeral(Arc::new(ephemeral))), "a flush is due");

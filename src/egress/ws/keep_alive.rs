@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::Utc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::egress::ws::Sockets;
@@ -20,7 +19,7 @@ pub async fn keep_alive(sockets: Sockets) {
     let mut round = 0;
     while sockets.0.draining.run_until_cancelled(ticks.tick()).await.is_some() {
         let now = Instant::now();
-        let time = Utc::now().timestamp();
+        let time = sockets.0.clock.wall().timestamp();
         for (looked, connection) in sockets.0.clients.connections().into_iter().enumerate() {
             let ping = connection.number() % rounds == round;
             connection.look_after(now, ping, options.slow_timeout);

@@ -38,6 +38,7 @@ use outgoing::Outgoing;
 use tracing::{Span, info_span};
 
 use crate::{
+    clock::Clock,
     domain::ClientId,
     egress::{Clients, Options},
     gate::Gate,
@@ -76,6 +77,7 @@ struct Inner {
     closed: AtomicBool,
     turns: Semaphore,
     tasks: TaskTracker,
+    clock: Arc<dyn Clock>,
 }
 
 impl Sockets {
@@ -86,8 +88,8 @@ impl Sockets {
         rooms: Reader,
         journal: Arc<impl Read + Relay + 'static>,
         gate: Gate,
-        draining: CancellationToken,
-        tasks: TaskTracker,
+        (draining, tasks): (CancellationToken, TaskTracker),
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
         Self(Arc::new(Inner {
@@ -101,6 +103,7 @@ impl Sockets {
             closed: AtomicBool::new(false),
             turns: Semaphore::new(TURNS),
             tasks,
+            clock,
         }))
     }
 

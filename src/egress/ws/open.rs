@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, pin::pin, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::poll_immediate;
 use tokio::sync::{OwnedSemaphorePermit, SemaphorePermit};
 use tracing::{Instrument, Span};
@@ -47,6 +48,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
         session.rooms(),
         socket,
         options.send_queue_bytes.get(),
+        Arc::clone(&sockets.0.clock),
     );
     let connection = Arc::new(connection.deflating(hello.deflates));
     let mut live = Live {
@@ -156,6 +158,7 @@ impl Live {
             epoch: &sockets.journal.epoch(),
             seq: start.live_from,
             recovery,
+            at: self.now(),
         };
         if !self.connection.open(start.cursor, filling.is_some(), frame::text(&established.text())) {
             // Replaced before it began: nobody hears that it came, as nobody would hear that it left.
@@ -174,6 +177,11 @@ impl Live {
     pub(super) fn protocol(&self, head: Vec<u8>) -> Box<Protocol> {
         let max_bytes = self.sockets.0.options.max_message_bytes.get();
         Box::new(Protocol::new(Arc::clone(&self.connection), head, max_bytes))
+    }
+
+    /// What the time is.
+    pub(super) fn now(&self) -> DateTime<Utc> {
+        self.sockets.0.clock.wall()
     }
 
     /// The span of what the session does.
@@ -217,7 +225,7 @@ impl Live {
     /// be a flood, so nobody is told there.
     async fn tell(&self, room: &RoomId, joined: bool, members: usize) {
         if members > 1 && members <= self.sockets.0.options.presence_limit {
-            self.relay(room, &text::presence(joined, self.connection.client_id(), room)).await;
+            self.relay(room, &text::presence(joined, self.connection.client_id(), room, self.now())).await;
         }
     }
 
@@ -300,11 +308,11 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_for_the_journal_holds_nobody_up() {
         let config = Config::defaults();
-        let journal = Arc::new(Stuck {
-            memory: Memory::new(&config.journal, Arc::new(System::default())),
-            reading: Semaphore::new(0),
-        });
-        let gate = Gate::new(&config.gate, config.gate.keys().expect("no keys"), config.gate.open(false), None);
+        let clock = Arc::new(System::default());
+        let journal =
+            Arc::new(Stuck { memory: Memory::new(&config.journal, clock.clone()), reading: Semaphore::new(0) });
+        let keys = config.gate.keys().expect("no keys");
+        let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock.clone());
         let (_, rooms) = rooms::split(std::num::NonZeroUsize::MIN);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
         let sockets = Sockets::new(
@@ -313,8 +321,8 @@ mod tests {
             rooms,
             Arc::clone(&journal),
             gate.clone(),
-            stopping.clone(),
-            tasks.clone(),
+            (stopping.clone(), tasks.clone()),
+            clock,
         );
         let router = crate::egress::ws::router(sockets).layer(GateLayer(gate));
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");

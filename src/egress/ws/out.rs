@@ -1,6 +1,6 @@
 //! What a connection has to write, and how far it has come.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::{
@@ -67,9 +67,8 @@ impl Out {
         }
     }
 
-    /// Drops what waited until it was of no use, but for a frame that is half written.
-    pub(super) fn drop_expired(&mut self) {
-        let now = Utc::now();
+    /// Drops what is of no use any more at `now`, but for a frame that is half written.
+    pub(super) fn drop_expired(&mut self, now: DateTime<Utc>) {
         let half_written = usize::from(self.written > 0);
         self.outbox.retain_after(half_written, |frame| !frame.is_expired(now));
     }

@@ -90,13 +90,16 @@ async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Clo
             None => return Ok(false),
             Some(incoming) => incoming,
         };
+        let now = live.now();
         let verdict = live.allowance.take(live.sockets.0.options.message_rate.0);
         let effects = match (verdict, incoming) {
             (Verdict::TooMany, _) => return Err(Close::TooMany),
             (_, Incoming::Control) => continue,
-            (Verdict::Refused, _) => vec![Effect::Reply(text::error(TOO_MANY)), Effect::Refused(Denied::MessageRate)],
-            (Verdict::Allowed, Incoming::Text(text)) => live.session.on_text(&text),
-            (Verdict::Allowed, Incoming::Binary(bytes)) => live.session.on_binary(&bytes),
+            (Verdict::Refused, _) => {
+                vec![Effect::Reply(text::error(TOO_MANY, now)), Effect::Refused(Denied::MessageRate)]
+            }
+            (Verdict::Allowed, Incoming::Text(text)) => live.session.on_text(&text, now),
+            (Verdict::Allowed, Incoming::Binary(bytes)) => live.session.on_binary(&bytes, now),
         };
         for effect in effects {
             carry_out(live, effect).await;
@@ -132,17 +135,17 @@ fn refresh(live: &mut Live, token: &str) -> Bytes {
         Ok(identity) => Permit::of(identity),
         Err(denied) => {
             live.refused(&denied);
-            return text::error("El token no es válido");
+            return text::error("El token no es válido", live.now());
         }
     };
     let user = live.connection.user_id().cloned();
     if permit.user(user.clone()).ok() != Some(user) || live.session.renew(permit.clone()).is_err() {
-        return text::error("El token no permite seguir en esta conexión");
+        return text::error("El token no permite seguir en esta conexión", live.now());
     }
     let expires_at = permit.identity().and_then(|identity| identity.expires_at);
     live.connection.renew(permit.clone());
     live.close_if_revoked(&permit);
-    text::token_refreshed(expires_at)
+    text::token_refreshed(expires_at, live.now())
 }
 
 async fn catch_up(live: &Live, cursor: u64) {

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::TestApp;
 
 /// The secret of the servers in these tests.
-const SECRET: &str = "a secret that is long enough for HS256 and more";
+pub(crate) const SECRET: &str = "a secret that is long enough for HS256 and more";
 
 /// A server that has a key for JWTs.
 pub(crate) async fn guarded() -> TestApp {

@@ -8,10 +8,11 @@ mod process;
 mod raw;
 mod socket;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use exposia_notifications::{
     app::{App, Workers},
+    clock::{Clock, System},
     config::Config,
     journal::Engine,
     wire::proto::v1::notification_service_client::NotificationServiceClient,
@@ -83,7 +84,12 @@ impl TestApp {
 
     /// Starts it with the settings that `change` makes of the default ones.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
-        let app = Self::launch(change).await;
+        Self::start_by(Arc::new(System::default()), change).await
+    }
+
+    /// The same by the time of `clock`.
+    pub(crate) async fn start_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> Self {
+        let app = Self::launch_by(clock, change).await;
         eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
         app
     }
@@ -95,6 +101,14 @@ impl TestApp {
 
     /// The same, and does something with what was built before it runs.
     pub(crate) async fn launch_with(change: impl FnOnce(&mut Config), prepare: impl FnOnce(&mut App)) -> Self {
+        Self::launch_by(Arc::new(System::default()), change, prepare).await
+    }
+
+    async fn launch_by(
+        clock: Arc<dyn Clock>,
+        change: impl FnOnce(&mut Config),
+        prepare: impl FnOnce(&mut App),
+    ) -> Self {
         let mut config = Config::defaults();
         config.listen.host = "127.0.0.1".to_owned();
         config.listen.port = 0;
@@ -102,7 +116,7 @@ impl TestApp {
         config.journal.engine = Engine::Memory;
         config.egress.ping_interval = NO_PINGS;
         change(&mut config);
-        let mut app = App::build(config).await.expect("the settings are good and the ports are free");
+        let mut app = App::build_with(config, clock).await.expect("the settings are good and the ports are free");
         prepare(&mut app);
         let workers = app.workers();
         let (http, grpc) = (app.http_address(), app.grpc_address());

@@ -1,0 +1,132 @@
+//! One clock for the whole service, followed forward and back: the tests hand it one and move it.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use exposia_notifications::{
+    clock::{Clock, Manual},
+    config::Config,
+    wire::proto::v1::SubscribeRequest,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::{
+    gate::{SECRET, mint},
+    support::{Client, TestApp, open_with, within},
+};
+
+/// A clock that is years from that of the system: what asks that one is found out.
+fn clock() -> Arc<Manual> {
+    Arc::new(Manual::new(DateTime::from_timestamp(2_000_000_000, 0).expect("a time")))
+}
+
+/// A service by `clock` that knows tokens, and looks often whether they are over.
+async fn guarded(clock: &Arc<Manual>, change: impl FnOnce(&mut Config)) -> TestApp {
+    let guard = |config: &mut Config| {
+        config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
+        config.egress.ping_interval = Duration::from_secs(1);
+        change(config);
+    };
+    TestApp::start_by(Arc::clone(clock) as _, guard).await
+}
+
+/// The `event`s in the history.
+async fn kept(app: &TestApp) -> Vec<String> {
+    let history = app.get("/history").await.json();
+    let events = history["history"].as_array().expect("a list").iter();
+    events.map(|event| event["event"].as_str().expect("a text").to_owned()).collect()
+}
+
+async fn publish(app: &TestApp, event: &str, ttl: u64) {
+    let body = json!({ "event": event, "payload": {}, "ttl": ttl }).to_string();
+    assert_eq!(app.notify(body).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_time_to_live_ends_by_the_clock_that_began_it() {
+    let clock = clock();
+    let app = TestApp::start_by(Arc::clone(&clock) as _, |_| {}).await;
+    let epoch = app.connect("ana").await.established["epoch"].as_str().expect("an epoch").to_owned();
+    let replayed = async || app.connect(&format!("ana?since=0&epoch={epoch}")).await.established["replayed"].clone();
+    publish(&app, "short", 60).await;
+    publish(&app, "long", 7_200).await;
+    assert_eq!(replayed().await, 2);
+    clock.step(TimeDelta::hours(1));
+    assert_eq!((replayed().await, kept(&app).await), (json!(1), vec!["long".to_owned()]));
+    clock.step(TimeDelta::hours(-1));
+    assert_eq!(replayed().await, 2, "the clock was wrong before, and is followed back");
+    publish(&app, "later", 60).await;
+    clock.step(TimeDelta::seconds(59));
+    assert_eq!(kept(&app).await, ["short", "long", "later"]);
+    clock.step(TimeDelta::seconds(1));
+    assert_eq!(kept(&app).await, ["long"]);
+}
+
+#[tokio::test]
+async fn whatever_says_what_the_time_is_says_that_of_the_clock() {
+    let clock = clock();
+    let app = TestApp::start_by(Arc::clone(&clock) as _, |_| {}).await;
+    clock.step(TimeDelta::days(-400));
+    let now = clock.wall();
+    let says = |value: &Value| value.as_str().and_then(|text| text.parse::<DateTime<Utc>>().ok()) == Some(now);
+    let mut luz = app.connect("luz").await;
+    let mut ana = app.connect("ana").await;
+    let joined = luz.next_of_type("user_joined").await;
+    let pong = ana.ask(json!({ "type": "ping" })).await;
+    let error = ana.ask(json!({ "type": "?" })).await;
+    let published = app.publish("tema.nuevo", json!({})).await;
+    let received = ana.next().await;
+    let texts = [&ana.established, &joined, &pong, &error, &published, &received];
+    let pages = [app.get("/").await.json(), app.get("/health").await.json()];
+    for text in texts.into_iter().chain(&pages) {
+        assert!(says(&text["timestamp"]), "{text}");
+    }
+    let stats = app.stats().await;
+    assert!(says(&stats["clients"][0]["connected_at"]), "{stats}");
+}
+
+#[tokio::test]
+async fn a_token_is_good_by_the_clock() {
+    let clock = clock();
+    let app = guarded(&clock, |config| config.gate.jwt_leeway = Duration::ZERO).await;
+    let now = clock.wall().timestamp();
+    let token = mint(json!({ "sub": "php", "publish": ["*"], "iat": now, "nbf": now + 60, "exp": now + 120 }));
+    let published = async || {
+        let body = json!({ "event": "e", "payload": {} }).to_string();
+        app.request(Method::POST, "/notify").bearer_auth(&token).body(body).send().await.expect("an answer").status()
+    };
+    // Forward, and back again, over both its ends.
+    for (step, status) in [(0, 401), (60, 200), (60, 200), (1, 401), (-1, 200), (-61, 401), (1, 200)] {
+        clock.step(TimeDelta::seconds(step));
+        assert_eq!(published().await, status, "at {} s", clock.wall().timestamp() - now);
+    }
+}
+
+#[tokio::test]
+async fn a_token_on_an_open_connection_ends_by_the_clock() {
+    let clock = clock();
+    let app = guarded(&clock, |config| config.egress.token_grace = Duration::from_secs(3_600)).await;
+    let now = clock.wall().timestamp();
+    let token = mint(json!({ "sub": "ana", "iat": now, "exp": now + 3_600 }));
+    let headers = [("authorization", format!("Bearer {token}"))];
+    let mut ana = Client::over(open_with(app.http(), "ana", &headers).await.expect("let in")).await;
+    let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
+    let mut stream = app.grpc_with(Some(&token)).await.subscribe(request).await.expect("let in").into_inner();
+
+    clock.step(TimeDelta::hours(1));
+    ana.next_of_type("token_expired").await;
+    // The stream looks again now and then, and before each notification.
+    app.mark().await;
+    let ended = within("the end of the stream", stream.message()).await.expect_err("ended");
+    assert_eq!(ended.code(), Code::Unauthenticated);
+    // Back again, the token never was over; and the next time the client has its whole time to send another.
+    clock.step(TimeDelta::hours(-1));
+    ana.await_pings(2).await;
+    clock.step(TimeDelta::hours(1));
+    ana.next_of_type("token_expired").await;
+    clock.step(TimeDelta::hours(2));
+    let refused = open_with(app.http(), "luz", &headers).await.expect_err("over for good");
+    assert_eq!(refused.status(), 401);
+}
