@@ -82,14 +82,14 @@ impl Faults {
 
 #[cfg(test)]
 mod tests {
-    use chrono::Utc;
+    use chrono::DateTime;
 
     use super::*;
     use crate::clock::Manual;
 
     #[test]
     fn a_commit_that_takes_too_long_is_told_while_it_lasts() {
-        let clock = Arc::new(Manual::new(Utc::now()));
+        let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
         let faults = Faults::new(clock.clone());
         faults.begin_commit();
         clock.advance(Duration::from_millis(1_999));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_told_together_and_goes_by_kind() {
-        let faults = Faults::new(Arc::new(Manual::new(Utc::now())));
+        let faults = Faults::new(Arc::new(Manual::new(DateTime::UNIX_EPOCH)));
         assert!(faults.set(Kind::Clock, Some("late")));
         assert!(faults.set(Kind::Write, Some("full")));
         assert!(!faults.set(Kind::Write, Some("fuller")));
