@@ -1,0 +1,251 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Sent {
+    Notification(Seq),
+    Gap(Seq, Seq),
+}
+
+impl Frame for Sent {
+    fn size(&self) -> usize {
+        1
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// The journal commits a notification that is (not) for the subscriber.
+    Commit { mine: bool },
+    /// The fan-out offers the next committed notification, this many times.
+    Offer { times: usize },
+    /// The subscriber takes this many frames.
+    Take(usize),
+    /// The owner reads a page of this size from the journal, if the outbox is behind and empty. What is lost is said in
+    /// this form, from this many places before the cursor on.
+    Read(usize, Form, Seq),
+    /// The journal forgets its oldest entries but for this many.
+    Forget(usize),
+    /// From this far before its newest entry on, this many of the journal's entries cannot be read any more.
+    Damage(Seq, Seq),
+}
+
+/// How a journal says that a stretch is lost.
+#[derive(Debug, Clone, Copy)]
+enum Form {
+    Whole,
+    Adjoining,
+    Overlapping,
+}
+
+fn form() -> impl Strategy<Value = Form> {
+    prop_oneof![Just(Form::Whole), Just(Form::Adjoining), Just(Form::Overlapping)]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(|mine| Step::Commit { mine }),
+        4 => (1..3usize).prop_map(|times| Step::Offer { times }),
+        2 => (1..4usize).prop_map(Step::Take),
+        2 => (1..4usize, form(), 0..4u64).prop_map(|(limit, form, early)| Step::Read(limit, form, early)),
+        1 => (0..6usize).prop_map(Step::Forget),
+        1 => (0..12u64, 1..4u64).prop_map(|(back, count)| Step::Damage(back, count)),
+    ]
+}
+
+/// A journal, a fan-out and a subscriber around one outbox.
+struct World {
+    outbox: Outbox<Sent>,
+    mine: BTreeSet<Seq>,
+    lost: BTreeSet<Seq>,
+    bounds: Bounds,
+    offered: Seq,
+    sent: Vec<Sent>,
+}
+
+impl World {
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Commit { mine } => {
+                self.bounds.newest += 1;
+                if mine {
+                    self.mine.insert(self.bounds.newest);
+                }
+            }
+            Step::Offer { times } if self.offered < self.bounds.newest => {
+                self.offered += 1;
+                if self.mine.contains(&self.offered) {
+                    (0..times).for_each(|_| self.outbox.offer(self.offered, || Sent::Notification(self.offered)));
+                }
+            }
+            Step::Take(count) => self.sent.extend((0..count).map_while(|_| self.outbox.pop())),
+            Step::Read(limit, form, early) if self.outbox.is_behind() && self.outbox.is_empty() => {
+                self.read(limit, form, early);
+            }
+            Step::Forget(kept) => {
+                self.bounds.oldest = self.bounds.oldest.max((self.bounds.newest + 1).saturating_sub(kept as Seq));
+            }
+            Step::Damage(back, count) => {
+                let from = self.bounds.newest.saturating_sub(back).max(1);
+                self.lost.extend((from..from + count).take_while(|seq| *seq <= self.bounds.newest));
+            }
+            Step::Offer { .. } | Step::Read(..) => {}
+        }
+    }
+
+    fn read(&mut self, limit: usize, form: Form, early: Seq) {
+        let from = self.bounds.oldest.max(self.outbox.cursor() + 1);
+        let found: Vec<Seq> = self.mine.range(from..).filter(|seq| !self.lost.contains(seq)).copied().collect();
+        let shown = &found[..found.len().min(limit)];
+        let more = found.len() > limit;
+        let end = shown.last().filter(|_| more).copied().unwrap_or(self.bounds.newest);
+        let lost = self.lost_within(from.saturating_sub(early)..=end, form);
+        let frames = shown.iter().map(|seq| (*seq, Sent::Notification(*seq))).collect();
+        self.outbox.fill(Filling { frames, more, bounds: self.bounds, lost }, Sent::Gap);
+        let told: Vec<_> = self.outbox.waiting().collect();
+        for pair in told.windows(2) {
+            assert!(!matches!(pair, [Sent::Gap(_, to), Sent::Gap(from, _)] if *from <= to + 1), "{told:?}");
+        }
+    }
+
+    fn lost_within(&self, places: RangeInclusive<Seq>, form: Form) -> Vec<RangeInclusive<Seq>> {
+        let mut stretches: Vec<RangeInclusive<Seq>> = Vec::new();
+        for seq in self.lost.iter().copied().filter(|seq| places.contains(seq)) {
+            match stretches.last_mut() {
+                Some(last) if *last.end() + 1 == seq => *last = *last.start()..=seq,
+                _ => stretches.push(seq..=seq),
+            }
+        }
+        let said = stretches.into_iter().flat_map(|stretch| {
+            let (from, to) = stretch.into_inner();
+            let middle = from.midpoint(to);
+            match form {
+                Form::Whole => vec![from..=to],
+                Form::Adjoining if middle < to => vec![from..=middle, middle + 1..=to],
+                Form::Adjoining | Form::Overlapping => vec![from..=middle, middle..=to],
+            }
+        });
+        said.collect()
+    }
+
+    /// Offers, reads and takes until nothing is left to do.
+    fn settle(&mut self) {
+        while self.offered < self.bounds.newest || self.outbox.is_behind() || !self.outbox.is_empty() {
+            self.run(&Step::Offer { times: 1 });
+            self.run(&Step::Take(usize::MAX));
+            self.run(&Step::Read(2, Form::Whole, 0));
+        }
+    }
+}
+
+proptest! {
+    /// Law 2 and 3: whatever is committed, offered, lagged, read, forgotten and damaged in whatever order, a subscriber
+    /// gets each notification once and in order, or a gap that covers it; and no gap covers what could be read.
+    #[test]
+    fn each_notification_comes_once_and_in_order_or_in_a_stated_gap(
+        before in proptest::collection::vec(step(), 0..20),
+        during in proptest::collection::vec(step(), 0..20),
+        resume_from in proptest::option::of(0..10u64),
+        steps in proptest::collection::vec(step(), 0..120),
+        max_queued in 1..4usize,
+    ) {
+        let outbox = Outbox::new(max_queued);
+        let mut world = World {
+            outbox,
+            mine: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            bounds: Bounds { oldest: 1, newest: 0 },
+            offered: 0,
+            sent: Vec::new(),
+        };
+        before.iter().for_each(|step| world.run(step));
+        let cursor = resume_from.map_or(world.bounds.newest, |since| since.min(world.bounds.newest));
+        during.iter().for_each(|step| world.run(step));
+        world.outbox.open_behind(cursor, None);
+        steps.iter().for_each(|step| world.run(step));
+        world.settle();
+
+        let mut covered = BTreeSet::new();
+        let mut last = cursor;
+        for sent in &world.sent {
+            let (from, to) = match sent {
+                Sent::Notification(seq) => (*seq, *seq),
+                Sent::Gap(from, to) => (*from, *to),
+            };
+            prop_assert!(last < from && from <= to, "{:?}", world.sent);
+            last = to;
+            let missing = |seq: Seq| seq < world.bounds.oldest || world.lost.contains(&seq);
+            let is_gap = matches!(sent, Sent::Gap(..));
+            prop_assert!(!is_gap || (from..=to).all(missing), "{sent:?} covers what could be read");
+            covered.extend(from..=to);
+        }
+        let due: BTreeSet<Seq> = world.mine.range(cursor + 1..).copied().collect();
+        prop_assert!(due.is_subset(&covered), "due {due:?}, sent {:?}", world.sent);
+        let strangers = world.sent.iter().any(|sent| matches!(sent, Sent::Notification(seq) if !world.mine.contains(seq)));
+        prop_assert!(!strangers);
+    }
+}
+
+#[test]
+fn what_is_offered_before_the_subscriber_listens_is_not_lost_and_not_early() {
+    let mut outbox = Outbox::new(10);
+    outbox.offer(5, || Sent::Notification(5));
+    assert_eq!(outbox.offer_ephemeral(Sent::Gap(0, 0)), Ok(()));
+    assert!(outbox.is_empty());
+    outbox.open(4, None);
+    assert!(outbox.is_behind());
+    let mut late = Outbox::new(10);
+    late.offer(4, || Sent::Notification(4));
+    late.open(4, None);
+    assert!(!late.is_behind() && late.is_empty());
+}
+
+#[test]
+fn a_quiet_subscriber_that_falls_behind_is_told_of_no_gap_over_what_was_for_others() {
+    let mut outbox = Outbox::new(1);
+    outbox.open(5, Some(Sent::Gap(0, 0)));
+    outbox.offer(100_000, || Sent::Notification(100_000));
+    assert!(outbox.is_behind());
+    outbox.pop();
+    let frames = vec![(100_000, Sent::Notification(100_000))];
+    let bounds = Bounds { oldest: 50_000, newest: 100_000 };
+    outbox.fill(Filling { frames, more: false, bounds, lost: Vec::new() }, Sent::Gap);
+    assert_eq!(outbox.pop(), Some(Sent::Notification(100_000)));
+    assert!(outbox.is_empty() && !outbox.is_behind());
+}
+
+#[test]
+fn what_is_lost_is_told_in_its_place_and_what_touches_as_one() {
+    let mut outbox = Outbox::new(10);
+    outbox.open_behind(4, None);
+    let frames = [12, 20].map(|seq| (seq, Sent::Notification(seq))).into();
+    let lost = vec![2..=3, 8..=9, 10..=10, 14..=15, 15..=17, 30..=Seq::MAX];
+    let bounds = Bounds { oldest: 8, newest: 40 };
+    outbox.fill(Filling { frames, more: false, bounds, lost }, Sent::Gap);
+    let told: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+    let (gap, notification) = (Sent::Gap, Sent::Notification);
+    assert_eq!(told, [gap(5, 10), notification(12), gap(14, 17), notification(20), gap(30, 40)]);
+    assert_eq!((outbox.cursor(), outbox.is_behind()), (40, false));
+}
+
+// without that the page would be read again and again
+#[test]
+fn a_page_of_which_nothing_can_be_read_moves_the_cursor() {
+    let mut outbox = Outbox::new(10);
+    outbox.open_behind(4, None);
+    let bounds = Bounds { oldest: 1, newest: 40 };
+    outbox.fill(Filling { frames: Vec::new(), more: true, bounds, lost: vec![1..=9] }, Sent::Gap);
+    assert_eq!((outbox.pop(), outbox.pop(), outbox.cursor()), (Some(Sent::Gap(5, 9)), None, 9));
+    assert!(outbox.is_behind());
+}
+
+#[test]
+fn a_frame_that_nobody_keeps_is_refused_when_the_queue_is_full() {
+    let mut outbox = Outbox::new(1);
+    outbox.open(0, None);
+    assert_eq!(outbox.offer_ephemeral(Sent::Gap(1, 1)), Ok(()));
+    assert_eq!(outbox.offer_ephemeral(Sent::Gap(2, 2)), Err(Full));
+}
