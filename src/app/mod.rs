@@ -156,7 +156,14 @@ impl App {
         let gate = Gate::new(&config.gate, keys.clone(), open, grants, Arc::clone(&clock));
         let clients = Clients::new(config.egress.max_connections.get());
         let (reporter, health_service) = tonic_health::server::health_reporter();
-        let health = Health::new(reporter, clients.clone(), Arc::clone(&journal) as _, keys, supervisor.failure(), Arc::clone(&clock));
+        let health = Health::new(
+            reporter,
+            clients.clone(),
+            Arc::clone(&journal) as _,
+            keys,
+            supervisor.failure(),
+            Arc::clone(&clock),
+        );
         let history = History::new(Arc::clone(&journal) as _);
         let refusals = gate.refusals().clone();
         let stats =

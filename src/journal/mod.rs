@@ -12,7 +12,6 @@ mod idempotency;
 mod log;
 mod memory;
 mod options;
-#[allow(clippy::disallowed_methods, reason = "a tool at the command line has no clock of a service to ask")]
 mod sqlite;
 mod tail;
 

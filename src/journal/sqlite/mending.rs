@@ -32,9 +32,9 @@ pub(super) fn index(
     if places.is_empty() {
         return Ok(());
     }
-    let (found, lost) = read(connection, epoch, damage, faults, &places)?;
-    match write(connection, &found, &lost, places.start) {
-        Ok(()) => lost.into_iter().for_each(|range| damage.miss(range)),
+    let read = read(connection, epoch, damage, faults, &places)?;
+    match write(connection, &read, places.start) {
+        Ok(()) => read.lost.into_iter().for_each(|range| damage.miss(range)),
         // Without an index none of it is found; the next start tries again.
         Err(error) => {
             tracing::warn!(%error, "what lies before the damage could not be given an index");
@@ -45,6 +45,12 @@ pub(super) fn index(
     Ok(())
 }
 
+/// What a stretch of the file has.
+struct Stretch {
+    found: Vec<Arc<Notification>>,
+    lost: Vec<Range<Seq>>,
+}
+
 /// What can be read of `places`, and what cannot. Its transaction is over afterwards: one in which a read failed writes nothing.
 fn read(
     connection: &Connection,
@@ -52,7 +58,7 @@ fn read(
     damage: &Damage,
     faults: &Faults,
     places: &Range<Seq>,
-) -> Result<(Vec<Arc<Notification>>, Vec<Range<Seq>>), Error> {
+) -> Result<Stretch, Error> {
     let snapshot = connection.unchecked_transaction().map_err(|error| failure(&error))?;
     let mut walk = Walk { snapshot: &snapshot, epoch, damage, faults, lost: Ranges::default() };
     let reach = Reach { places: places.clone(), now: i64::MIN, newest_first: false };
@@ -61,15 +67,10 @@ fn read(
         found.push(block.notification(epoch, seq)?);
         Ok(true)
     })?;
-    Ok((found, walk.lost.within(places).collect()))
+    Ok(Stretch { found, lost: walk.lost.within(places).collect() })
 }
 
-fn write(
-    connection: &Connection,
-    found: &[Arc<Notification>],
-    lost: &[Range<Seq>],
-    oldest: Seq,
-) -> rusqlite::Result<()> {
+fn write(connection: &Connection, Stretch { found, lost }: &Stretch, oldest: Seq) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
     Unindexed::new(found, 0).write(&transaction, oldest)?;
     let mut hole = transaction.prepare("INSERT INTO holes (first, last, cause) VALUES (?1, ?2, ?3)")?;

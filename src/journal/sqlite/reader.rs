@@ -34,7 +34,11 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(path: &Path, shared: &Arc<Shared>, admission: &Arc<Admission>) -> Result<(Self, Vec<Worker>), Error> {
+    pub(super) fn open(
+        path: &Path,
+        shared: &Arc<Shared>,
+        admission: &Arc<Admission>,
+    ) -> Result<(Self, Vec<Worker>), Error> {
         let (snapshots, workers) = Snapshots::open(path, admission)?;
         Ok((Self { shared: Arc::clone(shared), snapshots }, workers))
     }

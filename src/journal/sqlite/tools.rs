@@ -8,10 +8,11 @@ use std::{
     time::Duration,
 };
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
 use rusqlite::Connection;
 
 use crate::{
+    clock::{Clock, System},
     domain::Seq,
     journal::{
         self,
@@ -203,7 +204,7 @@ fn prune(
     let schema::Ends { oldest: first, newest, .. } = schema::ends(&connection)?;
     let mut oldest = first;
     loop {
-        let aged = retention.aged(&connection, (oldest, newest), Some(Utc::now()))?;
+        let aged = retention.aged(&connection, (oldest, newest), Some(System::default().wall()))?;
         let transaction = connection.unchecked_transaction()?;
         let kept = retention.apply(&transaction, (oldest, newest), aged, STEP)?;
         transaction.commit()?;

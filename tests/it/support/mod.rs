@@ -89,7 +89,7 @@ impl TestApp {
 
     /// The same by the time of `clock`.
     pub(crate) async fn start_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> Self {
-        let app = Self::launch_by(clock, change).await;
+        let app = Self::launch_by(clock, change, |_| {}).await;
         eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
         app
     }
