@@ -186,4 +186,5 @@ mod tests {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::clocks::suite!(open);
 }

@@ -2,6 +2,7 @@
 //! takes the [`Options`] and gives an empty journal, and `advance` lets time go by for it. An engine whose time stands still
 //! unless it is moved opens on [`clock`] and is moved by [`advance`].
 
+pub(super) mod clocks;
 mod model;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};

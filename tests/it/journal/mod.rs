@@ -1,6 +1,7 @@
 //! Nothing accepted is ever lost: the binary itself, killed, restarted, and given bad disks.
 
 mod crash;
+mod damage;
 mod faults;
 mod files;
 mod restart;

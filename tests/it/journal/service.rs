@@ -53,6 +53,11 @@ impl Home {
         Self { data: data.to_owned(), http: port(&http), grpc: port(&grpc), settings: settings.to_vec() }
     }
 
+    /// Changes a setting.
+    pub(super) fn set(&mut self, name: &'static str, value: &'static str) {
+        self.settings.push((name, value));
+    }
+
     pub(super) fn file(&self) -> PathBuf {
         self.data.join("notifications.db")
     }

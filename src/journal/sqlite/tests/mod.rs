@@ -24,6 +24,7 @@ fn open(options: &Options) -> Arc<Sqlite> {
 }
 
 conformance::suite!(open, conformance::advance);
+conformance::clocks::suite!(open);
 
 /// The same promises where next to nothing is held in memory, so that the file is read.
 mod from_disk {
@@ -34,6 +35,7 @@ mod from_disk {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::clocks::suite!(open);
 }
 
 /// The same promises where a page is made of what the file has and of what is held in memory.
@@ -45,8 +47,10 @@ mod from_both {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::clocks::suite!(open);
 }
 
+mod clocks;
 mod damage;
 
 // A log is written over only when nobody reads what it holds, and there is always somebody here.
