@@ -167,16 +167,6 @@ impl Writer {
         self.end();
     }
 
-    /// Leaves a file in which everything is synced, and no write-ahead log.
-    fn end(&mut self) {
-        let epoch = self.shared.epoch.clone();
-        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch))
-        {
-            self.complain(&failure(&error));
-        }
-        self.checkpoint("TRUNCATE");
-    }
-
     /// Commits what waits, hands it on, and answers.
     fn append(&mut self, mut jobs: Vec<Job>) {
         let counts: Vec<_> = jobs.iter().map(|job| job.entries.len()).collect();
@@ -261,22 +251,6 @@ impl Writer {
         if !notifications.is_empty() {
             self.note_acknowledged();
             self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::from).collect());
-        }
-    }
-
-    fn note_acknowledged(&mut self) {
-        let opened = self
-            .acknowledged
-            .take()
-            .map_or_else(|| Acknowledged::open(self.files.dir(), self.shared.epoch.clone()), Ok);
-        let noted = opened.and_then(|mut acknowledged| {
-            acknowledged.note(self.place.newest)?;
-            Ok(acknowledged)
-        });
-        match noted {
-            Ok(acknowledged) => self.acknowledged = Some(acknowledged),
-            // With an older place there, less would be found after an accident; nothing is wrong with the journal.
-            Err(error) => tracing::debug!(%error, "the newest acknowledged place could not be noted"),
         }
     }
 

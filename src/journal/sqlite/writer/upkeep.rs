@@ -12,6 +12,7 @@ use crate::{
         Error,
         faults::Kind,
         sqlite::{
+            acknowledged::Acknowledged,
             boot,
             commit::{Place, STEP},
             failure,
@@ -156,6 +157,23 @@ impl Writer {
         self.count_log_pages().map_err(|error| failure(&error))
     }
 
+    /// Notes beside the file what is about to be acknowledged.
+    pub(super) fn note_acknowledged(&mut self) {
+        let opened = self
+            .acknowledged
+            .take()
+            .map_or_else(|| Acknowledged::open(self.files.dir(), self.shared.epoch.clone()), Ok);
+        let noted = opened.and_then(|mut acknowledged| {
+            acknowledged.note(self.place.newest)?;
+            Ok(acknowledged)
+        });
+        match noted {
+            Ok(acknowledged) => self.acknowledged = Some(acknowledged),
+            // With an older place there, less would be found after an accident; nothing is wrong with the journal.
+            Err(error) => tracing::debug!(%error, "the newest acknowledged place could not be noted"),
+        }
+    }
+
     /// Says what a commit waits for: the disk, or only the system.
     pub(super) fn set_level(&mut self, level: Durability) -> rusqlite::Result<()> {
         if self.level != level {
@@ -193,5 +211,15 @@ impl Writer {
             self.complain(&failure(error));
         }
         done.is_ok()
+    }
+
+    /// Leaves a file in which everything is synced, and no write-ahead log.
+    pub(super) fn end(&mut self) {
+        let epoch = self.shared.epoch.clone();
+        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch))
+        {
+            self.complain(&failure(&error));
+        }
+        self.checkpoint("TRUNCATE");
     }
 }

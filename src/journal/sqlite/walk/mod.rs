@@ -1,20 +1,20 @@
 //! Walking over what the file holds, around what cannot be read: a part of it that is damaged takes nothing else with it.
 
+mod indexed;
+
 use std::ops::Range;
 
 use rusqlite::{OptionalExtension, Row, Transaction};
 
 use crate::{
-    domain::{Audience, Epoch, Seq},
+    domain::{Epoch, Seq},
     journal::{
         Error,
         faults::Faults,
         sqlite::{
-            block::{Block, Blocks},
+            block::Block,
             damage::{Damage, Ranges},
             failure,
-            index::{Index, Segment},
-            record,
         },
     },
 };
@@ -29,14 +29,6 @@ pub(super) struct Reach {
     /// What expired by then is passed over; milliseconds since 1970.
     pub(super) now: i64,
     pub(super) newest_first: bool,
-}
-
-/// A part of the file.
-enum Part {
-    /// A segment, which has an index.
-    Indexed(Segment),
-    /// What should be in a segment, and is in none that can be read.
-    Bare(Range<Seq>),
 }
 
 /// A walk over a snapshot.
@@ -181,137 +173,6 @@ impl Walk<'_> {
         };
         let found = probe(left.end - 1, left.end - left.start, |stride| left.end - stride, &mut end)?;
         Ok(found.unwrap_or(left.start).clamp(left.start, left.end - 1))
-    }
-
-    /// Walks over the places of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
-    /// no segment behind that.
-    pub(super) fn some(
-        &mut self,
-        audiences: &[Audience],
-        reach: &Reach,
-        mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
-    ) -> Result<(), Error> {
-        if reach.places.is_empty() {
-            return Ok(());
-        }
-        let snapshot = self.snapshot;
-        let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
-        let mut places = Vec::new();
-        for part in self.parts(reach)? {
-            self.find(part, audiences, reach, &mut places)?;
-            for seq in places.drain(..) {
-                if self.lost.contains(seq) {
-                    continue;
-                }
-                match blocks.find(seq).and_then(|block| visit(block, seq)) {
-                    Ok(true) => {}
-                    Ok(false) => return Ok(()),
-                    Err(Error::Damaged(_)) => self.lose_at(seq, reach)?,
-                    Err(error) => return Err(error),
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// The parts of `reach` that have an index together, in its order, with those between them that have none: the file is
-    /// damaged there.
-    fn parts(&self, reach: &Reach) -> Result<Vec<Part>, Error> {
-        let Range { start, end } = reach.places;
-        let (mut parts, mut reached) = (Vec::new(), start);
-        for segment in self.segments(start, end)? {
-            let Range { start: first, end: behind } = segment.places;
-            if behind <= reached || first >= end {
-                continue;
-            }
-            if first > reached {
-                parts.push(Part::Bare(reached..first));
-            }
-            parts.push(Part::Indexed(segment));
-            reached = behind;
-        }
-        if reached < end {
-            parts.push(Part::Bare(reached..end));
-        }
-        if reach.newest_first {
-            parts.reverse();
-        }
-        Ok(parts)
-    }
-
-    /// The segments that have something of these places, as far as they can be read.
-    fn segments(&self, start: Seq, end: Seq) -> Result<Vec<Segment>, Error> {
-        let columns = Segment::COLUMNS;
-        let sql = format!("SELECT {columns} FROM segments WHERE last >= ?1 AND first < ?2 ORDER BY first");
-        let mut segments = self.snapshot.prepare_cached(&sql).map_err(|error| failure(&error))?;
-        let segments = segments.query_map((start as i64, end as i64), Segment::from_row);
-        let mut found = Vec::new();
-        for segment in segments.map_err(|error| failure(&error))? {
-            match segment.map_err(|error| failure(&error)) {
-                Ok(segment) => found.extend(segment),
-                Err(Error::Damaged(_)) => break,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
-    }
-
-    /// Adds to `places`, in the order of `reach`, those that a part has for one of `audiences`: by its index or, where that
-    /// cannot be read, by what is in it.
-    fn find(&mut self, part: Part, audiences: &[Audience], reach: &Reach, places: &mut Vec<Seq>) -> Result<(), Error> {
-        match part {
-            Part::Indexed(segment) => {
-                let mut index = Index::prepare(self.snapshot).map_err(|error| failure(&error))?;
-                let found = audiences.iter().try_for_each(|audience| {
-                    index.find(&segment, &record::key(audience), &reach.places, reach.now, places)
-                });
-                match found {
-                    Err(Error::Damaged(_)) => {
-                        places.clear();
-                        self.scan(segment.places, audiences, reach, places)?;
-                    }
-                    found => found?,
-                }
-            }
-            Part::Bare(bare) => self.scan(bare, audiences, reach, places)?,
-        }
-        places.sort_unstable();
-        places.dedup();
-        if reach.newest_first {
-            places.reverse();
-        }
-        Ok(())
-    }
-
-    /// Finds what no index tells of.
-    fn scan(
-        &mut self,
-        part: Range<Seq>,
-        audiences: &[Audience],
-        reach: &Reach,
-        places: &mut Vec<Seq>,
-    ) -> Result<(), Error> {
-        let own = part.start.max(reach.places.start)..part.end.min(reach.places.end);
-        if self.damage.holes(&own).first() != Some(&own) {
-            self.damage.note_index(part, self.faults);
-        }
-        let reach = Reach { places: own, newest_first: false, ..*reach };
-        let epoch = self.epoch;
-        self.all(&reach, |block, seq| {
-            let notification = block.notification(epoch, seq)?;
-            let expired = notification.expires_at.is_some_and(|at| at.timestamp_millis() <= reach.now);
-            if !expired && notification.audiences.as_slice().iter().any(|audience| audiences.contains(audience)) {
-                places.push(seq);
-            }
-            Ok(true)
-        })
-    }
-
-    /// A place that is for whoever asks cannot be read: it is lost, and so is what follows and cannot be read either.
-    fn lose_at(&mut self, seq: Seq, reach: &Reach) -> Result<(), Error> {
-        let end = if reach.newest_first { seq + 1 } else { self.readable_after(&(seq..reach.places.end))? };
-        self.lose_and_note(seq..end);
-        Ok(())
     }
 
     fn lose(&mut self, places: Range<Seq>) {
