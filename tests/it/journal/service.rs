@@ -1,9 +1,11 @@
 //! The binary as a process, on ports that it keeps over a restart.
 
 use std::{
+    ffi::OsString,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command as StdCommand, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -43,6 +45,8 @@ pub(super) struct Home {
     http: u16,
     grpc: u16,
     settings: Vec<(&'static str, &'static str)>,
+    /// What else is in the environment of its process.
+    environment: Vec<(&'static str, OsString)>,
 }
 
 impl Home {
@@ -50,7 +54,20 @@ impl Home {
         let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
         let (http, grpc) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-        Self { data: data.to_owned(), http: port(&http), grpc: port(&grpc), settings: settings.to_vec() }
+        let (http, grpc) = (port(&http), port(&grpc));
+        Self { data: data.to_owned(), http, grpc, settings: settings.to_vec(), environment: Vec::new() }
+    }
+
+    /// The same service with other data.
+    pub(super) fn moved(&self, data: &Path) -> Self {
+        Self { data: data.to_owned(), ..self.clone() }
+    }
+
+    /// The same service with more in the environment of its process.
+    pub(super) fn with(&self, environment: impl IntoIterator<Item = (&'static str, OsString)>) -> Self {
+        let mut home = self.clone();
+        home.environment.extend(environment);
+        home
     }
 
     /// Changes a setting.
@@ -80,6 +97,7 @@ impl Home {
             .env("DATA_DIR", &self.data)
             .envs([("PORT", self.http.to_string()), ("GRPC_PORT", self.grpc.to_string())])
             .envs(self.settings.iter().copied())
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command
     }
@@ -100,25 +118,40 @@ impl Home {
 
     /// Starts a service and waits until it serves.
     pub(super) async fn start(&self) -> Service {
-        let mut command = Command::from(self.command(&[]));
-        let mut process = command.stderr(Stdio::piped()).kill_on_drop(true).spawn().expect("the binary runs");
+        self.try_start().await.unwrap_or_else(|said| panic!("the service did not start: {said:?}"))
+    }
+
+    /// The same; if the process ends before it serves, what it said.
+    pub(super) async fn try_start(&self) -> Result<Service, Vec<String>> {
+        let mut process = self.spawn(Stdio::piped());
         let mut lines = BufReader::new(process.stderr.take().expect("a pipe")).lines();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let say = |log: &Mutex<Vec<_>>, line| log.lock().expect("no panic").push(line);
         within("the start", async {
-            let mut said = Vec::new();
             while let Some(line) = lines.next_line().await.expect("a log") {
-                if line.ends_with("serving") {
-                    return;
+                let serves = line.ends_with("serving");
+                say(&log, line);
+                if serves {
+                    return Ok(());
                 }
-                said.push(line);
             }
-            panic!("the service did not start: {said:?}");
+            Err(log.lock().expect("no panic").clone())
         })
-        .await;
-        let mut log = JoinSet::new();
-        log.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        .await?;
+        let (mut reading, said) = (JoinSet::new(), Arc::clone(&log));
+        reading.spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                say(&said, line);
+            }
+        });
         let endpoint = Channel::from_shared(format!("http://127.0.0.1:{}", self.grpc)).expect("an address");
         let grpc = NotificationServiceClient::with_interceptor(endpoint.connect_lazy(), with_token as _);
-        Service { home: self.clone(), process, grpc, rest: reqwest::Client::new(), _log: log }
+        Ok(Service { home: self.clone(), process, grpc, rest: reqwest::Client::new(), log, _reading: reading })
+    }
+
+    /// Starts a process and waits for nothing.
+    pub(super) fn spawn(&self, stderr: Stdio) -> Child {
+        Command::from(self.command(&[])).stderr(stderr).kill_on_drop(true).spawn().expect("the binary runs")
     }
 }
 
@@ -128,11 +161,17 @@ pub(super) struct Service {
     process: Child,
     pub(super) grpc: Client,
     pub(super) rest: reqwest::Client,
+    log: Arc<Mutex<Vec<String>>>,
     /// Reads on, so that the process never waits for somebody to read what it says.
-    _log: JoinSet<()>,
+    _reading: JoinSet<()>,
 }
 
 impl Service {
+    /// Where it lives.
+    pub(super) fn home(&self) -> &Home {
+        &self.home
+    }
+
     /// `SIGKILL`.
     pub(super) async fn kill(mut self) {
         self.process.kill().await.expect("kills");
@@ -140,11 +179,26 @@ impl Service {
 
     /// `SIGTERM`, and a good end.
     pub(super) async fn stop(mut self) {
+        self.terminate().await;
+        let status = self.ended().await;
+        assert!(status.success(), "{status}");
+    }
+
+    /// `SIGTERM`.
+    pub(super) async fn terminate(&self) {
         let id = self.process.id().expect("it runs").to_string();
         let sent = Command::new("kill").arg(id).status().await.expect("kill runs");
         assert!(sent.success());
-        let status: ExitStatus = within("the end", self.process.wait()).await.expect("ends");
-        assert!(status.success(), "{status}");
+    }
+
+    /// Waits for the end of the process.
+    pub(super) async fn ended(&mut self) -> ExitStatus {
+        within("the end", self.process.wait()).await.expect("ends")
+    }
+
+    /// What it has said up to now.
+    pub(super) fn log(&self) -> Vec<String> {
+        self.log.lock().expect("no panic").clone()
     }
 
     /// Publishes over REST and gives the status and the body of the answer.

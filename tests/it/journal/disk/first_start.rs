@@ -1,0 +1,100 @@
+//! The very first start, cut off at any moment: the next one finds a directory that it can begin in.
+
+use std::{process::Stdio, time::Duration};
+
+use rand::{RngExt, rngs::StdRng};
+
+use super::{
+    super::service::{Home, within},
+    Disk, Whereabouts, cuts, image::Image, is_long, put, random,
+    record::{self, Entry},
+    workload::{SMALL, is_sound},
+};
+
+/// The longest time that a first start is left alone for.
+const LONGEST: Duration = Duration::from_millis(1_000);
+
+/// A service begins in the directory as if nothing had been there.
+async fn begins(home: &Home) {
+    let service = home.start().await;
+    let (history, _) = service.history().await;
+    assert!(history.is_empty(), "{history:?}");
+    assert_eq!(service.publish("the first").await, 1);
+    is_sound(home).await;
+    service.kill().await;
+}
+
+fn home() -> (tempfile::TempDir, Home) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::new(&folder.path().join("data"), &SMALL);
+    (folder, home)
+}
+
+/// What a first start does to the disk, until it serves.
+async fn first_start() -> Vec<Entry> {
+    let (folder, home) = home();
+    let disk = Disk::new(&home.data, folder.path());
+    let service = disk.recorded(&home, &[]).start().await;
+    let served = disk.now();
+    service.kill().await;
+    record::read(&disk.log()).into_iter().filter(|entry| entry.begins < served).collect()
+}
+
+#[tokio::test]
+async fn a_kill_in_the_first_second_leaves_a_directory_to_begin_in() {
+    let mut random = random("FIRST_START_SEED");
+    let rounds = if is_long() { 300 } else { 10 };
+    for round in 0..rounds {
+        let (_folder, home) = home();
+        // Most of a start is over soon.
+        let longest = LONGEST / [1, 4, 16][random.random_range(0..3)];
+        let moment = Duration::from_micros(random.random_range(0..longest.as_micros() as u64));
+        let mut process = home.spawn(Stdio::null());
+        // The moment of the kill is what is random here; nothing waits for this time to be enough for anything.
+        tokio::time::sleep(moment).await;
+        process.kill().await.expect("kills");
+        let _whereabouts = Whereabouts::at(format!("round {round}: killed after {moment:?}"), &home.data);
+        begins(&home).await;
+    }
+}
+
+#[tokio::test]
+async fn a_kill_at_any_operation_of_the_first_start_leaves_a_directory_to_begin_in() {
+    let mut random = random("FIRST_START_SEED");
+    // Killed when it has done this many; some of a record's entries are not counted.
+    let operations = first_start().await.len() as u64;
+    for kill_at in chosen(operations, &mut random) {
+        let (folder, home) = home();
+        let disk = Disk::new(&home.data, folder.path());
+        let mut process = disk.below(&home, &[("DISK_KILL_AT", kill_at)]).spawn(Stdio::null());
+        // What is beyond the last of them serves, and is killed then.
+        let served = async { while reqwest::get(format!("http://{}/health", home.http())).await.is_err() {} };
+        tokio::select! {
+            ended = within("the kill", process.wait()) => drop(ended.expect("ends")),
+            () = within("the kill or the start", served) => process.kill().await.expect("kills"),
+        }
+        let _whereabouts = Whereabouts::at(format!("killed at operation {kill_at} of {operations}"), &home.data);
+        begins(&home).await;
+    }
+}
+
+#[tokio::test]
+async fn a_power_cut_in_the_first_start_leaves_a_directory_to_begin_in() {
+    let mut random = random("FIRST_START_SEED");
+    let record = first_start().await;
+    for _ in 0..cuts::cuts(15, 200) {
+        let moment = random.random_range(0..record.len());
+        let mut image = Image::default();
+        record[..moment].iter().for_each(|entry| image.apply(&entry.operation, &mut random));
+        let files = image.cut(&record[moment].operation, &mut random);
+        let (_folder, home) = home();
+        put(&home.data, &files);
+        let _whereabouts = Whereabouts { place: format!("operation {moment} of {}", record.len()), files };
+        begins(&home).await;
+    }
+}
+
+/// Some of the numbers up to `last`, or all of them.
+fn chosen(last: u64, random: &mut StdRng) -> Vec<u64> {
+    if is_long() { (1..=last).collect() } else { (0..10).map(|_| random.random_range(1..=last)).collect() }
+}
