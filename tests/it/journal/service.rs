@@ -221,8 +221,13 @@ impl Service {
 
     /// All that the journal holds, oldest first, and its epoch.
     pub(super) async fn history(&self) -> (Vec<Notification>, String) {
+        self.history_after(0).await
+    }
+
+    /// The same, of what lies after a place.
+    pub(super) async fn history_after(&self, mut after_sequence: u64) -> (Vec<Notification>, String) {
         let mut client = self.grpc.clone();
-        let (mut all, mut after_sequence) = (Vec::new(), 0);
+        let mut all = Vec::new();
         loop {
             let request = GetHistoryRequest { after_sequence, page_size: 1_000, ..GetHistoryRequest::default() };
             let page = within("a page", client.get_history(request)).await.expect("a page").into_inner();

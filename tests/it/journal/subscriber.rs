@@ -43,6 +43,13 @@ impl Subscriber {
         assert_eq!(established["recovered"], true, "{} after {since}: {established}", self.name);
     }
 
+    /// Forgets what it got up to now, but not where it is.
+    pub(super) fn forget(&mut self) {
+        if let Some(last) = self.got.drain(..).last() {
+            self.from = last + 1;
+        }
+    }
+
     async fn open(&mut self, home: &Home, since: &str) -> Value {
         let Self { name, user, room, .. } = self;
         let address = format!("ws://{}/ws/{name}?user_id={user}&room={room}{since}", home.http());
