@@ -45,7 +45,7 @@ impl Subscriber {
 
     /// Forgets what it got up to now, but not where it is.
     pub(super) fn forget(&mut self) {
-        if let Some(last) = self.got.drain(..).last() {
+        if let Some(last) = self.got.drain(..).next_back() {
             self.from = last + 1;
         }
     }

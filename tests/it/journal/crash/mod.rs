@@ -20,8 +20,10 @@ use super::{
 };
 use publishers::{Ledger, ROOMS, Sent, USERS, Way};
 
-/// Small, so that the log is carried over and the oldest go in nearly every round; large enough for what a client misses.
-const SETTINGS: [(&str, &str); 2] = [("JOURNAL_MEMORY_BYTES", "524288"), ("JOURNAL_MAX_BYTES", "4194304")];
+/// Small, so that the log is carried over in every round, and the oldest go in most; large enough for what a client misses.
+/// Keys take of the same bytes.
+const SETTINGS: [(&str, &str); 3] =
+    [("JOURNAL_MEMORY_BYTES", "524288"), ("JOURNAL_MAX_BYTES", "4194304"), ("IDEMPOTENCY_MAX_KEYS", "5000")];
 
 /// After how many rounds everything that is kept is looked at, and not only what is new.
 const ALL_EVERY: usize = 25;
@@ -71,7 +73,7 @@ impl Kill {
 
 /// Everyone who takes part.
 struct Rounds {
-    _folder: TempDir,
+    folder: TempDir,
     disk: Disk,
     home: Home,
     ledger: Arc<Ledger>,
@@ -88,7 +90,7 @@ impl Rounds {
         let disk = Disk::new(&home.data, folder.path());
         first_directory(&home.data);
         let (subscribers, ledger) = (Vec::new(), Arc::default());
-        let mut rounds = Self { _folder: folder, disk, home, ledger, subscribers, checked: 0, random };
+        let mut rounds = Self { folder, disk, home, ledger, subscribers, checked: 0, random };
         rounds.killed_in_the_start().await;
         let service = rounds.home.start().await;
         for (number, user) in USERS.iter().cycle().take(6).enumerate() {
@@ -110,7 +112,7 @@ impl Rounds {
         join_all(self.subscribers.iter_mut().map(|subscriber| subscriber.resume(&self.home))).await;
         self.ledger.retry(&service, unanswered).await;
         self.check(&service, &format!("round {number}, {kill:?}")).await;
-        if number % ALL_EVERY == 0 {
+        if number.is_multiple_of(ALL_EVERY) {
             self.check_all(&service, number).await;
         }
         service.kill().await;
@@ -146,9 +148,10 @@ impl Rounds {
     /// order.
     async fn check(&mut self, service: &Service, when: &str) {
         let (history, _) = service.history_after(self.checked).await;
+        let ends = history.first().zip(history.last()).map(|(first, last)| (first.sequence, last.sequence));
         let mut places = HashMap::new();
         for (notification, place) in history.iter().zip(self.checked + 1..) {
-            assert_eq!(notification.sequence, place, "{when}: the places have a hole");
+            assert_eq!(notification.sequence, place, "{when}: there is a hole in {ends:?}");
             let twice = places.insert(marker(notification), place);
             assert_eq!(twice, None, "{when}: {} is there twice", marker(notification));
         }
@@ -174,6 +177,16 @@ impl Rounds {
         assert_eq!(oldest + history.len() as u64, self.checked + 1, "round {number}: the places have a hole");
         let check = self.home.run(&["journal", "check"]).await;
         assert!(check.status.success(), "round {number}: {}", String::from_utf8_lossy(&check.stdout));
+    }
+}
+
+impl Drop for Rounds {
+    /// What a failed test has found stays to be looked at.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.folder.disable_cleanup(true);
+            eprintln!("the directory is kept: {}", self.folder.path().display());
+        }
     }
 }
 

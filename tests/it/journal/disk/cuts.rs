@@ -126,7 +126,8 @@ impl Run {
         let home = self.home.moved(&folder.path().join("data"));
         put(&home.data, left);
         let service = home.start().await;
-        let promise = Promise { ledger: &self.ledger, epoch: &self.epoch, until, by_kill: false, all_synced: self.all_synced };
+        let promise =
+            Promise { ledger: &self.ledger, epoch: &self.epoch, until, by_kill: false, all_synced: self.all_synced };
         promise.is_kept_by(&service, random).await;
         is_sound(&home).await;
         service.kill().await;
@@ -150,7 +151,9 @@ impl Run {
 /// An operation without its bytes.
 fn brief(operation: &Operation) -> String {
     match operation {
-        Operation::Write { fd, offset, data } => format!("Write {{ fd: {fd}, offset: {offset}, length: {} }}", data.len()),
+        Operation::Write { fd, offset, data } => {
+            format!("Write {{ fd: {fd}, offset: {offset}, length: {} }}", data.len())
+        }
         other => format!("{other:?}"),
     }
 }

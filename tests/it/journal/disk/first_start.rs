@@ -6,7 +6,9 @@ use rand::{RngExt, rngs::StdRng};
 
 use super::{
     super::service::{Home, within},
-    Disk, Whereabouts, cuts, image::Image, is_long, put, random,
+    Disk, Whereabouts, cuts,
+    image::Image,
+    is_long, put, random,
     record::{self, Entry},
     workload::{SMALL, is_sound},
 };
@@ -61,13 +63,12 @@ async fn a_kill_in_the_first_second_leaves_a_directory_to_begin_in() {
 #[tokio::test]
 async fn a_kill_at_any_operation_of_the_first_start_leaves_a_directory_to_begin_in() {
     let mut random = random("FIRST_START_SEED");
-    // Killed when it has done this many; some of a record's entries are not counted.
+    // More than are counted: the last of them are not reached, and what serves by then is killed.
     let operations = first_start().await.len() as u64;
     for kill_at in chosen(operations, &mut random) {
         let (folder, home) = home();
         let disk = Disk::new(&home.data, folder.path());
         let mut process = disk.below(&home, &[("DISK_KILL_AT", kill_at)]).spawn(Stdio::null());
-        // What is beyond the last of them serves, and is killed then.
         let served = async { while reqwest::get(format!("http://{}/health", home.http())).await.is_err() {} };
         tokio::select! {
             ended = within("the kill", process.wait()) => drop(ended.expect("ends")),

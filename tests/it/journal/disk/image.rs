@@ -158,7 +158,8 @@ impl Image {
         let all = random.random_range(0..=image.changes.len());
         let in_order = random.random_ratio(1, 2);
         for (place, change) in image.changes.iter().enumerate() {
-            if if in_order { place < all } else { random.random_ratio(1, 2) } {
+            let is_there = if in_order { place < all } else { random.random_ratio(1, 2) };
+            if is_there {
                 change.apply(&mut names);
             }
         }

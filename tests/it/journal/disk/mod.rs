@@ -54,7 +54,9 @@ impl Disk {
     pub(super) fn below(&self, home: &Home, asked: &[(&'static str, u64)]) -> Home {
         let asked = asked.iter().map(|(name, number)| (*name, OsString::from(number.to_string())));
         let home = home.moved(&self.data).with(asked);
-        home.with([("LD_PRELOAD", (*LIBRARY).clone()), ("DISK_DIR", self.data.clone()), ("DISK_WELL", self.well())].map(os))
+        home.with(
+            [("LD_PRELOAD", (*LIBRARY).clone()), ("DISK_DIR", self.data.clone()), ("DISK_WELL", self.well())].map(os),
+        )
     }
 
     /// The same, recorded. All processes on one disk are of one run of a machine.

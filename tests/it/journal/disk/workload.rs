@@ -162,7 +162,10 @@ impl Promise<'_> {
             }
             let kept = places.get(marker.as_str()) == Some(seq);
             if *synced || self.by_kill || epoch == self.epoch {
-                assert!(kept, "{marker} was acknowledged at {seq} ({at}, synced: {synced}); {oldest} to {newest} are kept");
+                assert!(
+                    kept,
+                    "{marker} was acknowledged at {seq} ({at}, synced: {synced}); {oldest} to {newest} are kept"
+                );
             }
         }
         if self.by_kill || self.all_synced {
