@@ -1,5 +1,6 @@
 //! Nothing accepted is ever lost: the binary itself, killed, restarted, and given bad disks.
 
+mod clocks;
 mod crash;
 mod damage;
 mod disk;
