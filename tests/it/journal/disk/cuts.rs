@@ -14,6 +14,9 @@ use super::{
     workload::{Ledger, Plan, Promise, SMALL, is_sound},
 };
 
+/// As many operations as there are, about, until the log is carried over.
+const SOON: usize = 200;
+
 /// How many events a run has.
 const EVENTS: u64 = 700;
 
@@ -44,7 +47,7 @@ impl Run {
         let ledger = Arc::new(Ledger::default());
         let plan = Plan { until: EVENTS, unsynced, patient: !fault.is_empty() };
 
-        let kill_at = random.random_range(500..1_500);
+        let kill_at = random.random_range(300..1_000);
         let service = disk.recorded(&home, &[("DISK_KILL_AT", kill_at)]).start().await;
         let (_, epoch) = service.history().await;
         let served = disk.now();
@@ -86,7 +89,7 @@ impl Run {
         moments
     }
 
-    /// Some operations behind the first that is like this.
+    /// Some operations soon behind the first that is like this.
     pub(super) fn moments_behind(
         &self,
         like: &dyn Fn(&Operation) -> bool,
@@ -94,7 +97,8 @@ impl Run {
         random: &mut StdRng,
     ) -> Vec<usize> {
         let first = self.record.iter().position(|entry| like(&entry.operation)).expect("there is one");
-        let mut moments: Vec<_> = (0..count).map(|_| random.random_range(first + 1..self.record.len())).collect();
+        let end = self.record.len().min(first + SOON);
+        let mut moments: Vec<_> = (0..count).map(|_| random.random_range(first + 1..end)).collect();
         moments.sort_unstable();
         moments
     }
