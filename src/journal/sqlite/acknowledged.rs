@@ -11,7 +11,7 @@ use std::{
 
 use crate::domain::{Epoch, Seq};
 
-/// The name of the file in the data directory: one line, the epoch and the place.
+/// The name of the file in the data directory: one line, the epoch, the place and check digits of both.
 const FILE: &str = "acknowledged";
 
 /// Where the newest acknowledged place is noted.
@@ -32,10 +32,15 @@ impl Acknowledged {
     /// stand there, with which less is found, but nothing that is not so.
     pub(super) fn note(&mut self, seq: Seq) -> std::io::Result<()> {
         // Always as long as before, so that nothing of an older line remains, and no room is needed where there was some.
-        let line = format!("{} {seq:020}\n", self.epoch);
+        let line = format!("{}\n", sealed(&format!("{} {seq:020}", self.epoch)));
         self.file.seek(SeekFrom::Start(0))?;
         self.file.write_all(line.as_bytes())
     }
+}
+
+/// A note with its check digits: one that was torn may look like another.
+fn sealed(note: &str) -> String {
+    format!("{note} {:08x}", crc32fast::hash(note.as_bytes()))
 }
 
 /// What the note in a data directory says.
@@ -62,7 +67,13 @@ pub(super) fn read(dir: &Path) -> Note {
         Err(_) => return Note::Garbled,
     };
     let named = || {
-        let (epoch, seq) = str::from_utf8(&text).ok()?.strip_suffix('\n')?.split_once(' ')?;
+        let line = str::from_utf8(&text).ok()?.strip_suffix('\n')?;
+        // Those of earlier versions have no check digits.
+        let note = if line.matches(' ').count() == 1 { line } else { line.rsplit_once(' ')?.0 };
+        if note != line && line != sealed(note) {
+            return None;
+        }
+        let (epoch, seq) = note.split_once(' ')?;
         Some(Note::Named { epoch: Epoch::from_text(epoch), seq: seq.parse().ok()? })
     };
     match named() {
@@ -95,7 +106,10 @@ mod tests {
         assert_eq!(read(dir.path()), Note::Named { epoch: epoch.clone(), seq: 1_000 });
         assert_eq!(newest(dir.path(), &epoch), Some(1_000));
         assert_eq!(newest(dir.path(), &Epoch::from_text("another")), None);
-        for garbled in ["e 7", "e\n", "e x\n", "\0\0"] {
+        fs::write(dir.path().join(FILE), "e 00000000000000000007\n").expect("writes");
+        assert_eq!(newest(dir.path(), &epoch), Some(7), "of an earlier version");
+        let torn = sealed("e 00000000000000000644").replace("644", "654") + "\n";
+        for garbled in ["e 7", "e\n", "e x\n", "\0\0", &torn] {
             fs::write(dir.path().join(FILE), garbled).expect("writes");
             assert_eq!(read(dir.path()), Note::Garbled, "{garbled:?}");
         }

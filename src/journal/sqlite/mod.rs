@@ -18,6 +18,7 @@ mod damage;
 mod files;
 mod index;
 mod keys;
+mod log_file;
 mod mending;
 mod opening;
 mod queue;

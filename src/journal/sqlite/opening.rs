@@ -13,6 +13,7 @@ use crate::{
             access::Access,
             acknowledged, boot, failure,
             files::{self, Files},
+            log_file,
             schema::{self, Kind},
         },
     },
@@ -164,6 +165,8 @@ fn prepare(connection: &Connection, files: &Files, kind: Kind, keep_copy: bool) 
     if !set_up().map_err(|error| failure(&error))? {
         return Err(Error::Io("the file cannot be written to".to_owned()));
     }
+    // A process that ended behind a sync that failed has left it to this one to sync what it wrote.
+    log_file::write_again(&log_file::of(&files.path()))?;
     schema::carry_forward(connection, files, kind, keep_copy)?;
     // What a process that was killed left in the write-ahead log goes to its place, so that the file can be judged.
     if schema::checkpoint(connection, "TRUNCATE").map_err(|error| failure(&error))? == 0 {

@@ -71,10 +71,13 @@ pub(super) struct Writer {
     unindexed: Unindexed,
     acknowledged: Option<Acknowledged>,
     admission: Arc<Admission>,
-    /// How many pages the write-ahead log has, with how many it is to be carried over, and with how many the next time.
+    /// How many pages the write-ahead log has that the file may lack, with how many it is to be carried over, and with how many
+    /// the next time.
     log_pages: Arc<AtomicI32>,
     max_log_pages: i32,
     checkpoint_at: i32,
+    /// The disk failed since the log was synced: what was written to it may not be there.
+    log_is_suspect: bool,
     /// When the files were looked at.
     looked_at: Duration,
     /// Goes after the connection.
@@ -122,6 +125,7 @@ impl Writer {
             log_pages: Arc::default(),
             max_log_pages,
             checkpoint_at: max_log_pages,
+            log_is_suspect: false,
             files,
         };
         writer.count_log_pages().map_err(failed)?;
@@ -180,7 +184,7 @@ impl Writer {
         if let Err(error) = &committed
             && !self.shared.faults.has(Kind::File)
         {
-            self.complain(error);
+            self.suspect(error);
         }
         match committed {
             Ok(outcomes) => {

@@ -3,7 +3,7 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Transaction};
+use rusqlite::{Connection, Transaction, config::DbConfig};
 
 use super::Writer;
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
             acknowledged::Acknowledged,
             boot,
             commit::{Place, STEP},
-            failure,
+            failure, log_file,
             opening::{self, Opened},
             schema,
         },
@@ -37,7 +37,7 @@ impl Writer {
             return;
         }
         if let Err(error) = self.settle() {
-            return self.complain(&error);
+            return self.suspect(&error);
         }
         // Pages that are carried over make room in the log, where the disk has none. Until they are, a small write may still
         // find some there, which says nothing about the next publish.
@@ -49,7 +49,7 @@ impl Writer {
                 self.noted_hold = hold;
                 self.hand_on(place, self.clock.wall(), Vec::new());
             }
-            Err(error) => self.complain(&failure(&error)),
+            Err(error) => self.suspect(&failure(&error)),
         }
     }
 
@@ -121,6 +121,7 @@ impl Writer {
 
     /// Writes what the start could not write: on a disk that was full or read-only then.
     pub(super) fn settle(&mut self) -> Result<(), Error> {
+        self.trust_log()?;
         if self.settled {
             return Ok(());
         }
@@ -205,21 +206,49 @@ impl Writer {
     }
 
     /// Whether it could be done.
-    pub(super) fn checkpoint(&self, mode: &str) -> bool {
-        let done = schema::checkpoint(&self.connection, mode);
-        if let Err(error) = &done {
-            self.complain(&failure(error));
+    pub(super) fn checkpoint(&mut self, mode: &str) -> bool {
+        let done =
+            self.trust_log().and_then(|()| schema::checkpoint(&self.connection, mode).map_err(|error| failure(&error)));
+        match &done {
+            // All of the log is in the file: the next commit begins it anew, whatever comes of that.
+            Ok(0) => self.log_pages.store(0, Ordering::Relaxed),
+            Ok(_) => {}
+            Err(error) => self.suspect(error),
         }
         done.is_ok()
     }
 
-    /// Leaves a file in which everything is synced, and no write-ahead log.
+    /// Complains of what failed; if it was the disk, what was written to the log may not be there.
+    pub(super) fn suspect(&mut self, error: &Error) {
+        self.log_is_suspect |= matches!(error, Error::Io(_));
+        self.complain(error);
+    }
+
+    /// Writes all of the log once more, if the disk failed since it was synced; see [`log_file`].
+    fn trust_log(&mut self) -> Result<(), Error> {
+        if !self.log_is_suspect {
+            return Ok(());
+        }
+        let log = log_file::of(&self.files.path());
+        log_file::write_again(&log)?;
+        let pages = u64::try_from(self.log_pages.load(Ordering::Relaxed)).unwrap_or_default();
+        if log_file::whole_pages(&log)? < pages {
+            return Err(Error::Io("the disk lost a part of the write-ahead log that it failed to sync".to_owned()));
+        }
+        self.log_is_suspect = false;
+        Ok(())
+    }
+
+    /// Leaves a file in which everything is synced, and no write-ahead log; or the log, where that cannot be had.
     pub(super) fn end(&mut self) {
         let epoch = self.shared.epoch.clone();
-        if let Err(error) = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch))
-        {
-            self.complain(&failure(&error));
+        let noted = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch));
+        if let Err(error) = noted {
+            self.suspect(&failure(&error));
         }
-        self.checkpoint("TRUNCATE");
+        if !self.checkpoint("TRUNCATE") && self.log_is_suspect {
+            // The database would carry over what may not be there.
+            let _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+        }
     }
 }

@@ -229,10 +229,9 @@ fn grow(bytes: &mut Vec<u8>, length: usize) {
     }
 }
 
-/// Writes some sectors of `data`, and one of several up to a byte only. What lies in one sector comes whole or not at all.
+/// Writes some sectors of `data`, and one of them up to a byte only.
 fn tear(bytes: &mut Vec<u8>, offset: usize, data: &[u8], random: &mut StdRng) {
-    let is_in_one = offset / SECTOR == (offset + data.len() - 1) / SECTOR;
-    let torn_at = if is_in_one { 0 } else { offset + random.random_range(1..data.len()) };
+    let torn_at = offset + random.random_range(1..data.len().max(2));
     let mut at = offset;
     while at < offset + data.len() {
         let sector_end = ((at / SECTOR + 1) * SECTOR).min(offset + data.len());
