@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Audiences, Epoch, Payload, Seq};
+use crate::domain::{Audiences, Epoch, Fingerprint, IdempotencyKey, Payload, Seq};
 
 /// The longest event name, source, timestamp and idempotency key, in characters.
 pub const MAX_EVENT_CHARS: usize = 256;
@@ -68,13 +68,6 @@ pub struct Draft {
     pub ttl: Option<Duration>,
 }
 
-/// The name under which a publisher may send the same event again.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct IdempotencyKey(pub Box<str>);
-
-/// A digest of what a draft says, to tell a retry from another event under the same key.
-pub type Fingerprint = [u8; 32];
-
 /// Why an event is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EventError {
@@ -113,7 +106,7 @@ impl Draft {
         if self.name.is_empty() {
             return Err(EventError::Empty);
         }
-        let key = self.idempotency_key.as_ref().map(|IdempotencyKey(key)| key);
+        let key = self.idempotency_key.as_ref().map(|key| &key.name);
         let texts = [
             ("event", Some(&self.name)),
             ("source", self.source.as_ref()),
@@ -230,6 +223,7 @@ pub fn notification_id(epoch: &Epoch, seq: Seq) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::KeyOwner;
 
     fn draft(name: &str) -> Draft {
         Draft {
@@ -258,7 +252,7 @@ mod tests {
         assert_eq!(with(ephemeral), Ok(()));
         let keyed = with(|draft| {
             draft.durability = Some(Durability::Ephemeral);
-            draft.idempotency_key = Some(IdempotencyKey("k".into()));
+            draft.idempotency_key = IdempotencyKey::new(KeyOwner::NOBODY, "k");
         });
         assert_eq!(keyed, Err(EventError::EphemeralKey));
     }
@@ -277,7 +271,7 @@ mod tests {
     fn a_fingerprint_tells_contents_apart_and_nothing_else() {
         let plain = draft("e");
         let mut keyed = draft("e");
-        keyed.idempotency_key = Some(IdempotencyKey("k".into()));
+        keyed.idempotency_key = IdempotencyKey::new(KeyOwner::NOBODY, "k");
         assert_eq!(plain.fingerprint(), keyed.fingerprint());
         let mut unknown = draft("e");
         unknown.source = Some("unknown".into());

@@ -8,6 +8,7 @@ mod code;
 mod delivery;
 mod duration;
 mod event;
+mod key;
 mod name;
 mod payload;
 mod peer;
@@ -17,10 +18,8 @@ pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
 pub use code::Code;
 pub use delivery::{Committed, Content, Delivery, Ephemeral, Passing};
 pub use duration::{parse_duration, parse_positive_duration};
-pub use event::{
-    Draft, Durability, Event, EventError, Fingerprint, IdempotencyKey, MAX_EVENT_CHARS, MAX_TTL, Notification,
-    notification_id,
-};
+pub use event::{Draft, Durability, Event, EventError, MAX_EVENT_CHARS, MAX_TTL, Notification, notification_id};
+pub use key::{Fingerprint, IdempotencyKey, KeyOwner};
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};
 pub use peer::{Certificate, Peer};

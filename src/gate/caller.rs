@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
-    domain::{Audience, UserId},
+    domain::{Audience, KeyOwner, UserId},
     gate::{Budget, Denied, Gate, Grant, Patterns, Place},
     wire::quota::Quota,
 };
@@ -35,6 +35,8 @@ impl fmt::Display for Credential {
 pub struct Identity {
     /// Which one it was.
     pub credential: Credential,
+    /// Whose the idempotency keys are that come with it.
+    pub key_owner: KeyOwner,
     /// What it allows a publisher; `None` for a mere subscriber.
     pub grant: Option<Box<Grant>>,
     /// The rooms that may be joined besides its own.
@@ -56,6 +58,8 @@ impl Identity {
         let grant = Grant { publish: Some(Patterns::all()), rate: None, admin: true };
         Self {
             credential: Credential::Token(number),
+            // One for all of them: whoever changes its token in the middle of a retry is still the same publisher.
+            key_owner: KeyOwner::named("token", &[]),
             grant: Some(Box::new(grant)),
             rooms: Patterns::all(),
             expires_at: None,
@@ -147,6 +151,11 @@ impl Caller {
     /// Counts a publish, whatever will come of it, and says what is left if that is limited.
     pub fn count_publish(&self) -> Result<Option<Quota>, Denied> {
         self.budget().map(|budget| budget.take()).transpose()
+    }
+
+    /// Whose the idempotency keys are that come with its requests.
+    pub fn key_owner(&self) -> KeyOwner {
+        self.identity.as_ref().map_or(KeyOwner::NOBODY, |identity| identity.key_owner)
     }
 
     /// A place for one subscription of its.

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    domain::Certificate,
+    domain::{Certificate, KeyOwner},
     gate::{Credential, Grant, Identity, Patterns, Rate},
     reload::Source,
 };
@@ -59,8 +59,14 @@ pub struct Grants(Arc<[Entry]>);
 #[derive(Debug)]
 struct Entry {
     subject: Patterns,
+    key_owner: KeyOwner,
     grant: Grant,
     rooms: Patterns,
+}
+
+/// Whose the idempotency keys are of the certificates that a row is for: what one row is for is one publisher.
+fn key_owner(subject: &str) -> KeyOwner {
+    KeyOwner::named("certificate", &[subject])
 }
 
 fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::Error> {
@@ -71,8 +77,9 @@ impl Row {
     fn entry(self) -> Option<Entry> {
         let publish = self.publish.map(|patterns| Patterns::new(&patterns).ok_or(())).transpose().ok()?;
         let rooms = self.rooms.map_or_else(|| Some(Patterns::open_rooms()), |patterns| Patterns::new(&patterns))?;
+        let key_owner = key_owner(&self.subject);
         let subject = Patterns::new(&[self.subject])?;
-        Some(Entry { subject, grant: Grant { publish, rate: self.rate, admin: self.admin }, rooms })
+        Some(Entry { subject, key_owner, grant: Grant { publish, rate: self.rate, admin: self.admin }, rooms })
     }
 }
 
@@ -84,9 +91,10 @@ impl Grants {
             let name = certificate.names.iter().find(|name| entry.subject.matches(name))?;
             Some((name, entry))
         });
-        let name = fitting.map(|(name, _)| name).or(certificate.names.first());
+        let name = fitting.map(|(name, _)| name).or(certificate.names.first()).cloned().unwrap_or_default();
         Identity {
-            credential: Credential::Certificate(name.cloned().unwrap_or_default()),
+            key_owner: fitting.map_or_else(|| key_owner(&name), |(_, entry)| entry.key_owner),
+            credential: Credential::Certificate(name),
             grant: fitting.map(|(_, entry)| Box::new(entry.grant.clone())),
             rooms: fitting.map_or_else(Patterns::open_rooms, |(_, entry)| entry.rooms.clone()),
             expires_at: Some(certificate.expires_at),

@@ -5,7 +5,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, er
 use serde::Deserialize;
 
 use crate::{
-    domain::UserId,
+    domain::{KeyOwner, UserId},
     gate::{Credential, Grant, Identity, Patterns},
 };
 
@@ -141,6 +141,8 @@ impl Expected {
 
 #[derive(Deserialize)]
 struct Claims {
+    /// A text or, where none is expected, whatever it is.
+    iss: Option<serde_json::Value>,
     sub: Option<String>,
     publish: Option<Vec<String>>,
     /// As the setting `PUBLISH_RATE` is written.
@@ -166,12 +168,27 @@ impl Claims {
         if begun { Ok(()) } else { Err(TokenError::NotYet) }
     }
 
+    /// Whose the idempotency keys are that come with the token, and with any other of the same issuer and subject.
+    fn key_owner(&self) -> KeyOwner {
+        let issuer = match &self.iss {
+            None => String::new(),
+            Some(serde_json::Value::String(issuer)) => issuer.clone(),
+            Some(other) => other.to_string(),
+        };
+        match &self.sub {
+            Some(subject) => KeyOwner::named("subject", &[&issuer, subject]),
+            None => KeyOwner::named("issuer", &[&issuer]),
+        }
+    }
+
     fn identity(self) -> Option<Identity> {
+        let key_owner = self.key_owner();
         let patterns = |claim: Option<Vec<String>>| claim.map(|texts| Patterns::new(&texts).ok_or(())).transpose();
         let publish = patterns(self.publish).ok()?;
         let rate = self.rate.map(|rate| rate.parse()).transpose().ok()?;
         let publishes = publish.is_some() || self.admin;
         Some(Identity {
+            key_owner,
             credential: Credential::Jwt(self.sub.map(|subject| UserId::parse(&subject)).transpose().ok()?),
             grant: publishes.then(|| Box::new(Grant { publish, rate, admin: self.admin })),
             rooms: patterns(self.rooms).ok()?.unwrap_or_else(Patterns::open_rooms),

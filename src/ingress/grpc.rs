@@ -73,7 +73,7 @@ pub(super) fn draft(request: v1::PublishRequest, caller: &Caller, max_bytes: usi
         let message = format!("the message must have at most {max_bytes} bytes");
         return Err(grpc_status(Code::TooLarge, message, None));
     }
-    let draft = Draft::try_from(request).map_err(|error| invalid(&error))?;
+    let draft = proto::draft_from(request, caller.key_owner()).map_err(|error| invalid(&error))?;
     caller.check_publish(&draft.name)?;
     Ok(draft)
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::{
     broker::{Accepted, Error, Explanation},
-    domain::{Audiences, Draft, Payload, RoomId, UserId},
+    domain::{Audiences, Draft, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
     ingress::{Intake, Options, body},
     wire::{notify, problem::Problem, quota::Quota, text},
@@ -60,7 +60,7 @@ async fn notify(
     // Before the body: what is too much is not read.
     let quota = caller.count_publish()?;
     let body = read_body(&ingress, body).await?;
-    let draft = notify::read(&body, idempotency_key(&head.headers)?)?;
+    let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?)?;
     caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability } =
@@ -159,10 +159,10 @@ async fn read_body(ingress: &Ingress, body: Body) -> Result<Bytes, Problem> {
     read.unwrap_or_else(|_| Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long")))
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
     let wrong = |_| Problem::field("header", "Idempotency-Key", "value_error", "must be visible ASCII characters");
-    value.to_str().map(Some).map_err(wrong)
+    value.to_str().map(|name| IdempotencyKey::new(caller.key_owner(), name)).map_err(wrong)
 }
 
 fn problem(error: &Error) -> Problem {

@@ -14,7 +14,7 @@ use crate::{
         Relay, Stored, Tail,
         aging::Aging,
         faults::{Faults, Kind},
-        idempotency::{Keys, Seen},
+        idempotency::{KeyWindow, Staged},
         log::{Limits, Log, millis},
         tail::Tails,
     },
@@ -40,7 +40,7 @@ impl Memory {
             bytes: options.max_bytes.min(options.memory_bytes).get(),
             age: options.max_age(),
         };
-        let keys = Keys::new(options.idempotency_window, options.idempotency_max_keys.get());
+        let keys = KeyWindow::new(options);
         Self {
             epoch: Epoch::from_random(rand::random()),
             faults: Faults::new(Arc::clone(&clock)),
@@ -62,19 +62,15 @@ impl Memory {
         let mut kept = self.kept.lock();
         let old_at = kept.look(&self.faults);
         kept.reached_at = kept.reached_at.max(millis(now));
-        if let Some(now) = old_at {
-            kept.keys.expire(now);
-        }
+        let ended = kept.keys.ended(old_at);
+        kept.keys.expire(ended, 2 * entries.len());
+        let mut staged = Staged::default();
         let mut committed = Vec::with_capacity(entries.len());
         let outcomes = entries
             .into_iter()
             .map(|entry| {
-                let outcome = kept.outcome(&entry, at);
-                if let Outcome::Appended(stored) = outcome {
-                    let seq = stored.seq;
-                    if let Some((key, fingerprint)) = entry.key {
-                        kept.keys.remember(key, fingerprint, stored);
-                    }
+                let outcome = kept.outcome(&mut staged, &entry, at, ended);
+                if let Outcome::Appended(Stored { seq, .. }) = outcome {
                     let notification =
                         Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
@@ -85,6 +81,7 @@ impl Memory {
                 outcome
             })
             .collect();
+        kept.keys.commit(staged, ended, now, self.clock.monotonic());
         kept.log.trim(old_at, 0);
         (outcomes, committed.into())
     }
@@ -131,6 +128,11 @@ impl Read for Memory {
         self.kept.lock().log.bounds()
     }
 
+    fn shortest_key_life(&self) -> Option<Duration> {
+        let life = Arc::clone(self.kept.lock().keys.life());
+        life.shortest(self.clock.monotonic())
+    }
+
     fn condition(&self) -> Condition {
         self.kept.lock().look(&self.faults);
         self.faults.condition()
@@ -152,7 +154,7 @@ struct Kept {
     /// The latest time at which something was appended.
     reached_at: i64,
     aging: Aging,
-    keys: Keys,
+    keys: KeyWindow,
 }
 
 impl Kept {
@@ -163,16 +165,11 @@ impl Kept {
         old_at
     }
 
-    fn outcome(&self, entry: &Entry, at: DateTime<Utc>) -> Outcome {
-        let seen = entry.key.as_ref().map_or(Seen::Never, |(key, fingerprint)| self.keys.seen(key, fingerprint));
-        match seen {
-            Seen::Never => {
-                let seq = self.log.bounds().newest + 1;
-                Outcome::Appended(Stored { seq, durability: Some(Durability::Memory), at })
-            }
-            Seen::Same(stored) => Outcome::Duplicate(stored),
-            Seen::Other => Outcome::Conflict,
-        }
+    fn outcome(&self, staged: &mut Staged, entry: &Entry, at: DateTime<Utc>, ended: i64) -> Outcome {
+        let seq = self.log.bounds().newest + 1;
+        let stored = Stored { seq, durability: Some(Durability::Memory), at };
+        let known = entry.key.as_ref().and_then(|key| self.keys.claim(staged, key, stored, ended));
+        known.unwrap_or(Outcome::Appended(stored))
     }
 }
 

@@ -15,7 +15,7 @@ mod options;
 mod sqlite;
 mod tail;
 
-use std::{fmt::Debug, ops::RangeInclusive, sync::Arc};
+use std::{fmt::Debug, ops::RangeInclusive, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -114,6 +114,12 @@ pub trait Read: Incarnation {
 
     /// How many notifications for `audiences` lie after `after` and not after `until`, expired ones left out.
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error>;
+
+    /// How long the one lived that lived shortest, of the idempotency keys that went in the last hour before their window was
+    /// over; `None` where none did.
+    fn shortest_key_life(&self) -> Option<Duration> {
+        None
+    }
 
     /// Whether the journal can do its work; when it cannot, it becomes well by itself once the cause is gone.
     fn condition(&self) -> Condition {

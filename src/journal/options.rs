@@ -57,14 +57,19 @@ pub struct Options {
     )]
     pub memory_bytes: NonZeroUsize,
 
-    /// How long an idempotency key is remembered.
+    /// How long an idempotency key is remembered, as far as IDEMPOTENCY_MAX_BYTES reach.
     #[arg(long, env = "IDEMPOTENCY_WINDOW", default_value = "24h", value_name = "TIME",
         value_parser = crate::domain::parse_duration)]
     pub idempotency_window: Duration,
 
-    /// How many idempotency keys are remembered; older ones go first.
-    #[arg(long, env = "IDEMPOTENCY_MAX_KEYS", default_value = "100000", value_name = "N")]
-    pub idempotency_max_keys: NonZeroUsize,
+    /// How many bytes of memory the idempotency keys take, 64 for each; one publisher has at most half of them. The oldest go
+    /// first, of whoever has most.
+    #[arg(long, env = "IDEMPOTENCY_MAX_BYTES", default_value = "268435456", value_name = "BYTES")]
+    pub idempotency_max_bytes: NonZeroUsize,
+
+    /// How many idempotency keys are remembered at the most; without, only IDEMPOTENCY_MAX_BYTES bounds them.
+    #[arg(long, env = "IDEMPOTENCY_MAX_KEYS", value_name = "N")]
+    pub idempotency_max_keys: Option<NonZeroUsize>,
 }
 
 impl Options {

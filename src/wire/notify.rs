@@ -14,18 +14,18 @@ use crate::{
     wire::problem::Problem,
 };
 
-/// Reads the body of `POST /notify`. `key` is the `Idempotency-Key` header.
+/// Reads the body of `POST /notify`. `key` is what the header `Idempotency-Key` says, and whose it is.
 ///
 /// The payload is copied out: it would keep the buffer alive that the connection read the body into, many times its size, for as
 /// long as the journal keeps it.
-pub fn read(body: &[u8], key: Option<&str>) -> Result<Draft, Problem> {
+pub fn read(body: &[u8], key: Option<IdempotencyKey>) -> Result<Draft, Problem> {
     let fields = Fields::read(body)?;
     let draft = Draft {
         name: required(fields.event, "event", string)?.into(),
         payload: required(fields.payload, "payload", payload)?,
         source: optional(fields.source, "source", string)?.map(Into::into),
         timestamp: optional(fields.timestamp, "timestamp", string)?.map(Into::into),
-        idempotency_key: key.filter(|key| !key.is_empty()).map(|key| IdempotencyKey(key.into())),
+        idempotency_key: key,
         target: target(fields.target)?,
         durability: optional(fields.durability, "durability", durability)?,
         ttl: optional(fields.ttl, "ttl", ttl)?,

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
-    Audiences, Code, Draft, Durability, Epoch, Event, EventError, IdempotencyKey, Notification, Passing, Payload,
-    PayloadError, TargetError,
+    Audiences, Code, Draft, Durability, Epoch, Event, EventError, IdempotencyKey, KeyOwner, Notification, Passing,
+    Payload, PayloadError, TargetError,
 };
 
 /// What `build.rs` makes of `notifications.proto`.
@@ -65,30 +65,25 @@ impl Error {
     }
 }
 
-impl TryFrom<v1::PublishRequest> for Draft {
-    type Error = Error;
-
-    fn try_from(request: v1::PublishRequest) -> Result<Self, Error> {
-        let draft = Self {
-            name: request.event.into(),
-            payload: match request.body {
-                None => payload_from(&Struct::default())?,
-                Some(v1::publish_request::Body::Payload(payload)) => payload_from(&payload)?,
-                // Copied, for it would keep the buffer alive that the connection read it into.
-                Some(v1::publish_request::Body::PayloadJson(text)) => Payload::parse(Bytes::copy_from_slice(&text))?,
-            },
-            source: Some(request.source).filter(|source| !source.is_empty()).map(Into::into),
-            timestamp: request.timestamp.map(timestamp_text).transpose()?,
-            idempotency_key: Some(request.idempotency_key)
-                .filter(|key| !key.is_empty())
-                .map(|key| IdempotencyKey(key.into())),
-            target: request.target.as_ref().map(audiences_from).transpose()?,
-            durability: durability_from(request.durability)?,
-            ttl: request.ttl.map(|ttl| Duration::try_from(ttl).map_err(|_| EventError::Ttl)).transpose()?,
-        };
-        draft.check()?;
-        Ok(draft)
-    }
+/// The event of a request to publish, whose idempotency key is one of `owner`.
+pub fn draft_from(request: v1::PublishRequest, owner: KeyOwner) -> Result<Draft, Error> {
+    let draft = Draft {
+        name: request.event.into(),
+        payload: match request.body {
+            None => payload_from(&Struct::default())?,
+            Some(v1::publish_request::Body::Payload(payload)) => payload_from(&payload)?,
+            // Copied, for it would keep the buffer alive that the connection read it into.
+            Some(v1::publish_request::Body::PayloadJson(text)) => Payload::parse(Bytes::copy_from_slice(&text))?,
+        },
+        source: Some(request.source).filter(|source| !source.is_empty()).map(Into::into),
+        timestamp: request.timestamp.map(timestamp_text).transpose()?,
+        idempotency_key: IdempotencyKey::new(owner, request.idempotency_key),
+        target: request.target.as_ref().map(audiences_from).transpose()?,
+        durability: durability_from(request.durability)?,
+        ttl: request.ttl.map(|ttl| Duration::try_from(ttl).map_err(|_| EventError::Ttl)).transpose()?,
+    };
+    draft.check()?;
+    Ok(draft)
 }
 
 /// The event, the payload and the target of a question about routing.
@@ -100,7 +95,7 @@ pub fn explain_request(request: v1::ExplainRouteRequest) -> Result<(String, Payl
     });
     let event = request.event.clone();
     let publish = v1::PublishRequest { event: request.event, body, target: request.target, ..Default::default() };
-    let draft = Draft::try_from(publish)?;
+    let draft = draft_from(publish, KeyOwner::NOBODY)?;
     Ok((event, draft.payload, draft.target))
 }
 
@@ -262,7 +257,7 @@ mod tests {
         let message = Bytes::from(br#"{"id": 1}"#.to_vec());
         let body = Some(v1::publish_request::Body::PayloadJson(message.clone()));
         let request = v1::PublishRequest { event: "a.b".into(), body, ..Default::default() };
-        let draft = Draft::try_from(request).expect("the request is valid");
+        let draft = draft_from(request, KeyOwner::NOBODY).expect("the request is valid");
         assert!(message.is_unique());
         assert_eq!(draft.payload.as_bytes(), &message);
     }

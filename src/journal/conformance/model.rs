@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Fate, append, clock, entry, options, room, user};
 use crate::{
     clock::Clock,
-    domain::{Audience, IdempotencyKey, Seq},
+    domain::{Audience, IdempotencyKey, KeyOwner, Seq},
     journal::{Journal, Options, Query},
 };
 
@@ -151,7 +151,9 @@ async fn check_step<J: Journal>(
         Step::Append(entries) => {
             let batch = entries.iter().map(|(number, key, ttl)| {
                 let mut entry = entry("e", audience(*number));
-                entry.key = key.map(|(key, content)| (IdempotencyKey(key.to_string().into()), [content; 32]));
+                entry.key = key.and_then(|(key, content)| {
+                    Some((IdempotencyKey::new(KeyOwner::named("test", &[]), key.to_string())?, [content; 32]))
+                });
                 entry.expires_at = ttl.map(|ttl| at(model.now + ttl));
                 entry
             });

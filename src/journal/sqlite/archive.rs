@@ -15,10 +15,12 @@ use crate::{
     domain::{self, Epoch, Event, Payload, Seq},
     journal::{
         Error,
+        idempotency::{ENTRY_BYTES, KeyEntry},
         log::millis,
         sqlite::{
             block::{self, Blocks},
             index::Unindexed,
+            keys::{self, Filling},
             record, schema,
             tools::ToolError,
         },
@@ -39,7 +41,8 @@ const SEGMENT: usize = 32 * 1024 * 1024;
 enum Line {
     Journal { format: u32, epoch: String, oldest: Seq, newest: Seq },
     Notification(Notification),
-    Key { key: String, used_at: i64, fingerprint: String, seq: i64 },
+    Key { key: String, used_at: i64, fingerprint: String, seq: Seq },
+    UsedKey { entry: String },
 }
 
 /// A row of the table.
@@ -105,15 +108,19 @@ fn export_notifications(
 }
 
 fn export_keys(snapshot: &Connection, out: &mut impl Write) -> Result<(), ToolError> {
-    let mut keys = snapshot.prepare("SELECT key, used_at, hex(fingerprint), seq FROM keys ORDER BY number")?;
-    let keys = keys.query_map([], |row| {
-        Ok(Line::Key { key: row.get(0)?, used_at: row.get(1)?, fingerprint: row.get(2)?, seq: row.get(3)? })
-    })?;
     // A key that cannot be read only makes a retry of its publisher a second event.
-    for key in keys.map_while(Result::ok) {
-        write(out, &key)?;
-    }
+    keys::for_each(snapshot, |key| {
+        let mut entry = Vec::with_capacity(ENTRY_BYTES);
+        key.write(&mut entry);
+        let entry = entry.iter().map(|byte| format!("{byte:02x}")).collect();
+        write(out, &Line::UsedKey { entry })
+    })?;
     Ok(())
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect()
 }
 
 fn write(out: &mut impl Write, line: &Line) -> Result<(), ToolError> {
@@ -127,7 +134,8 @@ pub(super) fn import(connection: &Connection, lines: impl BufRead) -> Result<Imp
     let transaction = connection.unchecked_transaction()?;
     let unindexed = Unindexed::new(&[], SEGMENT);
     let rows = Rows { connection: &transaction, waiting: Vec::new(), unindexed };
-    let mut import = Import { connection: &transaction, rows, imported: Imported::default(), reached: None };
+    let keys = Filling::new(&transaction);
+    let mut import = Import { connection: &transaction, rows, keys, imported: Imported::default(), reached: None };
     for (number, text) in (1..).zip(lines.lines()) {
         let line = serde_json::from_str(&text?).map_err(|error| error.to_string());
         match line.map(|line| import.line(line)) {
@@ -165,6 +173,7 @@ impl From<String> for Refused {
 struct Import<'c> {
     connection: &'c Connection,
     rows: Rows<'c>,
+    keys: Filling<'c>,
     imported: Imported,
     reached: Option<Reached>,
 }
@@ -204,8 +213,13 @@ impl Import<'_> {
             }
             (Line::Key { key, used_at, fingerprint, seq }, Some(_)) => {
                 self.imported.keys += 1;
-                let sql = "INSERT INTO keys (key, used_at, fingerprint, seq) VALUES (?1, ?2, unhex(?3), ?4)";
-                self.connection.prepare_cached(sql)?.execute((key, used_at, fingerprint, seq))?;
+                let entry = from_hex(&fingerprint).and_then(|digits| keys::unowned(&key, &digits, seq, used_at));
+                self.keys.push(entry.ok_or("it is no idempotency key".to_owned())?)?;
+            }
+            (Line::UsedKey { entry }, Some(_)) => {
+                self.imported.keys += 1;
+                let entry = from_hex(&entry).and_then(|bytes| Some(KeyEntry::read(bytes.as_slice().try_into().ok()?)));
+                self.keys.push(entry.ok_or("it is no idempotency key".to_owned())?)?;
             }
             _ => return Err("it does not belong here".to_owned().into()),
         }
@@ -218,6 +232,7 @@ impl Import<'_> {
         let reached = reached.ok_or_else(|| ToolError::Line { line: 1, reason: "the file is empty".to_owned() })?;
         self.rows.write(reached.appended_at)?;
         self.rows.index()?;
+        self.keys.end()?;
         self.imported.holes += (reached.newest + 1).saturating_sub(reached.next);
         if self.imported.holes > 0 {
             let epoch = Epoch::from_random(rand::random());

@@ -11,7 +11,7 @@ use crate::{
         sqlite::{
             block::Blocks,
             index::{self, Index, Segment},
-            record, schema,
+            keys, record, schema,
             tools::ToolError,
         },
     },
@@ -31,8 +31,15 @@ pub(super) fn findings(snapshot: &Connection, acknowledged: Option<Seq>) -> Resu
             None => findings.push("a part of the index is not as it was written".to_owned()),
         }
     }
-    let last_key = "SELECT coalesce(max(seq), 0) FROM keys";
-    if snapshot.query_row(last_key, [], |row| row.get::<_, i64>(0))? as Seq > newest {
+    let mut last_key = 0;
+    let damaged = keys::for_each(snapshot, |key| {
+        last_key = last_key.max(key.seq);
+        Ok::<_, ToolError>(())
+    })?;
+    if damaged > 0 {
+        findings.push(format!("{damaged} rows of idempotency keys cannot be read"));
+    }
+    if last_key > newest {
         findings.push("an idempotency key stands for a place that is yet to come".to_owned());
     }
     if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {

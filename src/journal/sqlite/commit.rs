@@ -9,8 +9,9 @@ use crate::{
     domain::{Durability, Epoch, Notification, Seq},
     journal::{
         Bounds, Entry, Outcome, Stored,
+        idempotency::{KeyWindow, Staged},
         log::millis,
-        sqlite::{block, keys::Keys, retention::Retention, schema},
+        sqlite::{block, keys::KeyTable, retention::Retention, schema},
     },
 };
 
@@ -24,8 +25,6 @@ pub(super) struct Place {
     pub(super) newest: Seq,
     /// The latest time at which a notification was appended, in milliseconds since 1970.
     pub(super) reached_at: i64,
-    /// How many idempotency keys are known.
-    pub(super) keys: usize,
 }
 
 impl Place {
@@ -34,10 +33,9 @@ impl Place {
         let schema::Ends { oldest, newest, .. } = schema::ends(connection)?;
         let reached = "SELECT coalesce(reached_at, appended_at) FROM blocks ORDER BY first DESC LIMIT 1";
         let reached_at = connection.query_row(reached, [], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
-        let keys = connection.query_row("SELECT count(*) FROM keys", [], |row| row.get::<_, i64>(0))? as usize;
         let held = connection.query_row("SELECT held_ms FROM journal", [], |row| row.get::<_, i64>(0))?;
         let held = Duration::from_millis(u64::try_from(held).unwrap_or_default());
-        Ok((Self { oldest, newest, reached_at, keys }, held))
+        Ok((Self { oldest, newest, reached_at }, held))
     }
 
     pub(super) fn bounds(&self) -> Bounds {
@@ -45,11 +43,14 @@ impl Place {
     }
 }
 
-/// What every transaction is made by.
-#[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) retention: Retention,
-    pub(super) keys: Keys,
+/// The time of a transaction, what its commit waits for, when a key was used whose window ends with it, and before which place
+/// everything is too old.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Terms {
+    pub(super) now: DateTime<Utc>,
+    pub(super) level: Durability,
+    pub(super) ended: i64,
+    pub(super) aged: Seq,
 }
 
 /// What a transaction wrote. It counts when that is committed.
@@ -60,53 +61,51 @@ pub(super) struct Written {
     pub(super) notifications: Vec<Arc<Notification>>,
     /// Where the file ends then.
     pub(super) place: Place,
+    /// The keys that were claimed, and what the file has of keys then.
+    pub(super) keys: Staged,
+    pub(super) key_table: KeyTable,
 }
 
-impl Rules {
-    /// Writes `entries` behind `place`, at a time and a level, and takes the next step of retention; what lies before `aged` is too
-    /// old, and keys go by the time at which what is old may go.
+/// What a transaction begins with.
+#[derive(Debug)]
+pub(super) struct Before<'w> {
+    pub(super) epoch: &'w Epoch,
+    pub(super) place: Place,
+    pub(super) keys: &'w KeyWindow,
+    pub(super) key_table: KeyTable,
+}
+
+impl Retention {
+    /// Writes `entries` and their keys behind what was there before, and takes the next step of retention.
     pub(super) fn write(
         &self,
         transaction: &Transaction<'_>,
-        epoch: &Epoch,
         entries: impl Iterator<Item = Entry>,
-        mut place: Place,
-        (now, old_at, level): (DateTime<Utc>, Option<DateTime<Utc>>, Durability),
-        aged: Seq,
+        before: Before<'_>,
+        Terms { now, level, ended, aged }: Terms,
     ) -> rusqlite::Result<Written> {
+        let Before { epoch, mut place, keys, mut key_table } = before;
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
-        place.keys -= self.keys.expire(transaction, place.keys, old_at)?;
-        let (mut outcomes, mut notifications) = (Vec::new(), Vec::new());
+        let (mut outcomes, mut notifications, mut staged) = (Vec::new(), Vec::new(), Staged::default());
         for entry in entries {
-            if let Some(outcome) = self.claim(transaction, &entry, now, &mut place)? {
+            let stored = Stored { seq: place.newest + 1, durability: Some(level), at };
+            if let Some(outcome) = entry.key.as_ref().and_then(|key| keys.claim(&mut staged, key, stored, ended)) {
                 outcomes.push(outcome);
                 continue;
             }
             place.newest += 1;
             let Entry { event, audiences, expires_at, .. } = entry;
             notifications.push(Arc::new(Notification::new(epoch.clone(), place.newest, event, audiences, expires_at)));
-            outcomes.push(Outcome::Appended(Stored { seq: place.newest, durability: Some(level), at }));
+            outcomes.push(Outcome::Appended(stored));
         }
+        key_table.append(transaction, staged.keys(), ended)?;
+        key_table.tidy(transaction, keys, STEP + 4 * staged.keys().len())?;
         if !notifications.is_empty() {
             place.reached_at = place.reached_at.max(millis(now));
             block::write(transaction, (millis(now), place.reached_at), &notifications)?;
         }
         let bounds = (place.oldest, place.newest);
-        place.oldest = self.retention.apply(transaction, bounds, aged, STEP + 2 * outcomes.len())?;
-        Ok(Written { outcomes, notifications, place })
-    }
-
-    /// Claims the key of an entry, if it has one, for the next place; the outcome when it was claimed before.
-    fn claim(
-        &self,
-        transaction: &Transaction<'_>,
-        entry: &Entry,
-        now: DateTime<Utc>,
-        place: &mut Place,
-    ) -> rusqlite::Result<Option<Outcome>> {
-        let Some((key, fingerprint)) = &entry.key else { return Ok(None) };
-        let outcome = self.keys.claim(transaction, key, fingerprint, place.newest + 1, now)?;
-        place.keys += usize::from(outcome.is_none());
-        Ok(outcome)
+        place.oldest = self.apply(transaction, bounds, aged, STEP + 2 * outcomes.len())?;
+        Ok(Written { outcomes, notifications, place, keys: staged, key_table })
     }
 }

@@ -33,7 +33,7 @@ mod tools;
 mod walk;
 mod writer;
 
-use std::{sync::Arc, thread::JoinHandle};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -158,6 +158,10 @@ impl Read for Sqlite {
                 Ok(recent + self.readers.count(audiences, places, now).await?)
             }
         }
+    }
+
+    fn shortest_key_life(&self) -> Option<Duration> {
+        self.shared.key_life.shortest(self.clock.monotonic())
     }
 
     fn condition(&self) -> Condition {

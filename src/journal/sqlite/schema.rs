@@ -12,7 +12,7 @@ use crate::{
     domain::{Epoch, Seq},
     journal::{
         Error,
-        sqlite::{failure, files::Files},
+        sqlite::{failure, files::Files, keys},
     },
 };
 
@@ -20,8 +20,11 @@ use crate::{
 const APPLICATION_ID: i64 = 0x4578_4e6a;
 
 /// The steps from an empty file to the newest layout. The file's `user_version` says how many of them it has behind it; a
-/// step that was released is never changed.
-const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+/// step that was released is never changed. A step is a text and what has to be done after it.
+const MIGRATIONS: &[(&str, Convert)] =
+    &[(include_str!("schema_1.sql"), |_| Ok(())), (include_str!("schema_2.sql"), keys::convert)];
+
+type Convert = fn(&Connection) -> rusqlite::Result<()>;
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +92,10 @@ fn copy_of(files: &Files, layout: usize) -> PathBuf {
 fn migrate(connection: &Connection, kind: Kind) -> rusqlite::Result<()> {
     let done = if let Kind::Layout(layout) = kind { layout } else { 0 };
     let transaction = connection.unchecked_transaction()?;
-    MIGRATIONS.iter().skip(done).try_for_each(|step| transaction.execute_batch(step))?;
+    for (step, convert) in MIGRATIONS.iter().skip(done) {
+        transaction.execute_batch(step)?;
+        convert(&transaction)?;
+    }
     if kind == Kind::New {
         begin(&transaction)?;
     }

@@ -21,11 +21,14 @@ CREATE TABLE holes (
     cause TEXT NOT NULL
 );
 
--- The idempotency keys that were used lately, those of one commit a row: the `count` keys from the number `first` on, in the
--- order of their use. How they are written down is said in keys.rs.
+-- The idempotency keys that were used lately, in the order of their use, some dozen a row: `count` keys, of which the first has
+-- the number `first` and all have lower numbers than those of the next row. Keys that were used at `ended` or earlier had had
+-- their window when the row was written. How they are written down is said in keys.rs; a step of the migration takes over those
+-- of the first layout.
 CREATE TABLE key_batches (
     first INTEGER PRIMARY KEY,
     count INTEGER NOT NULL,
+    ended INTEGER NOT NULL,
     keys BLOB NOT NULL,
     checksum INTEGER NOT NULL
 );

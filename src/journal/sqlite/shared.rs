@@ -13,6 +13,7 @@ use crate::{
     journal::{
         Bounds, Options, Page, Query,
         faults::Faults,
+        idempotency::KeyLife,
         log::{Limits, Log},
         sqlite::damage::Damage,
         tail::Tails,
@@ -26,6 +27,7 @@ const COUNTED_AT_ONCE: Seq = 4_096;
 pub(super) struct Shared {
     pub(super) epoch: Epoch,
     pub(super) tails: Tails,
+    pub(super) key_life: Arc<KeyLife>,
     oldest: AtomicU64,
     newest: AtomicU64,
     recent: Mutex<Log>,
@@ -40,10 +42,17 @@ impl Shared {
     }
 
     /// What is known when the file is opened.
-    pub(super) fn new(epoch: Epoch, bounds: Bounds, recent: Log, (faults, damage): (Faults, Damage)) -> Self {
+    pub(super) fn new(
+        epoch: Epoch,
+        bounds: Bounds,
+        recent: Log,
+        key_life: Arc<KeyLife>,
+        (faults, damage): (Faults, Damage),
+    ) -> Self {
         Self {
             epoch,
             tails: Tails::default(),
+            key_life,
             oldest: AtomicU64::new(bounds.oldest),
             newest: AtomicU64::new(bounds.newest),
             recent: Mutex::new(recent),

@@ -20,6 +20,7 @@ use crate::{
             access::Access,
             acknowledged, archive, check, failure,
             files::{self, Files},
+            keys,
             opening,
             retention::Retention,
             schema,
@@ -162,7 +163,7 @@ fn check(connection: &Connection, dir: &Path, out: &mut impl Write) -> Result<()
         return Err(ToolError::Unsound);
     }
     let schema::Ends { epoch, oldest, newest } = schema::ends(&snapshot)?;
-    let keys: i64 = snapshot.query_row("SELECT count(*) FROM keys", [], |row| row.get(0))?;
+    let keys = keys::count(&snapshot)?;
     let count = newest + 1 - oldest;
     writeln!(out, "epoch {epoch}; {count} notifications, places {oldest} to {newest}; {keys} idempotency keys")?;
     writeln!(out, "sound")?;

@@ -1,6 +1,7 @@
 //! Only the right people, at a bearable rate.
 
 mod issuer;
+mod key_owners;
 mod lifetime;
 mod matrix;
 mod tokens;

@@ -92,6 +92,37 @@ async fn a_certificate_may_do_what_its_grant_says() {
     }
 }
 
+// keys belong to the row of the grants: to all certificates that it is for, and to no other
+#[tokio::test]
+async fn a_key_belongs_to_the_grant_of_a_certificate() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&clients, &folder).await;
+    let any = "\n[[grants]]\nsubject = \"pedidos-*\"\npublish = [\"presentacion.*\"]\n";
+    fs::write(folder.path().join("grants.toml"), [GRANTS, any].concat()).expect("written");
+    let publish = |token, source: &str| {
+        let (event, source) = ("presentacion.creada".to_owned(), source.to_owned());
+        with(token, PublishRequest { event, source, idempotency_key: "k".to_owned(), ..Default::default() })
+    };
+    let mut first = client(&app, Some(&clients.client("pedidos-1", vec![]))).await;
+    eventually("the new grant", async || first.publish(publish(None, "pedidos")).await.ok()).await;
+    // Certificate, token, content; whether it is known, or how it is refused.
+    let table = [
+        ("pedidos-1", None, "pedidos", Ok(true)),
+        ("pedidos-2", None, "pedidos", Ok(true)),
+        ("pedidos-2", None, "otra", Err(Code::AlreadyExists)),
+        ("presentaciones-php", None, "php", Ok(false)),
+        ("presentaciones-php", None, "php", Ok(true)),
+        ("presentaciones-php", Some(TOKEN), "token", Ok(false)),
+        ("pedidos-1", Some(TOKEN), "token", Ok(true)),
+    ];
+    for (row, (name, token, source, expected)) in table.into_iter().enumerate() {
+        let mut client = client(&app, Some(&clients.client(name, vec![]))).await;
+        let outcome = client.publish(publish(token, source)).await;
+        let outcome = outcome.map(|answer| answer.into_inner().duplicate).map_err(|status| status.code());
+        assert_eq!(outcome, expected, "row {row}");
+    }
+}
+
 // a certificate of another authority fails the handshake, and the service goes on
 #[tokio::test]
 async fn a_certificate_of_another_authority_fails_the_handshake() {

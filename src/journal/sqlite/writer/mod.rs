@@ -21,21 +21,24 @@ use crate::{
         Entry, Error, Options, Outcome,
         aging::Aging,
         faults::{Faults, Kind},
+        idempotency::KeyWindow,
         log::millis,
         sqlite::{
             acknowledged::Acknowledged,
             admission::Admission,
             boot,
-            commit::{Place, Rules},
+            commit::{Before, Place, STEP, Terms, Written},
             damage::Damage,
             failure,
             files::Files,
             index::Unindexed,
+            keys::KeyTable,
             mending,
             opening::Opened,
             queue::{Job, Next, Queue},
             recent::{self, Recent},
-            retention, schema,
+            retention::{self, Retention},
+            schema,
             shared::Shared,
         },
     },
@@ -66,8 +69,10 @@ pub(super) struct Writer {
     settled: bool,
     /// The connection is one that writes.
     can_write: bool,
-    rules: Rules,
+    retention: Retention,
     place: Place,
+    keys: KeyWindow,
+    key_table: KeyTable,
     unindexed: Unindexed,
     acknowledged: Option<Acknowledged>,
     admission: Arc<Admission>,
@@ -101,7 +106,9 @@ impl Writer {
         let Recent { log, unindexed, cut_off } =
             recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
         mending::index(&connection, &epoch, &damage, &faults, cut_off)?;
-        let shared = Arc::new(Shared::new(epoch, place.bounds(), log, (faults, damage)));
+        let (keys, key_table) = read_keys(&connection, options).map_err(failed)?;
+        let life = Arc::clone(keys.life());
+        let shared = Arc::new(Shared::new(epoch, place.bounds(), log, life, (faults, damage)));
         let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options)).map_err(failed)?;
         let reached_at = Some(place.reached_at).filter(|reached_at| *reached_at > i64::MIN);
         let mut writer = Self {
@@ -117,8 +124,10 @@ impl Writer {
             unsynced: false,
             settled: unwritable.is_none(),
             can_write: access.can_write(),
-            rules: Rules { retention: options.into(), keys: options.into() },
+            retention: options.into(),
             place,
+            keys,
+            key_table,
             unindexed: Unindexed::new(&unindexed, options.memory_bytes.get() / 2),
             acknowledged: None,
             admission: Arc::new(Admission::new(access)),
@@ -231,8 +240,11 @@ impl Writer {
         if indexing {
             self.unindexed.write(&transaction, self.place.oldest)?;
         }
-        let written =
-            self.rules.write(&transaction, &self.shared.epoch, entries, self.place, (now, old_at, level), aged)?;
+        let ended = self.keys.ended(old_at);
+        let (place, key_table) = (self.place, self.key_table.clone());
+        let before = Before { epoch: &self.shared.epoch, place, keys: &self.keys, key_table };
+        let terms = Terms { now, level, ended, aged };
+        let written = self.retention.write(&transaction, entries, before, terms)?;
         let hold = self.note_hold(&transaction)?;
         transaction.commit()?;
         self.noted_hold = hold;
@@ -240,9 +252,13 @@ impl Writer {
         if indexing {
             self.unindexed.clear();
         }
-        self.unindexed.extend(&written.notifications);
-        self.hand_on(written.place, now, written.notifications);
-        Ok(written.outcomes)
+        let Written { outcomes, notifications, place, keys, key_table } = written;
+        self.unindexed.extend(&notifications);
+        self.key_table = key_table;
+        self.keys.expire(ended, STEP + 2 * outcomes.len());
+        self.keys.commit(keys, ended, now, self.clock.monotonic());
+        self.hand_on(place, now, notifications);
+        Ok(outcomes)
     }
 
     /// Lets followers and readers have what was committed.
@@ -264,6 +280,17 @@ impl Writer {
             tracing::error!(reason, "the journal cannot be written to; publishes fail until it can");
         }
     }
+}
+
+/// The keys that the file has.
+fn read_keys(connection: &Connection, options: &Options) -> rusqlite::Result<(KeyWindow, KeyTable)> {
+    let mut keys = KeyWindow::new(options);
+    let (table, damaged) = KeyTable::read(connection, &mut keys)?;
+    if damaged > 0 {
+        let rows = damaged;
+        tracing::warn!(rows, "idempotency keys in the journal are damaged; a retry under one of them is published again");
+    }
+    Ok((keys, table))
 }
 
 /// Lets go of whoever waits for the writer, when this is dropped.

@@ -15,7 +15,9 @@ use crate::{
             acknowledged::Acknowledged,
             boot,
             commit::{Place, STEP},
-            failure, log_file,
+            failure,
+            keys::KeyTable,
+            log_file,
             opening::{self, Opened},
             schema,
         },
@@ -45,39 +47,45 @@ impl Writer {
             return;
         }
         match self.let_go(old_at, degraded) {
-            Ok((place, hold)) => {
-                self.noted_hold = hold;
-                self.hand_on(place, self.clock.wall(), Vec::new());
+            Ok((oldest, key_table, hold)) => {
+                (self.key_table, self.noted_hold) = (key_table, hold);
+                self.hand_on(Place { oldest, ..self.place }, self.clock.wall(), Vec::new());
             }
             Err(error) => self.suspect(&failure(&error)),
         }
     }
 
     /// One step of retention by itself, which also shows whether the file can be written to, if that is `asked`.
-    fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Place, Duration)> {
+    fn let_go(
+        &mut self,
+        old_at: Option<DateTime<Utc>>,
+        asked: bool,
+    ) -> rusqlite::Result<(Seq, KeyTable, Duration)> {
+        self.keys.expire(self.keys.ended(old_at), 4 * STEP);
         self.set_level(Durability::Process)?;
         let aged = self.aged(old_at)?;
         let transaction = self.begin()?;
         let bounds = (self.place.oldest, self.place.newest);
-        let oldest = self.rules.retention.apply(&transaction, bounds, aged, STEP)?;
+        let oldest = self.retention.apply(&transaction, bounds, aged, STEP)?;
         if asked {
             transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
         }
-        let keys = self.rules.keys.expire(&transaction, self.place.keys, old_at)?;
+        let mut key_table = self.key_table.clone();
+        key_table.tidy(&transaction, &self.keys, 4 * STEP)?;
         let hold = self.note_hold(&transaction)?;
         transaction.commit()?;
-        Ok((Place { oldest, keys: self.place.keys - keys, ..self.place }, hold))
+        Ok((oldest, key_table, hold))
     }
 
     /// The oldest place that is not too old.
     pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Seq> {
-        self.rules.retention.aged(&self.connection, (self.place.oldest, self.place.newest), old_at)
+        self.retention.aged(&self.connection, (self.place.oldest, self.place.newest), old_at)
     }
 
     /// Begins a transaction, with what is gone since the last one removed.
     pub(super) fn begin(&self) -> rusqlite::Result<Transaction<'_>> {
         let transaction = self.connection.unchecked_transaction()?;
-        if self.rules.retention.remove(&transaction, self.place.oldest)? {
+        if self.retention.remove(&transaction, self.place.oldest)? {
             return Ok(transaction);
         }
         transaction.rollback()?;
