@@ -1,5 +1,6 @@
 //! What publishers hand to the broker's task, and what they get back.
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::{
@@ -30,6 +31,8 @@ pub struct Accepted {
     pub receivers: usize,
     /// It was there already, under the same key.
     pub duplicate: bool,
-    /// What it survives; unknown for a duplicate.
+    /// What it survives; unknown for a duplicate of what an older version kept.
     pub durability: Option<Durability>,
+    /// When it was appended, or relayed; for a duplicate, the first one.
+    pub at: DateTime<Utc>,
 }

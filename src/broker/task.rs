@@ -103,7 +103,9 @@ impl Publisher {
             let mut routed = Vec::with_capacity(submission.drafts.len());
             for draft in submission.drafts {
                 routed.push(match self.entry(draft, &now) {
-                    Ok(entry) if entry.durability == Durability::Ephemeral => Routed::Done(self.relay(entry).await),
+                    Ok(entry) if entry.durability == Durability::Ephemeral => {
+                        Routed::Done(self.relay(entry, now.time).await)
+                    }
                     Ok(entry) => {
                         let receivers = self.rooms.receivers(&entry.audiences);
                         entries.push(entry);
@@ -156,21 +158,22 @@ impl Publisher {
     }
 
     /// Hands an event that is not to be kept to whoever is connected.
-    async fn relay(&self, entry: Entry) -> Published {
+    async fn relay(&self, entry: Entry, at: DateTime<Utc>) -> Published {
         let receivers = self.rooms.receivers(&entry.audiences);
         let id = format!("{}-e{:016x}", self.journal.epoch(), rand::random::<u64>());
         let content = Content::Event(Passing::new(id.as_str().into(), entry.event, entry.expires_at));
         self.relay.relay(Ephemeral { audiences: entry.audiences, except: None, content }).await;
-        Ok(Accepted { id, seq: 0, receivers, duplicate: false, durability: Some(Durability::Ephemeral) })
+        Ok(Accepted { id, seq: 0, receivers, duplicate: false, durability: Some(Durability::Ephemeral), at })
     }
 
     fn published(&self, outcome: Outcome, receivers: usize) -> Published {
-        let accepted = |Stored { seq, durability, .. }, receivers, duplicate| Accepted {
+        let accepted = |Stored { seq, durability, at }, receivers, duplicate| Accepted {
             id: notification_id(&self.journal.epoch(), seq),
             seq,
             receivers,
             duplicate,
             durability,
+            at,
         };
         match outcome {
             Outcome::Appended(stored) => Ok(accepted(stored, receivers, false)),

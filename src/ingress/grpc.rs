@@ -79,7 +79,7 @@ pub(super) fn draft(request: v1::PublishRequest, caller: &Caller, max_bytes: usi
 }
 
 pub(super) fn answer(accepted: Accepted) -> v1::PublishResponse {
-    let Accepted { id, seq, receivers, duplicate, durability } = accepted;
+    let Accepted { id, seq, receivers, duplicate, durability, at: _ } = accepted;
     let durability = proto::durability_to(durability).into();
     v1::PublishResponse { id, sequence: seq, receivers: receivers as u32, duplicate, durability }
 }

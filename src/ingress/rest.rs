@@ -63,13 +63,13 @@ async fn notify(
     let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?)?;
     caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
-    let Accepted { id, seq, receivers, duplicate, durability } =
+    let Accepted { id, seq, receivers, duplicate, durability, at } =
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let notified = Notified {
         success: true,
         message: "Notificación enviada exitosamente",
         event,
-        timestamp: text::timestamp(ingress.intake.now()),
+        timestamp: text::timestamp(at),
         id,
         sequence: seq,
         receivers,

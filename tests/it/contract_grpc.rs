@@ -253,7 +253,8 @@ async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     let keyed = |payload| PublishRequest { idempotency_key: "k".into(), ..with_json("e", payload) };
     let first = publish(&mut grpc, keyed("{}")).await;
     let retry = publish(&mut grpc, keyed("{}")).await;
-    assert_eq!((&retry.id, retry.sequence, retry.receivers, retry.duplicate), (&first.id, first.sequence, 0, true));
+    assert_ne!(first.durability(), v1::Durability::Unspecified);
+    assert_eq!(retry, v1::PublishResponse { receivers: 0, duplicate: true, ..first.clone() });
     let conflict = grpc.publish(keyed(r#"{"a":1}"#)).await.expect_err("another content");
     assert_eq!(conflict.code(), Code::AlreadyExists);
     let rest = app.request(reqwest::Method::POST, "/notify").bearer_auth("dev").header("idempotency-key", "k");
@@ -388,6 +389,9 @@ async fn duplicates_within_a_stream_are_delivered_once() {
     for result in &results {
         let (answer, n) = (accepted(result), result.index);
         assert_eq!((answer.sequence, answer.duplicate), (n % 3 + 1, n >= 3), "{n}");
+        let first = accepted(&results[(n % 3) as usize]);
+        assert_eq!((&answer.id, answer.durability), (&first.id, first.durability), "{n}");
+        assert_ne!(answer.durability(), v1::Durability::Unspecified);
     }
     assert_eq!(ana.next_seqs(3).await, [1, 2, 3]);
     ana.expect_nothing_before(app.mark().await).await;

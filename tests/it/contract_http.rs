@@ -2,13 +2,15 @@
 
 use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 
+use chrono::Utc;
+use exposia_notifications::wire::text;
 use futures_util::{future::join_all, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, TOKEN, TestApp, assert_recent, exchange, send_then_read, timeless};
+use crate::support::{Answer, TOKEN, TestApp, assert_recent, eventually, exchange, send_then_read, timeless};
 
 /// A body of `POST /notify` around the text of a payload.
 fn body(payload: &str) -> String {
@@ -517,16 +519,21 @@ async fn publish_under(app: &TestApp, key: &str, payload: &str) -> Answer {
     Answer::to(request.header(CONTENT_TYPE, "application/json").body(body(payload))).await
 }
 
-// a key seen before answers the first result with `duplicate`, and delivers nothing
+// a key seen before answers the whole first result with `duplicate`, and delivers nothing
 #[tokio::test]
 async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     let app = TestApp::start().await;
     let mut ana = app.connect("ana").await;
     let first = publish_under(&app, "k1", r#"{"a":1}"#).await.json();
+    assert_recent(&first["timestamp"]);
+    let later = async || (text::timestamp(Utc::now()).as_str() > first["timestamp"].as_str()?).then_some(());
+    eventually("another millisecond", later).await;
     let retry = publish_under(&app, "k1", r#"{"a":1}"#).await.json();
-    assert_eq!((&first["duplicate"], &retry["duplicate"]), (&json!(false), &json!(true)));
-    assert_eq!((&retry["id"], &retry["sequence"]), (&first["id"], &first["sequence"]));
-    assert_eq!(retry["receivers"], 0);
+    let mut expected = first.clone();
+    (expected["duplicate"], expected["receivers"]) = (json!(true), json!(0));
+    assert_eq!((&first["duplicate"], &first["receivers"]), (&json!(false), &json!(1)));
+    assert!(first["durability"].is_string(), "{first}");
+    assert_eq!(retry, expected);
     assert_eq!(ana.next().await["seq"], first["sequence"]);
     ana.expect_nothing_before(app.mark().await).await;
 }
