@@ -57,6 +57,9 @@ struct Body {
     service: &'static str,
     timestamp: String,
     connections: usize,
+    /// How long the idempotency key lived that lived shortest, of those that went in the last hour before their window was over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key_life_seconds: Option<u64>,
 }
 
 impl Health {
@@ -107,6 +110,7 @@ async fn show(State(health): State<Health>) -> Response {
         service: "websocket-notifications",
         timestamp: text::timestamp(health.clock.wall()),
         connections: health.clients.len(),
+        idempotency_key_life_seconds: health.journal.shortest_key_life().map(|life| life.as_secs()),
     };
     (code, Json(body)).into_response()
 }

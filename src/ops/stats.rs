@@ -78,6 +78,7 @@ impl Stats {
             oldest_sequence: if bounds.oldest > bounds.newest { 0 } else { bounds.oldest },
             newest_sequence: bounds.newest,
             refusals: self.refusals.counts().map(|(reason, count)| (reason.to_owned(), count)).collect(),
+            idempotency_key_life: self.journal.shortest_key_life().and_then(|life| life.try_into().ok()),
         }
     }
 
