@@ -19,9 +19,16 @@ pub(super) struct Owners {
     ids: HashMap<[u8; 8], u32>,
     owners: Vec<Owner>,
     free: Vec<u32>,
+    /// By [`level`]s of how many keys they have.
     by_count: BTreeSet<(u32, u32)>,
     /// By the times at which they used their oldest keys.
     by_age: BTreeSet<(i64, u32)>,
+}
+
+/// The count of an owner in sixteen steps from one power of two to the next, so that few of its keys move it to another place.
+fn level(count: u32) -> u32 {
+    let shift = (u32::BITS - count.leading_zeros()).saturating_sub(5);
+    (shift << 5) + (count >> shift)
 }
 
 impl Default for Owners {
@@ -67,10 +74,10 @@ impl Owners {
         self.by_age.first().filter(|(used_at, _)| *used_at <= ended).map(|(_, owner)| *owner)
     }
 
-    /// Who has most keys: `preferred`, if nobody has more.
+    /// Who has most keys, or as good as most: `preferred`, if nobody has more by a sixteenth.
     pub(super) fn largest(&self, preferred: Option<u32>) -> Option<u32> {
         let (most, owner) = *self.by_count.last()?;
-        Some(preferred.filter(|preferred| self.count(*preferred) == most).unwrap_or(owner))
+        Some(preferred.filter(|preferred| level(self.count(*preferred)) == most).unwrap_or(owner))
     }
 
     /// The number of an owner that is about to have one key more.
@@ -93,24 +100,36 @@ impl Owners {
     /// Gives an owner the key in `slot`, and says in which slot its newest one was before.
     pub(super) fn push(&mut self, id: u32, slot: u32, used_at: i64) -> Option<u32> {
         let Owner { count, newest, .. } = *self.owner(id);
+        self.count_changed(id, count, count + 1);
         let owner = &mut self.owners[id as usize];
         owner.count += 1;
         owner.newest = slot;
-        self.by_count.insert((count + 1, id));
         if count == 0 {
             owner.oldest = slot;
             self.by_age.insert((used_at, id));
             return None;
         }
-        self.by_count.remove(&(count, id));
         Some(newest)
+    }
+
+    fn count_changed(&mut self, id: u32, before: u32, now: u32) {
+        let (before, now) = (level(before), level(now));
+        if before == now {
+            return;
+        }
+        if before > 0 {
+            self.by_count.remove(&(before, id));
+        }
+        if now > 0 {
+            self.by_count.insert((now, id));
+        }
     }
 
     /// Takes its oldest key from an owner, which was used at `used_at`; `next` is the slot of the one behind it and when that was
     /// used.
     pub(super) fn pop(&mut self, id: u32, used_at: i64, next: Option<(u32, i64)>) {
         let Owner { count, digest, .. } = *self.owner(id);
-        self.by_count.remove(&(count, id));
+        self.count_changed(id, count, count - 1);
         self.by_age.remove(&(used_at, id));
         let Some((oldest, used_at)) = next else {
             self.ids.remove(&digest);
@@ -120,7 +139,6 @@ impl Owners {
         let owner = &mut self.owners[id as usize];
         owner.count -= 1;
         owner.oldest = oldest;
-        self.by_count.insert((count - 1, id));
         self.by_age.insert((used_at, id));
     }
 

@@ -1,15 +1,15 @@
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     clock::Clock,
-    domain::{Audience, Durability},
+    domain::{Audience, Durability, IdempotencyKey, KeyOwner},
     journal::{
-        Append, Entry, Options, Outcome, Read,
+        Append, Entry, Options, Outcome, Read, Stored,
         conformance::{self, entry_of},
         sqlite::{Sqlite, schema},
     },

@@ -5,17 +5,14 @@
 //! holds; what a commit adds to it touches no other page. A hand goes round over the rows once much of them is gone from memory:
 //! it removes those of which little is left, and writes the little together.
 
-use chrono::DateTime;
-use rusqlite::{CachedStatement, Connection, Row};
+mod batch;
+mod convert;
 
-use crate::{
-    domain::{IdempotencyKey, KeyOwner, Seq},
-    journal::{
-        Stored,
-        idempotency::{ENTRY_BYTES, KeyEntry, KeyWindow, NEVER},
-        sqlite::checksum,
-    },
-};
+use rusqlite::Connection;
+
+use self::batch::{Batch, rows};
+pub(super) use self::convert::{Filling, convert, unowned};
+use crate::journal::idempotency::{KeyEntry, KeyWindow, NEVER};
 
 /// How many keys commits put into one row together: with their row's head these fit into a page.
 const SHARED_ROW: usize = 80;
@@ -25,57 +22,6 @@ const LARGE_ROW: usize = 4_096;
 
 /// How many keys that are gone may lie in the file whatever is left.
 const SLACK: usize = 1_024;
-
-/// Keys that were written together.
-#[derive(Debug, Clone, Default)]
-struct Batch {
-    /// The number of the first; those that follow may be further apart.
-    first: i64,
-    /// A key that was used then or earlier had had its window when these were written.
-    ended: i64,
-    count: usize,
-    entries: Vec<u8>,
-}
-
-impl Batch {
-    const COLUMNS: &str = "first, count, ended, keys, checksum";
-
-    /// The row, or only its number where it is not what was written.
-    fn from_row(row: &Row<'_>) -> rusqlite::Result<Result<Self, i64>> {
-        let first = row.get(0)?;
-        let read = || {
-            let (count, ended): (i64, i64) = (row.get(1)?, row.get(2)?);
-            let entries: Vec<u8> = row.get(3)?;
-            let is_whole = checksum::holds(row.get(4)?, &[first, count, ended], &entries);
-            let count = is_whole.then_some(count as usize).filter(|count| entries.len() == count * ENTRY_BYTES);
-            Ok::<_, rusqlite::Error>(count.map(|count| Self { first, ended, count, entries }))
-        };
-        Ok(read().ok().flatten().ok_or(first))
-    }
-
-    fn keys(&self) -> impl Iterator<Item = KeyEntry> {
-        self.entries.as_chunks().0.iter().map(KeyEntry::read)
-    }
-
-    fn push(&mut self, key: &KeyEntry) {
-        key.write(&mut self.entries);
-        self.count += 1;
-    }
-
-    fn write(&self, connection: &Connection) -> rusqlite::Result<()> {
-        let sql =
-            "INSERT OR REPLACE INTO key_batches (first, count, ended, keys, checksum) VALUES (?1, ?2, ?3, ?4, ?5)";
-        let numbers = [self.first, self.count as i64, self.ended];
-        let checksum = checksum::of(&numbers, &self.entries);
-        connection.prepare_cached(sql)?.execute((numbers[0], numbers[1], numbers[2], &self.entries, checksum))?;
-        Ok(())
-    }
-}
-
-/// All rows, in the order in which their keys were used.
-fn rows(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached(&format!("SELECT {} FROM key_batches WHERE first > ?1 ORDER BY first", Batch::COLUMNS))
-}
 
 /// The state of the table. A transaction works on a copy, which counts only when it is committed.
 #[derive(Debug, Clone)]
@@ -228,62 +174,6 @@ pub(super) fn for_each<E: From<rusqlite::Error>>(
         }
     }
     Ok(damaged)
-}
-
-/// Writes keys into an empty table, a few at a time and in the order of their use.
-#[derive(Debug)]
-pub(super) struct Filling<'c> {
-    connection: &'c Connection,
-    table: KeyTable,
-    waiting: Vec<KeyEntry>,
-}
-
-impl<'c> Filling<'c> {
-    pub(super) fn new(connection: &'c Connection) -> Self {
-        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER };
-        Self { connection, table, waiting: Vec::new() }
-    }
-
-    pub(super) fn push(&mut self, key: KeyEntry) -> rusqlite::Result<()> {
-        self.waiting.push(key);
-        if self.waiting.len() == LARGE_ROW { self.end() } else { Ok(()) }
-    }
-
-    /// Writes what waits.
-    pub(super) fn end(&mut self) -> rusqlite::Result<()> {
-        self.table.append(self.connection, &self.waiting, NEVER)?;
-        self.waiting.clear();
-        Ok(())
-    }
-}
-
-/// A key as the first layout and the first format of exports have it: its text, and nobody knows whose. Without a result, it is
-/// none.
-pub(super) fn unowned(name: &str, fingerprint: &[u8], seq: Seq, used_at: i64) -> Option<KeyEntry> {
-    let key = IdempotencyKey::new(KeyOwner::NOBODY, name)?;
-    let at = DateTime::from_timestamp_millis(used_at)?;
-    Some(KeyEntry::new(&key, fingerprint.try_into().ok()?, Stored { seq, durability: None, at }))
-}
-
-/// Carries the keys of the first layout over into the second one.
-pub(super) fn convert(connection: &Connection) -> rusqlite::Result<()> {
-    let mut filling = Filling::new(connection);
-    let mut keys = connection.prepare("SELECT key, fingerprint, seq, used_at FROM keys ORDER BY number")?;
-    let mut rows = keys.query([])?;
-    // One that cannot be read only makes a retry of its publisher a second event.
-    while let Ok(Some(row)) = rows.next() {
-        let entry = || {
-            let (name, fingerprint) = (row.get_ref(0).ok()?.as_str().ok()?, row.get_ref(1).ok()?.as_blob().ok()?);
-            unowned(name, fingerprint, row.get::<_, i64>(2).ok()? as Seq, row.get(3).ok()?)
-        };
-        if let Some(entry) = entry() {
-            filling.push(entry)?;
-        }
-    }
-    filling.end()?;
-    drop(rows);
-    drop(keys);
-    connection.execute_batch("DROP TABLE keys")
 }
 
 /// How many keys there are, those counted in that are gone but not yet removed.
