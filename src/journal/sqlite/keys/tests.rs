@@ -11,7 +11,11 @@ use crate::{
     journal::{
         Append, Entry, Options, Outcome, Read, Stored,
         conformance::{self, entry_of},
-        sqlite::{Sqlite, schema},
+        sqlite::{
+            Sqlite,
+            files::{self, Files},
+            opening,
+        },
     },
 };
 
@@ -35,7 +39,7 @@ fn open(options: &Options) -> Sqlite {
 }
 
 fn file(options: &Options) -> Connection {
-    Connection::open(options.data_dir.join(schema::FILE)).expect("opens")
+    Connection::open(options.data_dir.join(files::FILE)).expect("opens")
 }
 
 async fn append(journal: &Sqlite, entries: Vec<Entry>) -> Vec<Outcome> {
@@ -204,7 +208,8 @@ fn publish(
 fn the_file_lets_go_of_what_memory_let_go_of() {
     for at_once in [1, 7, 500] {
         let (_folder, options) = home(Some(4_000));
-        let connection = schema::open_writer(&options.data_dir.join(schema::FILE)).expect("opens");
+        let files = Files::take(&options.data_dir).expect("a folder for us");
+        let connection = opening::open_to_write(&files, false).expect("opens");
         let mut window = KeyWindow::new(&options);
         let (mut table, _) = KeyTable::read(&connection, &mut window).expect("reads");
         // A few keys that stay lie among many that go.

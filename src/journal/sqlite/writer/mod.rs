@@ -288,7 +288,10 @@ fn read_keys(connection: &Connection, options: &Options) -> rusqlite::Result<(Ke
     let (table, damaged) = KeyTable::read(connection, &mut keys)?;
     if damaged > 0 {
         let rows = damaged;
-        tracing::warn!(rows, "idempotency keys in the journal are damaged; a retry under one of them is published again");
+        tracing::warn!(
+            rows,
+            "idempotency keys in the journal are damaged; a retry under one of them is published again"
+        );
     }
     Ok((keys, table))
 }

@@ -56,11 +56,7 @@ impl Writer {
     }
 
     /// One step of retention by itself, which also shows whether the file can be written to, if that is `asked`.
-    fn let_go(
-        &mut self,
-        old_at: Option<DateTime<Utc>>,
-        asked: bool,
-    ) -> rusqlite::Result<(Seq, KeyTable, Duration)> {
+    fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Seq, KeyTable, Duration)> {
         self.keys.expire(self.keys.ended(old_at), 4 * STEP);
         self.set_level(Durability::Process)?;
         let aged = self.aged(old_at)?;
