@@ -61,7 +61,6 @@ impl Memory {
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
         let mut kept = self.kept.lock();
         let old_at = kept.look(&self.faults);
-        kept.reached_at = kept.reached_at.max(millis(now));
         let ended = kept.keys.ended(old_at);
         kept.keys.expire(ended, 2 * entries.len());
         let mut staged = Staged::default();
@@ -74,7 +73,8 @@ impl Memory {
                     let notification =
                         Notification::new(self.epoch.clone(), seq, entry.event, entry.audiences, entry.expires_at);
                     let notification = Arc::new(notification);
-                    let reached_at = kept.reached_at;
+                    let reached_at = kept.reached_at.max(millis(now));
+                    kept.reached_at = reached_at;
                     kept.log.push(millis(now), reached_at, Arc::clone(&notification));
                     committed.push(notification.into());
                 }

@@ -42,6 +42,7 @@ macro_rules! suite {
             keys_keep_to_their_bytes_and_tell_how_long_they_lived,
             a_retry_answers_the_whole_first_result,
             keys_follow_a_clock_that_steps,
+            keys_are_kept_while_the_clock_may_be_wrong,
             retention_drops_the_oldest_by_count_and_says_so,
             retention_drops_the_oldest_by_bytes,
             retention_drops_the_oldest_by_age,
@@ -471,6 +472,22 @@ pub(super) async fn keys_follow_a_clock_that_steps<J: Journal>(
     assert_eq!(append_one(&*journal, keyed("before", 1)).await, Fate::Appended(4));
     assert_eq!(append_one(&*journal, keyed("slow", 1)).await, Fate::Duplicate(3));
     assert_eq!(journal.shortest_key_life(), None);
+}
+
+pub(super) async fn keys_are_kept_while_the_clock_may_be_wrong<J: Journal>(
+    open: impl Fn(&Options) -> Arc<J>,
+    advance: impl Fn(Duration),
+) {
+    let journal = open(&options());
+    append_one(&*journal, keyed("k", 1)).await;
+    for days in [3, -3] {
+        clock().step(TimeDelta::days(days));
+        advance(Duration::from_secs(60));
+        assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Duplicate(1), "{days} days");
+    }
+    // Once it was right for a day, ages count again.
+    advance(Duration::from_secs(24 * 3_600));
+    assert_eq!(append_one(&*journal, keyed("k", 1)).await, Fate::Appended(2));
 }
 
 pub(super) async fn retention_drops_the_oldest_by_count_and_says_so<J: Journal>(

@@ -26,6 +26,14 @@ impl Default for Index {
 }
 
 impl Index {
+    /// Makes room for about `keys` more, so that it need not be made again and again.
+    pub(super) fn reserve(&mut self, keys: usize, slots: &Slots) {
+        let Self { shards, seed } = self;
+        for shard in shards {
+            shard.reserve(keys / SHARDS, |id| hash_of(seed, &slots[*id].digest));
+        }
+    }
+
     /// The slot that has this key.
     pub(super) fn find(&self, digest: &[u8; 16], slots: &Slots) -> Option<u32> {
         let hash = self.hash(digest);

@@ -96,6 +96,12 @@ impl KeyWindow {
         self.slots.len()
     }
 
+    /// Makes room for keys that are about to come, if there are about this many.
+    pub(super) fn reserve(&mut self, keys: usize) {
+        // Some of them may be gone when the others are there; growing once more costs less than room that is not needed.
+        self.index.reserve(keys.min(self.limits.max_keys) / 3 * 2, &self.slots);
+    }
+
     /// The time at which a key was used whose window ends now, in milliseconds since 1970: those that were used then or earlier
     /// had their window. While the clock may be wrong, which is when there is no `now`, none had.
     pub(super) fn ended(&self, now: Option<DateTime<Utc>>) -> i64 {

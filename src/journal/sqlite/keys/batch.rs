@@ -28,7 +28,9 @@ impl Batch {
             let (count, ended): (i64, i64) = (row.get(1)?, row.get(2)?);
             let entries: Vec<u8> = row.get(3)?;
             let is_whole = checksum::holds(row.get(4)?, &[first, count, ended], &entries);
-            let count = is_whole.then_some(count as usize).filter(|count| entries.len() == count * ENTRY_BYTES);
+            let count = is_whole.then_some(count as usize);
+            let count = count
+                .filter(|count| entries.len().is_multiple_of(ENTRY_BYTES) && entries.len() / ENTRY_BYTES == *count);
             Ok::<_, rusqlite::Error>(count.map(|count| Self { first, ended, count, entries }))
         };
         Ok(read().ok().flatten().ok_or(first))

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 
 use self::batch::{Batch, rows};
 pub(super) use self::convert::{Filling, convert, unowned};
-use crate::journal::idempotency::{KeyEntry, KeyWindow, NEVER};
+use crate::journal::idempotency::{ENTRY_BYTES, KeyEntry, KeyWindow, NEVER};
 
 /// How many keys commits put into one row together: with their row's head these fit into a page.
 const SHARED_ROW: usize = 80;
@@ -40,6 +40,9 @@ impl KeyTable {
     /// Reads all keys into `window`, and gives how many rows could not be read: their keys are unknown.
     pub(super) fn read(connection: &Connection, window: &mut KeyWindow) -> rusqlite::Result<(Self, usize)> {
         let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER };
+        let lengths = "SELECT coalesce(sum(length(keys)), 0) FROM key_batches";
+        let length = connection.query_row(lengths, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
+        window.reserve(length as usize / ENTRY_BYTES);
         let mut damaged = 0;
         let mut rows = rows(connection)?;
         for row in rows.query_map([NEVER], Batch::from_row)? {
@@ -49,7 +52,7 @@ impl KeyTable {
                         window.remember(&key, batch.ended);
                     }
                     table.written += batch.count;
-                    table.next = batch.first + batch.count as i64;
+                    table.next = batch.first.saturating_add(batch.count as i64);
                     table.last = batch;
                 }
                 Ok(Err(first)) => {
@@ -69,7 +72,15 @@ impl KeyTable {
                 }
             }
         }
+        table.close_full();
         Ok((table, damaged))
+    }
+
+    /// Adds no more to the last row if it is full; it is copied with every commit otherwise.
+    fn close_full(&mut self) {
+        if self.last.count >= SHARED_ROW {
+            self.last = Batch::default();
+        }
     }
 
     /// Writes `keys` behind the others; those that were used at `ended` or earlier have had their window.
@@ -85,6 +96,7 @@ impl KeyTable {
         self.last.write(connection)?;
         self.next += keys.len() as i64;
         self.written += keys.len();
+        self.close_full();
         Ok(())
     }
 
