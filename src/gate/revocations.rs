@@ -132,11 +132,13 @@ mod tests {
     use super::*;
     use crate::{
         clock::Manual,
+        domain::KeyOwner,
         gate::{Credential, Patterns},
     };
 
     fn watch(clock: &Arc<Manual>, expires_at: i64) -> Watch {
         let identity = Identity {
+            key_owner: KeyOwner::NOBODY,
             credential: Credential::Jwt(None),
             grant: None,
             rooms: Patterns::all(),
