@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many notifications one row has, and from how many bytes on it takes no more: reading one notification reads its row.
-const MAX_COUNT: usize = 64;
+pub(super) const MAX_COUNT: usize = 64;
 const FULL: usize = 16 * 1024;
 
 /// Writes notifications with consecutive places that were appended at the same time; the journal had reached the second of the

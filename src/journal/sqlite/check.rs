@@ -1,91 +1,232 @@
 //! Whether a journal is sound: what the database says of its file, and what must be true of what is in it.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::{Range, RangeInclusive},
+};
 
 use rusqlite::Connection;
 
 use crate::{
-    domain::{Epoch, Seq},
+    domain::{Epoch, Payload, Seq},
     journal::{
         Error,
         sqlite::{
-            block::Blocks,
+            archive::{self, Found, Holes, Joined, Walk},
+            block::Block,
+            checksum,
             index::{self, Index, Segment},
-            keys, record, schema,
-            tools::ToolError,
+            record, schema,
         },
     },
 };
 
-/// How much is said of one kind at the most.
-const FINDINGS: usize = 10;
+/// How many findings of the database are asked for at the most.
+const MOST_OF_FILE: usize = 100_000;
 
-/// What is wrong with a journal of which the place `acknowledged` is known to have been given; nothing if it is sound.
-pub(super) fn findings(snapshot: &Connection, acknowledged: Option<Seq>) -> Result<Vec<String>, ToolError> {
-    let schema::Ends { epoch, oldest, newest } = schema::ends(snapshot)?;
-    let mut findings = file(snapshot)?;
-    findings.extend(notifications(snapshot, &epoch, oldest..newest + 1)?);
-    for found in index::segments(snapshot)? {
-        match found {
-            Some(known) => findings.extend(segment(snapshot, &epoch, &known, oldest)?),
-            None => findings.push("a part of the index is not as it was written".to_owned()),
+/// A kind of what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    File,
+    Notifications,
+    Times,
+    Index,
+    Keys,
+    End,
+}
+
+/// What is seen of a sound journal.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) notifications: u64,
+    /// How many places are known to hold nothing.
+    pub(super) known_missing: u64,
+    /// The latest time at which a notification was appended, in milliseconds since 1970.
+    pub(super) latest: Option<i64>,
+}
+
+/// Tells what is wrong with a journal of which the place `acknowledged` is known to have been given; nothing if it is sound.
+pub(super) fn findings(
+    snapshot: &Connection,
+    acknowledged: Option<Seq>,
+    mut tell: impl FnMut(Kind, String),
+) -> Result<Seen, Error> {
+    let failed = |error| super::failure(&error);
+    file(snapshot, |finding| tell(Kind::File, finding)).map_err(failed)?;
+    let ends = match schema::ends(snapshot) {
+        Ok(ends) => ends,
+        Err(error) => {
+            tell(Kind::End, format!("where the journal ends cannot be read: {error}"));
+            return Ok(Seen::default());
         }
+    };
+    let schema::Ends { epoch, oldest, newest } = &ends;
+    let seen = notifications(snapshot, epoch, *oldest..newest + 1, &mut tell).map_err(failed)?;
+    let index = index(snapshot, epoch, *oldest, |finding| tell(Kind::Index, finding));
+    if let Err(error) = index {
+        tell(Kind::Index, error.to_string());
     }
-    let mut last_key = 0;
-    let damaged = keys::for_each(snapshot, |key| {
-        last_key = last_key.max(key.seq);
-        Ok::<_, ToolError>(())
-    })?;
-    if damaged > 0 {
-        findings.push(format!("{damaged} rows of idempotency keys cannot be read"));
+    if let Err(error) = archive::key_findings(snapshot, *newest, |finding| tell(Kind::Keys, finding)) {
+        tell(Kind::Keys, error.to_string());
     }
-    if last_key > newest {
-        findings.push("an idempotency key stands for a place that is yet to come".to_owned());
-    }
+    tell_lost_end(*newest, acknowledged, &mut tell);
+    Ok(seen)
+}
+
+fn tell_lost_end(newest: Seq, acknowledged: Option<Seq>, tell: &mut impl FnMut(Kind, String)) {
     if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {
-        findings.push(format!("it ends at notification {newest}, but {acknowledged} was acknowledged"));
+        tell(Kind::End, format!("it ends at notification {newest}, but {acknowledged} was acknowledged"));
     }
-    Ok(findings)
 }
 
 /// What the database finds.
-fn file(snapshot: &Connection) -> Result<Vec<String>, ToolError> {
-    let mut statement = snapshot.prepare(&format!("PRAGMA integrity_check({FINDINGS})"))?;
+fn file(snapshot: &Connection, mut tell: impl FnMut(String)) -> rusqlite::Result<()> {
+    let mut statement = snapshot.prepare(&format!("PRAGMA main.integrity_check({MOST_OF_FILE})"))?;
     let findings = statement.query_map([], |row| row.get::<_, String>(0))?;
     let findings = findings.map(|finding| finding.unwrap_or_else(|error| error.to_string()));
-    Ok(findings.filter(|finding| finding != "ok").collect())
+    findings.filter(|finding| finding != "ok").for_each(&mut tell);
+    Ok(())
 }
 
-/// Every place holds a notification, which can be read and was not appended before the one in front of it.
-fn notifications(snapshot: &Connection, epoch: &Epoch, places: Range<Seq>) -> Result<Vec<String>, ToolError> {
-    let mut blocks = Blocks::prepare(snapshot)?;
-    let mut appended_at = i64::MIN;
-    let findings = places.filter_map(|seq| {
-        let read = blocks.find(seq).and_then(|block| {
-            if block.appended_at < appended_at {
-                return Err(Error::Damaged(format!("notification {seq} is older than the one before it")));
+/// Every place holds a notification that can be read, or is known to hold none.
+fn notifications(
+    snapshot: &Connection,
+    epoch: &Epoch,
+    places: Range<Seq>,
+    tell: &mut impl FnMut(Kind, String),
+) -> rusqlite::Result<Seen> {
+    let holes = Holes::read(snapshot, &places)?;
+    let (mut seen, mut times, mut missing) = (Seen::default(), Times::default(), Joined::default());
+    let mut lost = Vec::new();
+    for found in Walk::new(snapshot, places) {
+        match found {
+            Found::Nothing(range) => {
+                times.unknown = true;
+                lost.push(range);
             }
-            appended_at = block.appended_at;
-            block.notification(epoch, seq)
-        });
-        read.err().map(what)
-    });
-    Ok(findings.take(FINDINGS).collect())
+            Found::Block(block, places) => {
+                lost.extend(unreadable(&block, epoch, &places));
+                let held = places.end - places.start - archive::sum(&lost);
+                seen.notifications += held;
+                match held {
+                    0 => times.unknown = true,
+                    _ => times.follow(&block).into_iter().for_each(|finding| tell(Kind::Times, finding)),
+                }
+            }
+        }
+        for range in lost.drain(..).filter_map(|range| missing.add(range)) {
+            seen.known_missing += tell_unknown(&holes, &range, tell);
+        }
+    }
+    seen.latest = times.latest;
+    if let Some(range) = missing.take() {
+        seen.known_missing += tell_unknown(&holes, &range, tell);
+    }
+    Ok(seen)
 }
 
-/// The index of a segment finds, for each audience, just those of its places from `oldest` on that are for it.
-fn segment(snapshot: &Connection, epoch: &Epoch, segment: &Segment, oldest: Seq) -> Result<Option<String>, ToolError> {
-    let first = segment.places.start;
-    let places = first.max(oldest)..segment.places.end;
-    let mut blocks = Blocks::prepare(snapshot)?;
-    let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
-    for seq in places.clone() {
-        // One that cannot be read is found elsewhere.
-        let Ok(notification) = blocks.find(seq).and_then(|block| block.notification(epoch, seq)) else {
-            return Ok(None);
+/// Tells what of a range is not known to hold nothing, and gives how much is.
+fn tell_unknown(holes: &Holes, range: &RangeInclusive<Seq>, tell: &mut impl FnMut(Kind, String)) -> u64 {
+    let (known, unknown) = holes.split(range);
+    unknown.iter().for_each(|range| tell(Kind::Notifications, cannot_be_read(range)));
+    archive::sum(&known)
+}
+
+fn cannot_be_read(range: &RangeInclusive<Seq>) -> String {
+    match (range.start(), range.end()) {
+        (first, last) if first == last => format!("notification {first} cannot be read"),
+        (first, last) => format!("notifications {first} to {last} cannot be read"),
+    }
+}
+
+/// Which of `places` of a block hold nothing that a subscriber could get.
+fn unreadable(block: &Block, epoch: &Epoch, places: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
+    let readable = |seq| {
+        let notification = block.notification(epoch, seq);
+        notification.is_ok_and(|notification| Payload::check_json(notification.event.payload.as_bytes()).is_ok())
+    };
+    places.clone().filter(|seq| !readable(*seq)).map(|seq| seq..=seq).collect()
+}
+
+/// The times that were reached never fall, and none of them comes from nowhere. Those at which notifications were appended may
+/// fall, since clocks are put back.
+#[derive(Debug, Default)]
+struct Times {
+    reached_at: Option<i64>,
+    /// The latest time at which one of those so far was appended.
+    latest: Option<i64>,
+    /// There was something that could not be read, which may have been later.
+    unknown: bool,
+}
+
+impl Times {
+    fn follow(&mut self, block: &Block) -> Option<String> {
+        let before = self.reached_at.replace(block.reached_at);
+        self.latest = self.latest.max(Some(block.appended_at));
+        let falls = before.is_some_and(|before| block.reached_at < before);
+        // Before the first that is kept lay others, which may have been later, too.
+        let first = before.is_none() || self.unknown;
+        let from_nowhere = !first && Some(block.reached_at) > self.latest.max(before);
+        self.unknown = false;
+        (falls || from_nowhere).then(|| format!("the time reached with notification {} is wrong", block.first))
+    }
+}
+
+/// The pages of the index are as they were written, and all notifications of a segment are on them.
+fn index(snapshot: &Connection, epoch: &Epoch, oldest: Seq, mut tell: impl FnMut(String)) -> Result<(), Error> {
+    let failed = |error| super::failure(&error);
+    pages(snapshot, &mut tell).map_err(failed)?;
+    let mut end = oldest;
+    for found in index::segments(snapshot).map_err(failed)? {
+        let Some(found) = found else {
+            tell("a part of the index is not as it was written".to_owned());
+            continue;
         };
-        for audience in notification.audiences.as_slice() {
-            by_audience.entry(record::key(audience)).or_default().push(seq);
+        let first = found.places.start;
+        let places = first.max(oldest)..found.places.end.min(first.saturating_add(index::MAX_PLACES));
+        if let Some(finding) = segment(snapshot, epoch, &found, places.clone()).map_err(failed)? {
+            tell(finding);
+        }
+        let unindexed = Walk::new(snapshot, end..first.max(end)).find(|found| matches!(found, Found::Block(..)));
+        if let Some(Found::Block(_, places)) = unindexed {
+            tell(format!("no index has the notifications from {} on", places.start));
+        }
+        end = places.end.max(end);
+    }
+    Ok(())
+}
+
+fn pages(snapshot: &Connection, tell: &mut impl FnMut(String)) -> rusqlite::Result<()> {
+    let mut pages = snapshot.prepare("SELECT segment, audience, next, page, checksum FROM pages")?;
+    let mut pages = pages.query([])?;
+    while let Some(row) = pages.next()? {
+        let segment = row.get::<_, i64>(0)?;
+        let (audience, next) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str_or_null()?);
+        let found = checksum::of_page(segment, audience, next, row.get_ref(3)?.as_blob()?);
+        if row.get::<_, Option<i64>>(4)?.is_some_and(|checksum| checksum != found) {
+            tell(format!("a page of the index of the notifications from {segment} on is not as it was written"));
+        }
+    }
+    Ok(())
+}
+
+/// The index of a segment finds, for each audience, just those of its `places` that are for it.
+fn segment(
+    snapshot: &Connection,
+    epoch: &Epoch,
+    segment: &Segment,
+    places: Range<Seq>,
+) -> rusqlite::Result<Option<String>> {
+    let first = segment.places.start;
+    let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
+    for found in Walk::new(snapshot, places.clone()) {
+        let Found::Block(block, places) = found else { continue };
+        for seq in places {
+            // Without one that cannot be read, which is found elsewhere, nothing can be said of the index.
+            let Ok(notification) = block.notification(epoch, seq) else { return Ok(None) };
+            for audience in notification.audiences.as_slice() {
+                by_audience.entry(record::key(audience)).or_default().push(seq);
+            }
         }
     }
     let mut index = Index::prepare(snapshot)?;
@@ -99,9 +240,11 @@ fn segment(snapshot: &Connection, epoch: &Epoch, segment: &Segment, oldest: Seq)
     Ok(None)
 }
 
-fn what(error: Error) -> String {
-    match error {
-        Error::Damaged(what) => what,
-        other => other.to_string(),
-    }
+/// How many rows have no checksum: of notifications, and of the index.
+pub(super) fn unsealed(snapshot: &Connection) -> rusqlite::Result<(u64, u64)> {
+    let count = |table| {
+        let sql = format!("SELECT count(*) FROM {table} WHERE checksum IS NULL");
+        snapshot.query_row(&sql, [], |row| row.get::<_, i64>(0)).map(|count| count as u64)
+    };
+    Ok((count("blocks")?, count("pages")?))
 }

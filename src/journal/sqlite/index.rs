@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How many places a segment reaches over at the most: what two bytes can tell apart.
-const MAX_PLACES: Seq = 1 << 16;
+pub(super) const MAX_PLACES: Seq = 1 << 16;
 
 /// How many bytes a page has, unless one audience alone has more: what fits on a page of the file with the row's head.
 const PAGE: usize = 3_900;

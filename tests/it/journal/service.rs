@@ -87,7 +87,7 @@ impl Home {
         format!("127.0.0.1:{}", self.http)
     }
 
-    fn command(&self, arguments: &[&str]) -> StdCommand {
+    pub(super) fn command(&self, arguments: &[&str]) -> StdCommand {
         let mut command = StdCommand::new(env!("CARGO_BIN_EXE_exposia-notifications"));
         command
             .args(arguments)

@@ -50,6 +50,16 @@ impl Subscriber {
         }
     }
 
+    /// Connects again behind what it got last, to a journal that cannot catch it up. What it got so far is forgotten.
+    pub(super) async fn start_anew(&mut self, home: &Home) {
+        let since = self.got.last().map_or(self.from - 1, |seq| *seq);
+        let established = self.open(home, &format!("&since={since}&epoch={}", self.epoch)).await;
+        assert_eq!(established["recovered"], false, "{} after {since}: {established}", self.name);
+        self.from = established["seq"].as_u64().expect("a place") + 1;
+        self.epoch = established["epoch"].as_str().expect("an epoch").to_owned();
+        self.got.clear();
+    }
+
     async fn open(&mut self, home: &Home, since: &str) -> Value {
         let Self { name, user, room, .. } = self;
         let address = format!("ws://{}/ws/{name}?user_id={user}&room={room}{since}", home.http());

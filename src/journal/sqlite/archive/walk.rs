@@ -1,0 +1,175 @@
+//! Walking over the places of a journal, whatever is wrong with it: what can be read is found, and what cannot is said.
+
+use std::ops::{Range, RangeInclusive};
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::{
+    domain::Seq,
+    journal::sqlite::block::{Block, MAX_COUNT},
+};
+
+/// What there is at the next places.
+pub(in crate::journal::sqlite) enum Found {
+    /// Notifications that were committed together, and which of their places are meant.
+    Block(Block, Range<Seq>),
+    /// Nothing that could be read.
+    Nothing(RangeInclusive<Seq>),
+}
+
+/// Goes from place to place. Takes as long as there are rows, however far apart their places are.
+pub(in crate::journal::sqlite) struct Walk<'c> {
+    connection: &'c Connection,
+    places: Range<Seq>,
+}
+
+impl<'c> Walk<'c> {
+    /// Over these places.
+    pub(in crate::journal::sqlite) fn new(connection: &'c Connection, places: Range<Seq>) -> Self {
+        Self { connection, places }
+    }
+
+    /// The last block that begins at `seq` or before it.
+    fn block(&self, seq: Seq) -> rusqlite::Result<Option<Block>> {
+        let sql = format!("SELECT {} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1", Block::COLUMNS);
+        self.connection.prepare_cached(&sql)?.query_row([seq as i64], Block::from_row).optional()
+    }
+
+    /// Where the first block begins that lies behind `seq`; the end of the walk, if there is none before that.
+    fn next_first(&self, seq: Seq) -> rusqlite::Result<Seq> {
+        let sql = "SELECT first FROM blocks WHERE first > ?1 ORDER BY first LIMIT 1";
+        let first =
+            self.connection.prepare_cached(sql)?.query_row([seq as i64], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(first.map_or(self.places.end, |first| (first as Seq).min(self.places.end)))
+    }
+
+    /// The block that has the place `seq`, with how far it reaches; without one, where the next begins. A row that says it has
+    /// more than a row can have, or than there is room for, is not believed.
+    fn look(&self, seq: Seq) -> rusqlite::Result<Result<(Block, Seq), Seq>> {
+        let block = self.block(seq)?;
+        let next = self.next_first(seq);
+        if let Some(block) = block {
+            // The page where the next one begins may be damaged, and this one not.
+            let most = *next.as_ref().unwrap_or(&self.places.end);
+            let end = block.end().min(block.first.saturating_add(MAX_COUNT as Seq)).min(most);
+            if seq < end {
+                return Ok(Ok((block, end)));
+            }
+        }
+        next.map(Err)
+    }
+}
+
+impl Iterator for Walk<'_> {
+    type Item = Found;
+
+    fn next(&mut self) -> Option<Found> {
+        let from = self.places.start;
+        let mut at = from;
+        while at < self.places.end {
+            match self.look(at) {
+                Ok(Ok((block, end))) if at == from => {
+                    self.places.start = end;
+                    return Some(Found::Block(block, at..end));
+                }
+                Ok(Ok(_)) => break,
+                Ok(Err(next)) => at = next,
+                // The page is damaged that would say it. A later place may be on another.
+                Err(_) => at += 1,
+            }
+        }
+        self.places.start = at;
+        (from < at).then(|| Found::Nothing(from..=at - 1))
+    }
+}
+
+/// The places of which it is known that they hold nothing, in order.
+#[derive(Debug, Default)]
+pub(in crate::journal::sqlite) struct Holes(Vec<(Seq, Seq)>);
+
+impl Holes {
+    /// Those of a journal, as far as they lie within `places`.
+    pub(in crate::journal::sqlite) fn read(snapshot: &Connection, places: &Range<Seq>) -> rusqlite::Result<Self> {
+        let sql = "SELECT first, last FROM holes WHERE last >= ?1 AND first < ?2 ORDER BY first";
+        let mut holes = snapshot.prepare(sql)?;
+        let holes = holes.query_map([places.start as i64, places.end as i64], |row| {
+            let (first, last) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq);
+            Ok((first.max(places.start), last.min(places.end - 1)))
+        })?;
+        holes.collect::<rusqlite::Result<_>>().map(Self)
+    }
+
+    /// What of `range` is known to hold nothing, and what is not.
+    pub(in crate::journal::sqlite) fn split(
+        &self,
+        range: &RangeInclusive<Seq>,
+    ) -> (Vec<RangeInclusive<Seq>>, Vec<RangeInclusive<Seq>>) {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        let mut at = *range.start();
+        let before = self.0.partition_point(|(_, last)| *last < at);
+        for (first, last) in self.0[before..].iter().take_while(|(first, _)| first <= range.end()) {
+            if at < *first {
+                unknown.push(at..=first - 1);
+            }
+            let end = *last.min(range.end());
+            if end >= at {
+                known.push(at.max(*first)..=end);
+                at = end + 1;
+            }
+        }
+        if at <= *range.end() {
+            unknown.push(at..=*range.end());
+        }
+        (known, unknown)
+    }
+}
+
+/// Ranges that come in order, made one where they adjoin.
+#[derive(Debug, Default)]
+pub(in crate::journal::sqlite) struct Joined(Option<RangeInclusive<Seq>>);
+
+impl Joined {
+    /// Takes one in, and gives the one before it if that ended sooner.
+    pub(in crate::journal::sqlite) fn add(&mut self, range: RangeInclusive<Seq>) -> Option<RangeInclusive<Seq>> {
+        match self.0.take() {
+            Some(before) if before.end() + 1 == *range.start() => {
+                self.0 = Some(*before.start()..=*range.end());
+                None
+            }
+            before => {
+                self.0 = Some(range);
+                before
+            }
+        }
+    }
+
+    /// Gives the last one.
+    pub(in crate::journal::sqlite) fn take(&mut self) -> Option<RangeInclusive<Seq>> {
+        self.0.take()
+    }
+}
+
+/// How many places a range has.
+fn len(range: &RangeInclusive<Seq>) -> u64 {
+    range.end() - range.start() + 1
+}
+
+/// How many places these ranges have.
+pub(in crate::journal::sqlite) fn sum(ranges: &[RangeInclusive<Seq>]) -> u64 {
+    ranges.iter().map(len).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_a_range_is_told_from_what_is_not() {
+        let holes = Holes(vec![(3, 5), (9, 9), (11, 20)]);
+        assert_eq!(holes.split(&(1..=12)), (vec![3..=5, 9..=9, 11..=12], vec![1..=2, 6..=8, 10..=10]));
+        assert_eq!(holes.split(&(4..=4)), (vec![4..=4], vec![]));
+        assert_eq!(holes.split(&(6..=8)), (vec![], vec![6..=8]));
+        assert_eq!(holes.split(&(15..=30)), (vec![15..=20], vec![21..=30]));
+        assert_eq!(Holes::default().split(&(1..=2)), (vec![], vec![1..=2]));
+    }
+}

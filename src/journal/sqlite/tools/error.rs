@@ -1,0 +1,70 @@
+//! Why a tool could not do its work, and what to do about it.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    domain::Seq,
+    journal::{self, sqlite::failure},
+};
+
+/// Why a tool could not do its work.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// There is no journal.
+    #[error("DATA_DIR {}: there is no journal here", .0.display())]
+    Absent(PathBuf),
+    /// The journal has something in it already.
+    #[error("DATA_DIR {}: the journal is not empty; import into an empty DATA_DIR", .0.display())]
+    NotEmpty(PathBuf),
+    /// A line of an export is not one.
+    #[error("line {line}: {reason}")]
+    Line {
+        /// Which one, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An export has no last line.
+    #[error(
+        "line {line}: the export ends here, and its last line says otherwise or is missing: it was cut; export once more, or take \
+         in what there is with `journal import --partial`"
+    )]
+    Cut {
+        /// How many lines there are.
+        line: usize,
+    },
+    /// Notifications are missing, and the epoch was to stay.
+    #[error(
+        "the export lacks {missing} notifications, the first at place {first}: under the same epoch clients would resume over them \
+         unawares; import it without `--keep-epoch`, and they start anew"
+    )]
+    KeptEpoch {
+        /// How many.
+        missing: u64,
+        /// The first of them.
+        first: Seq,
+    },
+    /// The journal is not sound.
+    #[error("the journal is damaged; save what can be read with `exposia-notifications journal export --out FILE`")]
+    Unsound,
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Nobody reads what is said.
+    #[error(transparent)]
+    Output(#[from] io::Error),
+}
+
+impl From<rusqlite::Error> for ToolError {
+    fn from(error: rusqlite::Error) -> Self {
+        failure(&error).into()
+    }
+}

@@ -1,0 +1,52 @@
+//! What the tools say of themselves behind their options: when to use them, beside the service or not, how they end, and an
+//! example.
+
+pub(super) const CHECK: &str = "\
+When: after an accident, before a copy is put back, and now and then.
+Reads the whole file: its pages, every notification and its checksum, the index, the keys, and whether it reaches as far as
+was acknowledged. Says `damaged:` and what it is, or what there is and `sound`. Places that an import left empty are known,
+and no damage. Beside the service: yes; its write-ahead log grows meanwhile.
+
+Exit code: 0 sound; 1 damaged, or it could not be read; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal check --data-dir /var/lib/notifications
+
+If it is damaged: stop the service, keep DATA_DIR, `journal export --out FILE`, `journal import FILE` into an empty one.";
+
+pub(super) const EXPORT: &str = "\
+When: a journal is damaged, goes to another version or another engine, or is to be looked into.
+Writes a JSON object a line: the journal, its notifications in order with each payload as a string that has it byte for byte,
+`hole` for places that hold nothing, the idempotency keys, and last how many these were. Notifications that expired but are
+still there are among them. Beside the service: yes; its write-ahead log grows meanwhile.
+
+Exit code: 0 all that was there was written; 1 something was damaged and left out (it says how much), or nothing could be
+read or written; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal export --out journal.jsonl
+  exposia-notifications journal export | zstd > journal.jsonl.zst";
+
+pub(super) const IMPORT: &str = "\
+When: an export is to become a journal again. DATA_DIR must have none, or one that is empty.
+Takes all of the export in or, when a line is wrong, nothing, and says which and why. Exports of older versions are good. What
+the export declares as missing is known from then on: `check` passes it over, and clients are told of a gap. The epoch is a
+new one, since others may have seen later notifications of the old one; with --keep-epoch it stays, unless something is missing.
+Beside the service: no.
+
+Exit code: 0 it is there and on the disk; 1 nothing was taken in; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal import journal.jsonl --data-dir /var/lib/notifications-new
+  zstd -dc journal.jsonl.zst | exposia-notifications journal import -";
+
+pub(super) const PRUNE: &str = "\
+When: the disk is needed for something else. By itself the service lets the oldest go by JOURNAL_MAX_AGE, JOURNAL_MAX_ENTRIES
+and JOURNAL_MAX_BYTES, but its file never shrinks.
+Needs as much room on the disk as what is left takes. Clients that are further behind are told of a gap.
+Beside the service: no.
+
+Exit code: 0 done; 1 not, or not all of it; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal prune --keep-entries 100000 --older-than 3d";

@@ -1,0 +1,92 @@
+//! `export` and `import`: which files, and what is said.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, BufWriter, Write},
+    path::Path,
+};
+
+use crate::journal::sqlite::{
+    acknowledged::Acknowledged,
+    archive::{self, Exported, Manner},
+    files::Files,
+    opening, schema,
+    tools::{ToolError, open},
+};
+
+/// Exports the journal in `dir` to a file, or to `out`; then what there is to say goes to standard error.
+pub(super) fn export(dir: &Path, file: Option<&Path>, out: &mut impl Write) -> Result<(), ToolError> {
+    let connection = open::reader(dir)?;
+    let acknowledged = open::acknowledged(&connection, dir)?;
+    let Some(path) = file else {
+        let exported = archive::export(&connection, acknowledged, &mut BufWriter::new(out))?;
+        return say(&exported, &mut io::stderr());
+    };
+    let failed = |source| ToolError::File { path: path.to_owned(), source };
+    let mut writer = BufWriter::new(File::create(path).map_err(failed)?);
+    let exported = archive::export(&connection, acknowledged, &mut writer).map_err(|error| match error {
+        ToolError::Output(source) => failed(source),
+        other => other,
+    })?;
+    writer.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
+    say(&exported, out)
+}
+
+fn say(exported: &Exported, out: &mut impl Write) -> Result<(), ToolError> {
+    writeln!(out, "exported {} notifications and {} idempotency keys", exported.notifications, exported.keys)?;
+    if exported.known_missing > 0 {
+        writeln!(out, "{} notifications are known to be missing, and are declared", exported.known_missing)?;
+    }
+    if exported.unread_keys {
+        writeln!(
+            out,
+            "some idempotency keys are damaged and were left out; what is sent again under them counts as new"
+        )?;
+    }
+    if exported.damaged > 0 {
+        writeln!(out, "{} notifications are damaged and were left out", exported.damaged)?;
+        return Err(ToolError::Unsound);
+    }
+    Ok(())
+}
+
+/// Fills the journal in `dir`, which must be empty.
+pub(super) fn import(
+    dir: &Path,
+    file: &Path,
+    (keep_epoch, partial): (bool, bool),
+    out: &mut impl Write,
+) -> Result<(), ToolError> {
+    let failed = |source| ToolError::File { path: file.to_owned(), source };
+    let reader: Box<dyn io::Read> = match file.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(file).map_err(failed)?),
+    };
+    let files = Files::take(dir)?;
+    let connection = opening::open_to_write(&files, true)?;
+    let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM blocks) FROM journal";
+    if !connection.query_row(empty, [], |row| row.get(0))? {
+        return Err(ToolError::NotEmpty(dir.to_owned()));
+    }
+    let imported = archive::import(&connection, BufReader::new(reader), Manner { keep_epoch, partial });
+    let imported = imported.map_err(|error| match error {
+        ToolError::Output(source) => failed(source),
+        other => other,
+    })?;
+    schema::checkpoint(&connection, "TRUNCATE")?;
+    let unusable = |source| ToolError::File { path: dir.to_owned(), source };
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(unusable)?;
+    let schema::Ends { epoch, newest, .. } = schema::ends(&connection)?;
+    Acknowledged::open(dir, epoch).and_then(|mut noted| noted.note(newest)).map_err(unusable)?;
+    writeln!(out, "imported {} notifications and {} idempotency keys", imported.notifications, imported.keys)?;
+    if imported.missing > 0 {
+        writeln!(out, "{} notifications are missing; from now on that is known", imported.missing)?;
+    }
+    if imported.dropped_keys > 0 {
+        let keys = imported.dropped_keys;
+        writeln!(out, "{keys} idempotency keys of missing notifications were left out: these can be sent again")?;
+    }
+    let what = if keep_epoch { "was kept, and clients resume" } else { "is a new one, and clients start anew" };
+    writeln!(out, "the epoch {what}")?;
+    Ok(())
+}
