@@ -73,6 +73,26 @@ pub(super) fn findings(
     Ok(seen)
 }
 
+/// The quicker part of it: the pages of the file and the rows of notifications, without the index.
+pub(super) fn pages_and_rows(
+    file: &Connection,
+    acknowledged: Option<Seq>,
+    mut tell: impl FnMut(Kind, String),
+) -> Result<(), Error> {
+    let failed = |error| super::failure(&error);
+    let mut statement = file.prepare("PRAGMA quick_check").map_err(failed)?;
+    let pages = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+    for finding in pages.map(|finding| finding.unwrap_or_else(|error| error.to_string())) {
+        if finding != "ok" {
+            tell(Kind::File, finding);
+        }
+    }
+    let schema::Ends { epoch, oldest, newest } = schema::ends(file).map_err(failed)?;
+    notifications(file, &epoch, oldest..newest + 1, &mut tell).map_err(failed)?;
+    tell_lost_end(newest, acknowledged, &mut tell);
+    Ok(())
+}
+
 fn tell_lost_end(newest: Seq, acknowledged: Option<Seq>, tell: &mut impl FnMut(Kind, String)) {
     if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {
         tell(Kind::End, format!("it ends at notification {newest}, but {acknowledged} was acknowledged"));

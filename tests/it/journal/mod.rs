@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod files;
 mod restart;
+mod restore;
 mod service;
 mod subscriber;
 mod tools;

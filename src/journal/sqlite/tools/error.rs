@@ -47,6 +47,29 @@ pub enum ToolError {
     /// The journal is not sound.
     #[error("the journal is damaged; save what can be read with `exposia-notifications journal export --out FILE`")]
     Unsound,
+    /// Something is where the copy was to be.
+    #[error("{}: there is something here already; a copy is never written over it, so name another file", .0.display())]
+    Exists(PathBuf),
+    /// The write-ahead log became too long.
+    #[error(
+        "the service's write-ahead log has {found} bytes, and the copy may let it have {most}; nothing was kept. Notifications come \
+         faster than they can be copied: copy when there are fewer, to a faster disk, or allow more with `--max-log-bytes`"
+    )]
+    LogTooLong {
+        /// How many bytes it has.
+        found: u64,
+        /// How many it may have.
+        most: u64,
+    },
+    /// A file of an older version, where only a newer one will do.
+    #[error(
+        "this journal has the layout {found} of an older version, which cannot say of itself that it is a copy; start this version on \
+         it once, or stop the service and copy DATA_DIR as a whole"
+    )]
+    OlderLayout {
+        /// Its layout.
+        found: i64,
+    },
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] journal::Error),

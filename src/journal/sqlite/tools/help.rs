@@ -14,6 +14,22 @@ Example:
 
 If it is damaged: stop the service, keep DATA_DIR, `journal export --out FILE`, `journal import FILE` into an empty one.";
 
+pub(super) const BACKUP: &str = "\
+When: regularly, from a timer, and before anything that may go wrong.
+Writes one state of the journal into FILE: all that was acknowledged before it began, and no half of anything. FILE has mode
+0600, is on the disk when the tool ends, was read again and found sound, and is never written over one that is there.
+Beside the service: yes. Its write-ahead log cannot begin anew meanwhile: if that grows beyond --max-log-bytes, the copy is
+given up and nothing is left behind. FILE is best on another disk. Killed in the middle, the tool leaves a hidden file beside
+it, `.FILE.<process>.part`, which can be removed.
+
+Exit code: 0 there is a sound copy; 1 there is none, or the journal is damaged and the copy with it; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal backup /backup/notifications-$(date +%F).db
+
+To put it back: stop the service, move DATA_DIR away, make an empty one, copy FILE into it as `notifications.db`, give it to
+the service's user, start. The first start of a copy begins a new epoch: clients that have seen more start anew.";
+
 pub(super) const EXPORT: &str = "\
 When: a journal is damaged, goes to another version or another engine, or is to be looked into.
 Writes a JSON object a line: the journal, its notifications in order with each payload as a string that has it byte for byte,

@@ -1,6 +1,7 @@
 //! Looking after a journal from the command line. One file does the work of each tool; what they say of themselves is in
 //! help.rs.
 
+mod backup;
 mod check;
 mod error;
 mod help;
@@ -21,6 +22,16 @@ pub enum Tool {
         /// List all that is found, and not only the first ten of each kind.
         #[arg(long)]
         all: bool,
+    },
+    /// Copy the journal of a service that runs, or of one that does not, into a file.
+    #[command(after_long_help = help::BACKUP)]
+    Backup {
+        /// Where to; there must be nothing yet.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// How many bytes the service's write-ahead log may have while the copy is made; beyond, the copy is given up.
+        #[arg(long, value_name = "BYTES", default_value = "268435456")]
+        max_log_bytes: NonZeroU64,
     },
     /// Write the journal as JSON lines: itself, its notifications, its idempotency keys. What is damaged is left out,
     /// declared and counted. May run beside the service.
@@ -62,6 +73,7 @@ impl Tool {
     pub fn run(&self, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
         match self {
             Self::Check { all } => check::run(dir, *all, out),
+            Self::Backup { file, max_log_bytes } => backup::run(dir, file, max_log_bytes.get(), out),
             Self::Export { out: file } => transfer::export(dir, file.as_deref(), out),
             Self::Import { file, keep_epoch, partial } => transfer::import(dir, file, (*keep_epoch, *partial), out),
             Self::Prune { keep_entries, older_than } => prune::run(dir, *keep_entries, *older_than, out),
