@@ -82,6 +82,14 @@ pub(super) fn read(dir: &Path) -> Note {
     }
 }
 
+/// Takes the note away, for a journal that begins anew.
+pub(super) fn forget(dir: &Path) -> std::io::Result<()> {
+    match fs::remove_file(dir.join(FILE)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// The newest place of `epoch` that was noted in `dir`.
 pub(super) fn newest(dir: &Path, epoch: &Epoch) -> Option<Seq> {
     match read(dir) {

@@ -82,3 +82,9 @@ pub(in crate::journal::sqlite) fn findings(
     }
     Ok(())
 }
+
+/// Lets at most `most` keys that were used later than `now` have been used now, and says how many these were.
+pub(in crate::journal::sqlite) fn settle(connection: &Connection, now: i64, most: usize) -> rusqlite::Result<usize> {
+    let sql = "UPDATE keys SET used_at = ?1 WHERE number IN (SELECT number FROM keys WHERE used_at > ?1 LIMIT ?2)";
+    connection.prepare_cached(sql)?.execute((now, most as i64))
+}

@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 
 pub(super) use export::{Exported, export};
 pub(super) use import::{Manner, import};
-pub(super) use key::{count as count_keys, findings as key_findings};
+pub(super) use key::{count as count_keys, findings as key_findings, settle as settle_keys};
 pub(super) use walk::{Found, Holes, Joined, Walk, sum};
 
 use crate::domain::Seq;

@@ -70,6 +70,17 @@ pub enum ToolError {
         /// Its layout.
         found: i64,
     },
+    /// Something that was acknowledged is not there.
+    #[error(
+        "notification {acknowledged} was acknowledged, and the journal ends at {newest}: restore a later copy, or go on without what \
+         is missing with `exposia-notifications journal new-epoch --accept-loss`"
+    )]
+    Lost {
+        /// The newest that was acknowledged.
+        acknowledged: Seq,
+        /// The newest that is there.
+        newest: Seq,
+    },
     /// The journal cannot be used.
     #[error(transparent)]
     Journal(#[from] journal::Error),

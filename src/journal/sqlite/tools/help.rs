@@ -66,3 +66,28 @@ Exit code: 0 done; 1 not, or not all of it; 2 a setting is wrong.
 
 Example:
   exposia-notifications journal prune --keep-entries 100000 --older-than 3d";
+
+pub(super) const NEW_EPOCH: &str = "\
+When: a copy of DATA_DIR was put back that `journal backup` did not make (a snapshot of the disk, a copied folder), or the
+service does not start since something that was acknowledged is not there.
+Clients that come back are told that they could not be caught up, and get all that is new: under the old epoch they would miss
+what is published at places that they have seen already. Notifications and keys stay. With --accept-loss also where the
+journal ends before what was acknowledged, or is gone: what is missing is given up. Look for a better copy first.
+Beside the service: no.
+
+Exit code: 0 the epoch is a new one; 1 it is not, and nothing was changed; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal new-epoch --data-dir /var/lib/notifications";
+
+pub(super) const SETTLE_CLOCK: &str = "\
+When: the clock of this machine was ahead for a while, notifications were stamped with it, and now it is right. Make sure of
+that first: `date`. Until the clock has passed the latest stamp by itself, nothing would go by its age.
+What was stamped in the future counts from now on as written when the next one was that has a right stamp. Stamps stay as clients
+saw them; keys that were used in the future were used now. Ends well when it is stopped in the middle: run it again.
+Beside the service: no.
+
+Exit code: 0 done; 1 not, or not all of it; 2 a setting is wrong.
+
+Example:
+  exposia-notifications journal settle-clock";

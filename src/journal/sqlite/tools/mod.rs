@@ -3,6 +3,8 @@
 
 mod backup;
 mod check;
+mod clock;
+mod epoch;
 mod error;
 mod help;
 mod open;
@@ -66,6 +68,18 @@ pub enum Tool {
         #[arg(long, value_name = "TIME", value_parser = crate::domain::parse_duration)]
         older_than: Option<Duration>,
     },
+    /// Begin a new epoch: for a copy of DATA_DIR that was put back, and for a journal that lost its end. Not beside the
+    /// service.
+    #[command(after_long_help = help::NEW_EPOCH)]
+    NewEpoch {
+        /// Go on although notifications that were acknowledged are not there.
+        #[arg(long)]
+        accept_loss: bool,
+    },
+    /// Say that this machine's clock is right: what was stamped in the future no longer counts as later than now. Not
+    /// beside the service.
+    #[command(after_long_help = help::SETTLE_CLOCK)]
+    SettleClock,
 }
 
 impl Tool {
@@ -77,6 +91,8 @@ impl Tool {
             Self::Export { out: file } => transfer::export(dir, file.as_deref(), out),
             Self::Import { file, keep_epoch, partial } => transfer::import(dir, file, (*keep_epoch, *partial), out),
             Self::Prune { keep_entries, older_than } => prune::run(dir, *keep_entries, *older_than, out),
+            Self::NewEpoch { accept_loss } => epoch::run(dir, *accept_loss, out),
+            Self::SettleClock => clock::run(dir, out),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde_json::json;
 
-use super::{Home, done, payloads, sha, text};
+use super::{Home, done, payloads, refused, sha, text};
 
 /// What was written in 2025 is not let go of for its age.
 const KEEP_ALL: &[(&str, &str)] = &[("JOURNAL_MAX_AGE", "36500d"), ("IDEMPOTENCY_WINDOW", "36500d")];
@@ -83,6 +83,25 @@ async fn a_journal_that_was_ended_well_is_carried_forward() {
 #[tokio::test]
 async fn a_journal_that_was_killed_is_carried_forward() {
     is_carried_forward("killed", 19, 88).await;
+}
+
+// What needs no other layout works on the older one, and leaves it
+#[tokio::test]
+async fn an_older_layout_gets_a_new_epoch_and_is_not_backed_up() {
+    let (folder, home) = home("stopped");
+    let said = refused(&home, &["backup", text(&folder.path().join("copy.db"))]).await;
+    assert!(said.contains("has the layout 1") && said.contains("copy DATA_DIR as a whole"), "{said}");
+    assert!(!folder.path().join("copy.db").exists());
+    let said = done(&home, &["new-epoch"]).await;
+    assert!(said.contains("the epoch was 9020528230f03c8a") && said.contains("has the place 85"), "{said}");
+    let file = rusqlite::Connection::open(home.file()).expect("opens");
+    let layout: i64 = file.pragma_query_value(None, "user_version", |row| row.get(0)).expect("a number");
+    assert_eq!(layout, 1);
+    drop(file);
+    let service = home.start().await;
+    assert_ne!(service.history().await.1, "9020528230f03c8a");
+    assert_eq!(service.publish("after").await, 85);
+    service.stop().await;
 }
 
 // The first format had payloads as they are, over several lines where their publishers wrote them so

@@ -1,6 +1,7 @@
 //! The journal looked after from the command line.
 
 mod backup;
+mod epoch;
 mod layout_1;
 mod rescue;
 
@@ -162,8 +163,8 @@ async fn the_help_of_each_tool_is_a_manual() {
     let tools = said.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let tools: Vec<_> =
         tools.filter_map(|line| line.strip_prefix("  ")?.split(' ').next()).filter(|tool| !tool.is_empty()).collect();
-    assert_eq!(tools, ["check", "backup", "export", "import", "prune", "help"]);
-    for tool in &tools[..5] {
+    assert_eq!(tools, ["check", "backup", "export", "import", "prune", "new-epoch", "settle-clock", "help"]);
+    for tool in &tools[..7] {
         let said = done(&home, &[tool, "--help"]).await;
         for part in ["When: ", "eside the service: ", "Exit code: 0 ", "Example:\n", &format!("journal {tool}")] {
             assert!(said.contains(part), "{tool} lacks `{part}`:\n{said}");
