@@ -171,3 +171,24 @@ async fn the_help_of_each_tool_is_a_manual() {
         }
     }
 }
+
+// What the page tells people to type is there
+#[tokio::test]
+async fn the_commands_of_the_page_are_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the page");
+    let mut told = 0;
+    for said in page.split("exposia-notifications journal ").skip(1) {
+        let command = said.split(['\n', '`', '#', '|', '>']).next().expect("at least one").trim();
+        let words: Vec<_> = command.split_whitespace().collect();
+        let output = home.run(&[&["journal"], &words[..], &["--help"]].concat()).await;
+        assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        for flag in words.iter().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(flag), "{command}");
+        }
+        told += 1;
+    }
+    assert!(told >= 7, "{told}");
+}
