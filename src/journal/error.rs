@@ -48,6 +48,16 @@ pub enum Error {
         /// By what it is known.
         known: String,
     },
+    /// A copy lies beside the log of the journal that was there before.
+    #[error(
+        "DATA_DIR {}: notifications.db is a copy that was put back, and notifications.db-wal beside it is the log of another \
+         journal, which would ruin it; move that and notifications.db-shm away, and start again: nothing was changed",
+        dir.display()
+    )]
+    StrangeLog {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// An older layout could not be carried forward.
     #[error(
         "DATA_DIR {}: the journal has an older layout and could not be carried forward: {reason}; make room or give the right \
@@ -88,6 +98,7 @@ impl Error {
             | Self::Closed
             | Self::Newer { .. }
             | Self::Lost { .. }
+            | Self::StrangeLog { .. }
             | Self::NotCarried { .. }
             | Self::Locked { .. }
             | Self::Unusable { .. } => Code::Unavailable,

@@ -9,7 +9,7 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{self, ErrorKind, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -45,6 +45,7 @@ impl Files {
     /// refused.
     pub(super) fn take(dir: &Path) -> Result<Self, Error> {
         refuse_loss(dir)?;
+        refuse_strange_log(dir)?;
         Self::take_anew(dir)
     }
 
@@ -135,6 +136,21 @@ fn refuse_loss(dir: &Path) -> Result<(), Error> {
         0 => Ok(()),
         _ => Err(Error::Lost { dir: dir.to_owned(), known: format!("its write-ahead log {LOG} is there") }),
     }
+}
+
+/// A file that was never written to through a log, as copies are, has none: one beside it is another journal's, and the database
+/// would carry it over. To be asked before the database opens the file in this process.
+pub(super) fn refuse_strange_log(dir: &Path) -> Result<(), Error> {
+    /// Where the header says by what the file is written to, and what it says of a file without a log.
+    const WRITTEN_BY: u64 = 18;
+    const NO_LOG: u8 = 1;
+    let mut says = [0];
+    let read = File::open(dir.join(FILE)).and_then(|file| file.read_exact_at(&mut says, WRITTEN_BY));
+    let log = fs::metadata(dir.join(LOG)).map_or(0, |log| log.len());
+    if read.is_ok() && says == [NO_LOG] && log > 0 {
+        return Err(Error::StrangeLog { dir: dir.to_owned() });
+    }
+    Ok(())
 }
 
 /// A data directory whose journal holds nothing, although something was acknowledged, has lost it.

@@ -136,8 +136,13 @@ fn unusable(path: &Path, error: &rusqlite::Error) -> Error {
     }
 }
 
-/// A journal that ends before what it acknowledged is found here, and left as it is.
+/// A journal that ends before what it acknowledged is found here, and left as it is. Of a copy nothing else is to be expected; it
+/// begins a new epoch.
 fn check_end(connection: &Connection, dir: &Path) -> Result<(), Error> {
+    // The first layout cannot say it.
+    if connection.query_row("SELECT is_copy FROM journal", [], |row| row.get(0)).unwrap_or(false) {
+        return Ok(());
+    }
     let end = || Ok((schema::ends(connection)?, boot::may_have_lost(connection)?));
     let (ends, may_have_lost) = end().map_err(|error| failure(&error))?;
     let acknowledged = acknowledged::newest(dir, &ends.epoch);

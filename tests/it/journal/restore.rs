@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::{
     service::{Home, event, marker, notify, within},
     subscriber::Subscriber,
-    tools::{done, text},
+    tools::{done, refused, text},
 };
 
 const PUBLISHERS: usize = 16;
@@ -90,5 +90,32 @@ async fn a_backup_under_load_is_put_back() {
     service.stop().await;
     let service = home.start().await;
     assert_eq!(service.history().await.1, epoch, "only the first start of a copy begins a new epoch");
+    service.stop().await;
+}
+
+// A copy that is put where the journal was needs no empty directory, but no other journal's log may be there
+#[tokio::test]
+async fn a_copy_goes_on_where_the_journal_was_but_not_with_its_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let copy = folder.path().join("copy.db");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    let service = home.start().await;
+    assert_eq!(service.publish("e-1").await, 1);
+    done(&home, &["backup", text(&copy)]).await;
+    assert_eq!(service.publish("e-2").await, 2);
+    service.kill().await;
+    assert!(fs::metadata(home.log()).expect("a log is left behind").len() > 0);
+    fs::copy(&copy, home.file()).expect("copies");
+    let said = home.refusal().await;
+    assert!(said.contains("is the log of another journal"), "{said}");
+    let said = refused(&home, &["check"]).await;
+    assert!(said.contains("is the log of another journal"), "{said}");
+    for strange in ["notifications.db-wal", "notifications.db-shm"] {
+        fs::remove_file(home.data.join(strange)).expect("removes");
+    }
+    let service = home.start().await;
+    let (history, _) = service.history().await;
+    assert_eq!(history.iter().map(marker).collect::<Vec<_>>(), ["e-1"]);
+    assert_eq!(service.publish("e-3").await, 2);
     service.stop().await;
 }

@@ -30,6 +30,7 @@ pub(super) fn existing(dir: &Path) -> Result<PathBuf, ToolError> {
 /// Opens the file in `dir` for reading only.
 pub(super) fn reader(dir: &Path) -> Result<Connection, ToolError> {
     let path = existing(dir)?;
+    files::refuse_strange_log(dir)?;
     let connection = opening::open_reader(&path, Access::Usual)?;
     match Kind::of(&connection, &path)? {
         Kind::New => return Err(ToolError::Absent(dir.to_owned())),
