@@ -8,10 +8,16 @@ use rusqlite::{Connection, OptionalExtension, Transaction};
 use crate::{
     domain::{Durability, Epoch, Notification, Seq},
     journal::{
-        Bounds, Entry, Outcome, Stored,
+        Bounds, Entry, Error, Outcome, Stored,
         idempotency::{KeyWindow, Staged},
         log::millis,
-        sqlite::{block, keys::KeyTable, retention::Retention, schema},
+        sqlite::{
+            block::{self, Block},
+            failure,
+            keys::KeyTable,
+            retention::Retention,
+            schema,
+        },
     },
 };
 
@@ -29,13 +35,34 @@ pub(super) struct Place {
 
 impl Place {
     /// Where the file ends that `connection` is open on, and for how long nothing in it goes by its age.
-    pub(super) fn read(connection: &Connection) -> rusqlite::Result<(Self, Duration)> {
-        let schema::Ends { oldest, newest, .. } = schema::ends(connection)?;
-        let reached = "SELECT coalesce(reached_at, appended_at) FROM blocks ORDER BY first DESC LIMIT 1";
-        let reached_at = connection.query_row(reached, [], |row| row.get(0)).optional()?.unwrap_or(i64::MIN);
-        let held = connection.query_row("SELECT held_ms FROM journal", [], |row| row.get::<_, i64>(0))?;
-        let held = Duration::from_millis(u64::try_from(held).unwrap_or_default());
+    pub(super) fn read(connection: &Connection) -> Result<(Self, Duration), Error> {
+        let last = || {
+            let sql = format!("SELECT {} FROM blocks ORDER BY first DESC LIMIT 1", Block::COLUMNS);
+            let last = connection.query_row(&sql, [], Block::from_row).optional()?;
+            let before = "SELECT first + count FROM blocks WHERE first < ?1 ORDER BY first DESC LIMIT 1";
+            let first = last.as_ref().map_or(0, |last| last.first as i64);
+            let before = connection.query_row(before, [first], |row| row.get::<_, i64>(0)).optional()?;
+            Ok((schema::ends(connection)?, last, before, Self::held(connection)?))
+        };
+        let (schema::Ends { oldest, newest, .. }, last, before, held) =
+            last().map_err(|error: rusqlite::Error| failure(&error))?;
+        let reached_at = last.as_ref().map_or(i64::MIN, |last| last.reached_at);
+        let newest = match last {
+            Some(last) if !last.is_whole => {
+                // No place is given twice: as many as a row may have were given, if it is where it should be.
+                if before.map_or(oldest, |end| end as Seq) != last.first {
+                    return Err(Error::Damaged("its newest notifications cannot be read".to_owned()));
+                }
+                last.first + block::MAX_COUNT as Seq - 1
+            }
+            _ => newest,
+        };
         Ok((Self { oldest, newest, reached_at }, held))
+    }
+
+    fn held(connection: &Connection) -> rusqlite::Result<Duration> {
+        let held = connection.query_row("SELECT held_ms FROM journal", [], |row| row.get::<_, i64>(0))?;
+        Ok(Duration::from_millis(u64::try_from(held).unwrap_or_default()))
     }
 
     pub(super) fn bounds(&self) -> Bounds {

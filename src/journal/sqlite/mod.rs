@@ -171,6 +171,10 @@ impl Read for Sqlite {
 
 /// What a failure of the database means for the journal.
 fn failure(error: &rusqlite::Error) -> Error {
+    // A row that says of itself that it has other columns than it was given.
+    if matches!(error, rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..)) {
+        return Error::Damaged(error.to_string());
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => Error::Full,
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::Damaged(error.to_string()),

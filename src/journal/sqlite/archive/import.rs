@@ -8,7 +8,8 @@ use crate::{
     domain::{Epoch, Seq},
     journal::sqlite::{
         archive::{
-            END, FORMAT, Line, Notification, Raw, key,
+            END, FORMAT, Line, Notification, Raw,
+            key::{self, Keys},
             lines::{Lines, Next},
             restore::Rows,
         },
@@ -50,12 +51,13 @@ pub(in crate::journal::sqlite) fn import(
     let header = header(&mut lines, manner)?;
     lines.long_values = header.format == 1;
     let next = header.oldest;
-    let rows = Rows::new(&transaction);
+    let (rows, keys) = (Rows::new(&transaction), Keys::new(&transaction));
     let mut import = Import {
         connection: &transaction,
         manner,
         header,
         rows,
+        keys,
         next,
         hole: None,
         first_missing: None,
@@ -139,6 +141,7 @@ struct Import<'c> {
     manner: Manner,
     header: Header,
     rows: Rows<'c>,
+    keys: Keys<'c>,
     /// The place of which the next line must speak.
     next: Seq,
     /// What is missing before it, once something came before that.
@@ -221,16 +224,16 @@ impl Import<'_> {
     }
 
     fn key(&mut self, line: &key::Line) -> Result<(), Refused> {
-        if !(1..END).contains(&line.seq) {
-            return Err(format!("there is no place {}", line.seq).into());
+        if !(1..END).contains(&line.seq()) {
+            return Err(format!("there is no place {}", line.seq()).into());
         }
         // The places behind the last notification will be given to others.
         let newest = self.hole.map_or(self.next, |(first, _)| first) - 1;
-        if line.seq > newest {
+        if line.seq() > newest {
             self.imported.dropped_keys += 1;
             return Ok(());
         }
-        if let Some(reason) = key::write(self.connection, line)? {
+        if let Some(reason) = self.keys.push(line)? {
             return Err(reason.to_owned().into());
         }
         self.imported.keys += 1;
@@ -260,6 +263,7 @@ impl Import<'_> {
     /// Settles whose places these are, and where they begin.
     fn end(mut self) -> Result<Imported, ToolError> {
         self.rows.end()?;
+        self.keys.end()?;
         if self.next <= self.header.newest {
             self.miss(self.header.newest);
         }

@@ -89,7 +89,11 @@ fn what_is_imported_is_exported_byte_for_byte() {
         }});
         writeln!(text, "{line}").expect("a string has room");
     }
-    text += &(key("k", 7) + &end(6, 0, 1));
+    let known = json!({ "key": {
+        "digest": "0123456789abcdef0123456789abcdef", "owner": "0123456789abcdef", "fingerprint": "fedcba9876543210",
+        "seq": 7, "used_at": 5, "durability": "fsync",
+    }});
+    text += &format!("{known}\n{}", end(6, 0, 1));
     let (_folder, connection, _) = imported(&text, KEEP).expect("imports");
     assert_eq!(findings(&connection), [""; 0]);
     let again = exported(&connection);

@@ -47,23 +47,42 @@ pub(in crate::journal::sqlite) fn unowned(name: &str, fingerprint: &[u8], seq: S
     Some(KeyEntry::new(&key, fingerprint.try_into().ok()?, Stored { seq, durability: None, at }))
 }
 
-/// Carries the keys of the first layout over into the second one.
-pub(in crate::journal::sqlite) fn convert(connection: &Connection) -> rusqlite::Result<()> {
-    let mut filling = Filling::new(connection);
+/// Whether the keys are as the first layout has them.
+pub(in crate::journal::sqlite) fn has_first_layout(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) > 0 FROM main.sqlite_schema WHERE type = 'table' AND name = 'keys'";
+    connection.query_row(sql, [], |row| row.get(0))
+}
+
+/// Goes through the keys of the first layout in the order of their use; false when some cannot be read.
+pub(in crate::journal::sqlite) fn each_of_first_layout<E: From<rusqlite::Error>>(
+    connection: &Connection,
+    mut act: impl FnMut(KeyEntry) -> Result<(), E>,
+) -> Result<bool, E> {
     let mut keys = connection.prepare("SELECT key, fingerprint, seq, used_at FROM keys ORDER BY number")?;
     let mut rows = keys.query([])?;
-    // One that cannot be read only makes a retry of its publisher a second event.
-    while let Ok(Some(row)) = rows.next() {
+    let mut all = true;
+    loop {
+        let row = match rows.next() {
+            Ok(Some(row)) => row,
+            Ok(None) => return Ok(all),
+            Err(_) => return Ok(false),
+        };
         let entry = || {
             let (name, fingerprint) = (row.get_ref(0).ok()?.as_str().ok()?, row.get_ref(1).ok()?.as_blob().ok()?);
             unowned(name, fingerprint, row.get::<_, i64>(2).ok()? as Seq, row.get(3).ok()?)
         };
-        if let Some(entry) = entry() {
-            filling.push(entry)?;
+        match entry() {
+            Some(entry) => act(entry)?,
+            None => all = false,
         }
     }
+}
+
+/// Carries the keys of the first layout over into the second one.
+pub(in crate::journal::sqlite) fn convert(connection: &Connection) -> rusqlite::Result<()> {
+    let mut filling = Filling::new(connection);
+    // One that cannot be read only makes a retry of its publisher a second event.
+    each_of_first_layout(connection, |entry| filling.push(entry))?;
     filling.end()?;
-    drop(rows);
-    drop(keys);
     connection.execute_batch("DROP TABLE keys")
 }

@@ -11,7 +11,7 @@ mod convert;
 use rusqlite::Connection;
 
 use self::batch::{Batch, rows};
-pub(super) use self::convert::{Filling, convert, unowned};
+pub(super) use self::convert::{Filling, convert, each_of_first_layout, has_first_layout, unowned};
 use crate::journal::idempotency::{ENTRY_BYTES, KeyEntry, KeyWindow, NEVER};
 
 /// How many keys commits put into one row together: with their row's head these fit into a page.
@@ -186,6 +186,27 @@ pub(super) fn for_each<E: From<rusqlite::Error>>(
         }
     }
     Ok(damaged)
+}
+
+/// Lets keys that were used later than `now` have been used now, in at most `most` rows, and gives how many rows these were.
+pub(super) fn settle(connection: &Connection, now: i64, most: usize) -> rusqlite::Result<usize> {
+    let mut later = Vec::new();
+    let mut rows = rows(connection)?;
+    for row in rows.query_map([NEVER], Batch::from_row)? {
+        let Ok(batch) = row? else { continue };
+        if batch.keys().any(|key| key.used_at > now) {
+            later.push(batch);
+        }
+        if later.len() == most {
+            break;
+        }
+    }
+    for batch in &later {
+        let mut settled = Batch { entries: Vec::new(), count: 0, ..*batch };
+        batch.keys().for_each(|key| settled.push(&KeyEntry { used_at: key.used_at.min(now), ..key }));
+        settled.write(connection)?;
+    }
+    Ok(later.len())
 }
 
 /// How many keys there are, those counted in that are gone but not yet removed.

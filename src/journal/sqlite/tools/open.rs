@@ -18,7 +18,7 @@ const LAYOUT_1_AS_2: &str = "
     CREATE TEMP VIEW pages AS SELECT *, NULL AS checksum, NULL AS next FROM main.pages;
     CREATE TEMP TABLE holes (first INTEGER PRIMARY KEY, last INTEGER NOT NULL, cause TEXT NOT NULL);
     CREATE TEMP TABLE key_batches
-        (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, keys BLOB NOT NULL, checksum INTEGER NOT NULL);
+        (first INTEGER PRIMARY KEY, count INTEGER NOT NULL, ended INTEGER NOT NULL, keys BLOB NOT NULL, checksum INTEGER NOT NULL);
 ";
 
 /// The file in `dir`, which must be there.

@@ -86,7 +86,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         }
-        self.lose(left.clone());
+        self.miss(left.clone());
         *left = left.end..left.end;
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Walk<'_> {
             return Ok(true);
         }
         let missing = if newest_first { own.end..left.end } else { left.start..own.start };
-        self.lose(missing);
+        self.miss(missing);
         for seq in own.clone() {
             let seq = if newest_first { own.start + (own.end - 1 - seq) } else { seq };
             match visit(&block, seq) {
@@ -148,9 +148,9 @@ impl Walk<'_> {
             Ok(first) => Ok(Some(first.map_or(left.end, |first| first as Seq))),
             Err(error) => damaged(&error),
         };
-        Ok(probe(left.start + 1, left.end - left.start, |stride| left.start + stride, &mut first)?
-            .unwrap_or(left.end)
-            .min(left.end))
+        let found = probe(left.start + 1, left.end - left.start, |stride| left.start + stride, &mut first)?;
+        // Where the order of the rows itself is damaged, it may lie anywhere.
+        Ok(found.unwrap_or(left.end).clamp(left.start + 1, left.end))
     }
 
     /// The end of the last row before the one with which `left` ends that can be found.
@@ -173,6 +173,15 @@ impl Walk<'_> {
         };
         let found = probe(left.end - 1, left.end - left.start, |stride| left.end - stride, &mut end)?;
         Ok(found.unwrap_or(left.start).clamp(left.start, left.end - 1))
+    }
+
+    /// Passes by places that hold nothing: they are known for that, or their rows are gone.
+    fn miss(&mut self, places: Range<Seq>) {
+        if places.is_empty() || self.damage.holes(&places).first() == Some(&places) {
+            self.lose(places);
+        } else {
+            self.lose_and_note(places);
+        }
     }
 
     fn lose(&mut self, places: Range<Seq>) {

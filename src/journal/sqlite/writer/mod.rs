@@ -100,7 +100,7 @@ impl Writer {
     ) -> Result<(Self, Arc<Shared>), Error> {
         let Opened { connection, access, epoch, unwritable } = opened;
         let failed = |error: rusqlite::Error| failure(&error);
-        let (place, held) = Place::read(&connection).map_err(failed)?;
+        let (place, held) = Place::read(&connection)?;
         let faults = Faults::new(Arc::clone(&clock));
         let damage = Damage::read(&connection, &faults).map_err(failed)?;
         let Recent { log, unindexed, cut_off } =
