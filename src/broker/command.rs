@@ -16,7 +16,7 @@ pub type Published = Result<Accepted, Error>;
 pub(super) struct Submission {
     pub(super) drafts: Vec<Draft>,
     pub(super) reply: oneshot::Sender<Vec<Published>>,
-    /// The submission's share of the queue's bytes, given back when the submission is done with.
+    /// The submission's share of the queue's bytes, given back when the journal is done with it.
     pub(super) room: OwnedSemaphorePermit,
 }
 

@@ -10,12 +10,14 @@ mod pattern;
 mod route;
 mod rules;
 mod task;
+#[cfg(test)]
+mod tests;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, mpsc, oneshot},
-    time::timeout,
+    time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,13 +52,20 @@ pub struct Options {
     #[arg(long, env = "PUBLISH_QUEUE_BYTES", default_value = "67108864", value_name = "BYTES")]
     pub publish_queue_bytes: NonZeroUsize,
 
-    /// How long a publish waits for a place in the queue before it is told to come back later.
+    /// How long a publish waits for its answer: for a place in the queue, and for the journal. With 0s it waits for no place,
+    /// and 5s for the journal.
     #[arg(long, env = "PUBLISH_TIMEOUT", default_value = "5s", value_name = "TIME",
         value_parser = crate::domain::parse_duration)]
     pub publish_timeout: Duration,
 }
 
-/// Why an event was not published.
+/// How long the journal may take where a publish is not to wait for a place.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest that a publish waits, which is for ever.
+const MAX_PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Why a publisher is not told that its event was published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A text of the event is missing or too long.
@@ -71,6 +80,12 @@ pub enum Error {
     /// The queue stayed full for as long as a publish may wait.
     #[error("the journal cannot keep up with the publishers; try again in a second")]
     Full,
+    /// The journal has not said in time what became of the event.
+    #[error(
+        "the journal has not answered in time, and may have kept the event: a retry with the same idempotency key is safe, \
+         one without a key may publish it twice"
+    )]
+    Unknown,
     /// The service is shutting down.
     #[error("the service is shutting down; try again on another connection")]
     Closing,
@@ -86,7 +101,7 @@ impl Error {
             Self::Event(_) | Self::Route(_) => Code::Invalid,
             Self::Conflict => Code::Conflict,
             Self::Full => Code::Exhausted,
-            Self::Closing => Code::Unavailable,
+            Self::Unknown | Self::Closing => Code::Unavailable,
             Self::Journal(error) => error.code(),
         }
     }
@@ -96,7 +111,7 @@ impl Error {
         match self {
             Self::Event(error) => Some(error.field()),
             Self::Route(_) => Some("payload"),
-            Self::Conflict | Self::Full | Self::Closing | Self::Journal(_) => None,
+            Self::Conflict | Self::Full | Self::Unknown | Self::Closing | Self::Journal(_) => None,
         }
     }
 }
@@ -129,18 +144,20 @@ pub struct Handle {
 }
 
 impl Handle {
-    /// Publishes one draft and answers when the journal has it.
+    /// Publishes one draft and answers when the journal has it, or after as long as the options say.
     ///
-    /// Waits for a place in the queue for as long as the options say. A publish that is abandoned after that is
-    /// carried out all the same.
+    /// A publish that has its place in the queue, and is abandoned then or answered that nobody knows, is carried out all
+    /// the same.
     pub async fn publish(&self, draft: Draft) -> Published {
         let mut published = self.submit(vec![draft]).await?.outcomes().await;
         published.pop().expect("each draft has its outcome")
     }
 
     /// Puts drafts into the queue, in their order and behind everything that was submitted before, and answers when they
-    /// have their place there. The outcomes come later; a publisher that submits on meanwhile is pipelining.
+    /// have their place there. The outcomes come later, but no later than the options say, counted from now; a publisher
+    /// that submits on meanwhile is pipelining.
     pub async fn submit(&self, drafts: Vec<Draft>) -> Result<Pending, Error> {
+        let taken_in = Instant::now();
         let size: usize = drafts.iter().map(Draft::size).sum();
         // A submission that is larger than the whole queue gets the whole queue to itself.
         let share = u32::try_from(size.min(self.max_bytes)).unwrap_or(u32::MAX);
@@ -149,11 +166,12 @@ impl Handle {
             let place = self.queue.reserve().await.map_err(|_| Error::Closing)?;
             Ok((room, place))
         };
-        let (room, place) = timeout(self.wait, place).await.unwrap_or(Err(Error::Full))?;
+        let (room, place) = timeout_at(taken_in + self.wait, place).await.unwrap_or(Err(Error::Full))?;
         let (reply, outcomes) = oneshot::channel();
         let count = drafts.len();
         place.send(Submission { drafts, reply, room });
-        Ok(Pending { outcomes, count })
+        let patience = if self.wait.is_zero() { PATIENCE } else { self.wait };
+        Ok(Pending { outcomes, count, until: taken_in + patience })
     }
 
     /// How many connections of this node would receive what is for everyone.
@@ -181,14 +199,16 @@ impl Handle {
 pub struct Pending {
     outcomes: oneshot::Receiver<Vec<Published>>,
     count: usize,
+    until: Instant,
 }
 
 impl Pending {
-    /// Waits for the outcomes, one for each draft.
+    /// Waits for the outcomes, one for each draft. They are unknown when the journal takes too long, or the broker ended with
+    /// the drafts in hand.
     pub async fn outcomes(self) -> Vec<Published> {
-        match self.outcomes.await {
-            Ok(outcomes) => outcomes,
-            Err(_) => (0..self.count).map(|_| Err(Error::Closing)).collect(),
+        match timeout_at(self.until, self.outcomes).await {
+            Ok(Ok(outcomes)) => outcomes,
+            Ok(Err(_)) | Err(_) => (0..self.count).map(|_| Err(Error::Unknown)).collect(),
         }
     }
 }
@@ -217,7 +237,7 @@ impl Broker {
             queue: sender,
             bytes: Arc::new(Semaphore::new(max_bytes)),
             max_bytes,
-            wait: options.publish_timeout,
+            wait: options.publish_timeout.min(MAX_PATIENCE),
             rules: Arc::clone(&rules),
             rooms: rooms.clone(),
         };

@@ -213,6 +213,6 @@ struct Batch {
 struct Waiting {
     routed: Vec<Routed>,
     reply: oneshot::Sender<Vec<Published>>,
-    /// Held until the publisher has its answer.
+    /// Held until the journal has answered: also when the publisher no longer waits for that, its drafts are in memory.
     _room: OwnedSemaphorePermit,
 }

@@ -1,0 +1,206 @@
+//! What publishers are told while the journal hangs, and what is held meanwhile.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use async_trait::async_trait;
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    task::{JoinSet, yield_now},
+};
+
+use super::*;
+use crate::{
+    clock::System,
+    config::Config,
+    domain::{Ephemeral, Epoch, IdempotencyKey},
+    journal::{Entry, Incarnation, Memory, Outcome, Read, Tail},
+    rooms,
+};
+
+/// A journal whose disk does nothing while somebody else has it.
+#[derive(Debug)]
+struct Hanging {
+    memory: Memory,
+    disk: Mutex<()>,
+    /// How many appends have come so far.
+    came: AtomicU64,
+}
+
+impl Incarnation for Hanging {
+    fn epoch(&self) -> Epoch {
+        self.memory.epoch()
+    }
+}
+
+#[async_trait]
+impl Append for Hanging {
+    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, journal::Error> {
+        self.came.fetch_add(1, Ordering::Relaxed);
+        let _disk = self.disk.lock().await;
+        self.memory.append(entries).await
+    }
+}
+
+#[async_trait]
+impl Relay for Hanging {
+    async fn relay(&self, frame: Ephemeral) {
+        self.memory.relay(frame).await;
+    }
+}
+
+impl Follow for Hanging {
+    fn tail(&self) -> Tail {
+        self.memory.tail()
+    }
+
+    fn end_tails(&self) {
+        self.memory.end_tails();
+    }
+}
+
+const TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A broker that runs on a journal that can be made to hang.
+struct Scene {
+    journal: Arc<Hanging>,
+    broker: Handle,
+}
+
+impl Scene {
+    fn new(change: impl FnOnce(&mut Options)) -> Self {
+        let mut config = Config::defaults();
+        config.broker.publish_timeout = TIMEOUT;
+        change(&mut config.broker);
+        let clock: Arc<dyn Clock> = Arc::new(System::default());
+        let memory = Memory::new(&config.journal, Arc::clone(&clock));
+        let journal = Arc::new(Hanging { memory, disk: Mutex::default(), came: AtomicU64::new(0) });
+        let (writer, _) = rooms::split(NonZeroUsize::MIN);
+        let broker = Broker::new(&config.broker, Rules::default(), Arc::clone(&journal), writer, clock);
+        let handle = broker.handle();
+        drop(broker.spawn(&TaskTracker::new(), CancellationToken::new()));
+        Self { journal, broker: handle }
+    }
+
+    async fn hang(&self) -> MutexGuard<'_, ()> {
+        self.journal.disk.lock().await
+    }
+
+    /// Waits until the journal has this many.
+    async fn until_kept(&self, count: u64) {
+        while self.journal.memory.bounds().newest < count {
+            yield_now().await;
+        }
+    }
+}
+
+fn draft(key: Option<&str>) -> Draft {
+    Draft {
+        name: "e".into(),
+        payload: Payload::parse("{}".into()).expect("an object"),
+        source: None,
+        timestamp: None,
+        idempotency_key: key.map(|key| IdempotencyKey(key.into())),
+        target: None,
+        durability: None,
+        ttl: None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_is_answered_in_time_while_the_journal_hangs() {
+    let scene = Scene::new(|_| {});
+    let hung = scene.hang().await;
+    let begin = Instant::now();
+    let unknown = scene.broker.publish(draft(Some("key"))).await.expect_err("nobody knows");
+    assert_eq!(begin.elapsed().as_secs(), TIMEOUT.as_secs());
+    assert!(matches!(unknown, Error::Unknown), "{unknown:?}");
+    assert_eq!(unknown.code(), Code::Unavailable);
+    drop(hung);
+    // It was kept, and the key makes the retry safe.
+    let retried = scene.broker.publish(draft(Some("key"))).await.expect("well again");
+    assert_eq!((retried.seq, retried.duplicate), (1, true));
+}
+
+// each waits from when it was taken in; what the journal says in time is told, in order
+#[tokio::test(start_paused = true)]
+async fn each_submission_has_a_time_of_its_own() {
+    let scene = Scene::new(|_| {});
+    let hung = scene.hang().await;
+    let first = scene.broker.submit(vec![draft(None), draft(None)]).await.expect("a place");
+    tokio::time::advance(TIMEOUT / 2).await;
+    let second = scene.broker.submit(vec![draft(None)]).await.expect("a place");
+    let outcomes = first.outcomes().await;
+    assert!(matches!(outcomes[..], [Err(Error::Unknown), Err(Error::Unknown)]), "{outcomes:?}");
+    drop(hung);
+    let outcomes = second.outcomes().await;
+    assert!(matches!(outcomes[..], [Ok(Accepted { seq: 3, .. })]), "{outcomes:?}");
+}
+
+// what waits for its place half of the time has the other half for the journal
+#[tokio::test(start_paused = true)]
+async fn the_place_and_the_journal_share_the_time() {
+    let scene = Scene::new(|options| options.publish_queue_bytes = NonZeroUsize::MIN);
+    let hung = scene.hang().await;
+    let begin = Instant::now();
+    let waiting = scene.broker.submit(vec![draft(None)]).await.expect("a place");
+    let late = async {
+        let late = scene.broker.submit(vec![draft(None)]).await.expect("the place of the first");
+        assert!(matches!(late.outcomes().await[..], [Err(Error::Unknown)]));
+        begin.elapsed()
+    };
+    let first = async {
+        while scene.journal.came.load(Ordering::Relaxed) == 0 {
+            yield_now().await;
+        }
+        tokio::time::advance(TIMEOUT / 2).await;
+        // The disk is for the first submission, and then for this again.
+        drop(hung);
+        let hung = scene.hang().await;
+        assert!(matches!(waiting.outcomes().await[..], [Ok(_)]));
+        hung
+    };
+    let (waited, _hung) = tokio::join!(late, first);
+    assert_eq!(waited.as_secs(), TIMEOUT.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_is_counted_until_the_journal_has_it() {
+    const ROOM: usize = 10;
+    let size = draft(None).size();
+    let scene =
+        Scene::new(|options| options.publish_queue_bytes = NonZeroUsize::new(ROOM * size).expect("not nothing"));
+    let hung = scene.hang().await;
+    let mut publishing = JoinSet::new();
+    for _ in 0..5 * ROOM {
+        let broker = scene.broker.clone();
+        publishing.spawn(async move { broker.publish(draft(None)).await.expect_err("the journal hangs") });
+    }
+    let answers = publishing.join_all().await;
+    let is_unknown = |error: &&Error| matches!(error, Error::Unknown);
+    assert_eq!(answers.iter().filter(is_unknown).count(), ROOM);
+    assert!(answers.iter().all(|error| matches!(error, Error::Unknown | Error::Full)), "{answers:?}");
+    // Their publishers are gone, and they are in memory still.
+    assert!(matches!(scene.broker.publish(draft(None)).await, Err(Error::Full)));
+    drop(hung);
+    scene.until_kept(ROOM as u64).await;
+    assert_eq!(scene.broker.publish(draft(None)).await.expect("there is room again").seq, ROOM as u64 + 1);
+    assert_eq!(scene.broker.bytes.available_permits(), ROOM * size);
+}
+
+// as before the journal's time counted: who is not to wait for a place waits for the journal all the same
+#[tokio::test(start_paused = true)]
+async fn without_a_time_for_the_place_there_is_one_for_the_journal() {
+    let scene = Scene::new(|options| options.publish_timeout = Duration::ZERO);
+    assert_eq!(scene.broker.publish(draft(None)).await.expect("there is a place").seq, 1);
+    let _hung = scene.hang().await;
+    assert!(matches!(scene.broker.publish(draft(None)).await, Err(Error::Unknown)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_beyond_all_times_is_for_ever() {
+    let scene = Scene::new(|options| options.publish_timeout = Duration::MAX);
+    assert_eq!(scene.broker.publish(draft(None)).await.expect("it is kept").seq, 1);
+}
