@@ -41,8 +41,9 @@ pub(super) fn routes(
 /// The routes behind what every request passes, outermost first.
 pub(super) fn layered(routes: Router, gate: Gate) -> Router {
     let layers = ServiceBuilder::new()
-        // Around everything, so that whatever happens inside is logged with the request.
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        // Around everything, so that whatever happens inside is logged with the request. What fails is logged by the gate, and
+        // no faster than somebody can read.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         // Before the gate: a browser asks for permission without a token.
         .layer(ForPages(cors(gate.origins())))
         .layer(GateLayer(gate));

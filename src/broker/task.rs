@@ -123,10 +123,8 @@ impl Publisher {
     async fn append(&self, batch: Batch) {
         let mut outcomes = match self.journal.append(batch.entries).await {
             Ok(outcomes) => Ok(outcomes.into_iter()),
-            Err(error) => {
-                tracing::error!(%error, "the journal refused a batch");
-                Err(Arc::new(error))
-            }
+            // The journal has said what it is, and whoever tells the publishers counts them.
+            Err(error) => Err(Arc::new(error)),
         };
         for Waiting { routed, reply, _room } in batch.waiting {
             let mut published = Vec::with_capacity(routed.len());

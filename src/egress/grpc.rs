@@ -26,7 +26,7 @@ use crate::{
         catch_up::{self, How},
         outbox::{Frame, Outbox},
     },
-    gate::{self, Place, Revocations, Watch},
+    gate::{self, Caller, Denied, Place, Revocations, Watch},
     journal::Read,
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
@@ -90,6 +90,7 @@ impl Subscriber {
             stopping: self.stopping.clone(),
             token: self.revocations.watch(permit),
             clock: Arc::clone(&self.clock),
+            caller,
             _subscription: subscription,
             _place: place,
         };
@@ -100,10 +101,6 @@ impl Subscriber {
         metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
         Ok(response)
     }
-}
-
-fn status(error: &crate::journal::Error) -> Status {
-    grpc_status(error.code(), error.to_string(), None)
 }
 
 /// What a subscriber asked for: some audiences, or everything.
@@ -252,6 +249,7 @@ struct Following {
     stopping: CancellationToken,
     token: Watch,
     clock: Arc<dyn Clock>,
+    caller: Caller,
     _subscription: Subscription,
     _place: Place,
 }
@@ -301,7 +299,11 @@ impl Following {
         let filling =
             catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, |kept| Item::Kept(Arc::clone(kept)))
                 .await
-                .map_err(|error| status(&error))?;
+                .map_err(|error| {
+                    let denied = Denied::by_journal(error.code(), &error);
+                    self.caller.refused(&denied);
+                    denied
+                })?;
         self.follower.outbox.lock().fill(filling, Item::Gap);
         Ok(())
     }

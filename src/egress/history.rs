@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     domain::{Audience, Code, RoomId, Seq, UserId},
     egress::missing,
-    gate::{self, Caller},
+    gate::{self, Caller, Denied},
     journal::{self, Query, Read},
     wire::{
         problem::Problem,
@@ -108,8 +108,7 @@ impl History {
         let (after, newest_first) = (request.after_sequence, request.newest_first);
         let query = query(&request)?;
         permit.check_all(query.audiences.as_deref())?;
-        let page =
-            self.journal.read(query).await.map_err(|error| grpc_status(error.code(), error.to_string(), None))?;
+        let page = self.journal.read(query).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
         let missing = missing::missing(&page, newest_first);
         let next = missing::end(&page, &missing, newest_first, after);
         Ok(Response::new(v1::GetHistoryResponse {
@@ -159,7 +158,7 @@ async fn show(
     let audiences = part.audiences()?;
     permit.check_all(audiences.as_deref())?;
     let Recent { notifications: history, missing } =
-        history.recent(audiences, SHOWN).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+        history.recent(audiences, SHOWN).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
     let missing = missing.into_iter().map(|range| Gap { from: *range.start(), to: *range.end() }).collect();
     Ok(Json(Shown { total: history.len(), history, missing }))
 }

@@ -1,12 +1,29 @@
 //! What is refused, and why: the one list for every transport.
 
-use std::{borrow::Cow, num::NonZeroUsize, time::Duration};
+use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     domain::{Code, UserId},
     gate::{Credential, Rate, Reason, TokenError, budgets},
     wire::quota::Quota,
 };
+
+/// What keeps the service from doing what anybody may ask of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unserved {
+    /// It goes away.
+    Draining,
+    /// All places for connections are taken.
+    Connections,
+    /// As many publishes wait as may.
+    Queue,
+    /// The journal takes too long.
+    Unanswered,
+    /// The journal cannot be written to, or read.
+    Journal,
+    /// The fault is ours.
+    Internal,
+}
 
 /// Why somebody does not get what it asks for. The texts name what is missing, and never the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,9 +61,18 @@ pub enum Denied {
     /// So many connections are open for its user.
     #[error("this user has {0} connections already; try again later")]
     UserConnections(NonZeroUsize),
+    /// It may have what it asks for, and the service cannot do it; the text says why.
+    #[error("{1}")]
+    Unserved(Unserved, Arc<str>),
 }
 
 impl Denied {
+    /// What a failure of the journal with this code denies.
+    pub fn by_journal(code: Code, why: &impl ToString) -> Self {
+        let unserved = if code == Code::Internal { Unserved::Internal } else { Unserved::Journal };
+        Self::Unserved(unserved, why.to_string().into())
+    }
+
     /// The denial as callers see it.
     pub fn code(&self) -> Code {
         match self {
@@ -59,6 +85,9 @@ impl Denied {
             | Self::MessageRate
             | Self::AddressConnections(_)
             | Self::UserConnections(_) => Code::TooMany,
+            Self::Unserved(Unserved::Queue, _) => Code::Exhausted,
+            Self::Unserved(Unserved::Internal, _) => Code::Internal,
+            Self::Unserved(..) => Code::Unavailable,
         }
     }
 
@@ -90,6 +119,14 @@ impl Denied {
             Self::MessageRate => Reason::MessageRate,
             Self::AddressConnections(_) => Reason::AddressConnections,
             Self::UserConnections(_) => Reason::UserConnections,
+            Self::Unserved(unserved, _) => match unserved {
+                Unserved::Draining => Reason::Draining,
+                Unserved::Connections => Reason::Connections,
+                Unserved::Queue => Reason::PublishQueue,
+                Unserved::Unanswered => Reason::Unanswered,
+                Unserved::Journal => Reason::JournalUnavailable,
+                Unserved::Internal => Reason::Internal,
+            },
         }
     }
 

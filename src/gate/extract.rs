@@ -1,13 +1,13 @@
 //! What handlers ask for instead of checking credentials: an argument of one of these types.
 
-use std::{error::Error, sync::Arc};
+use std::{borrow::Cow, error::Error, sync::Arc};
 
 use axum::extract::FromRequestParts;
-use http::request::Parts;
+use http::{StatusCode, request::Parts};
 use tonic::Status;
 
 use crate::{
-    gate::{Caller, Denied},
+    gate::{Caller, Denied, Unserved},
     wire::{
         problem::Problem,
         status::{grpc_status, grpc_status_after},
@@ -58,10 +58,13 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get().cloned().ok_or_else(|| Denied::Unauthenticated(None).into())
 }
 
-/// The denial that made an answer what it is.
-pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<&Denied> {
+/// The denial that made an answer what it is. One that says no more than that something failed is a fault of ours.
+pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denied>> {
     let extensions = response.extensions();
-    extensions.get().or_else(|| extensions.get().and_then(denial_in))
+    let denied = extensions.get().or_else(|| extensions.get().and_then(denial_in));
+    let failed = response.status() == StatusCode::INTERNAL_SERVER_ERROR;
+    let unknown = || Denied::Unserved(Unserved::Internal, "an answer without a reason".into());
+    denied.map(Cow::Borrowed).or_else(|| failed.then(|| Cow::Owned(unknown())))
 }
 
 /// The denial that made a status what it is.

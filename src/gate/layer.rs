@@ -257,7 +257,7 @@ where
         Box::pin(async move {
             let response = answering.await?;
             if let Some(denied) = denial_of(&response) {
-                caller.refused(denied);
+                caller.refused(&denied);
             }
             Ok(response)
         })

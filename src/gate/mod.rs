@@ -26,7 +26,7 @@ mod tool;
 pub use budgets::Budget;
 pub use caller::{Caller, Credential, Identity, Open, Permit};
 pub use certificates::{Grants, GrantsError, GrantsFile};
-pub use denied::Denied;
+pub use denied::{Denied, Unserved};
 pub use extract::{Observer, Publisher, caller, denial_in};
 pub use grant::{Grant, Patterns};
 pub use issuer::{FetchError, Issuer};

@@ -9,6 +9,7 @@ use crate::{
     ingress::{
         Intake, Options,
         stream::{self, Results},
+        unserved,
     },
     wire::{
         proto::{self, v1},
@@ -85,7 +86,10 @@ pub(super) fn answer(accepted: Accepted) -> v1::PublishResponse {
 }
 
 pub(super) fn refusal(error: &broker::Error) -> Status {
-    grpc_status(error.code(), error.to_string(), error.field())
+    match unserved(error) {
+        Some(denied) => denied.into(),
+        None => grpc_status(error.code(), error.to_string(), error.field()),
+    }
 }
 
 fn invalid(error: &proto::Error) -> Status {

@@ -24,6 +24,7 @@ use crate::{
     broker::{Error, Explanation, Handle, Published},
     clock::Clock,
     domain::{Audiences, Draft, Payload},
+    gate::{Denied, Unserved},
 };
 
 /// The settings of what comes in.
@@ -78,6 +79,18 @@ impl Intake {
     fn connections(&self) -> usize {
         self.broker.connections()
     }
+}
+
+/// The denial behind an error that is not the publisher's doing.
+fn unserved(error: &Error) -> Option<Denied> {
+    let unserved = match error {
+        Error::Event(_) | Error::Route(_) | Error::Conflict => return None,
+        Error::Full => Unserved::Queue,
+        Error::Unknown => Unserved::Unanswered,
+        Error::Closing => Unserved::Draining,
+        Error::Journal(error) => return Some(Denied::by_journal(error.code(), error)),
+    };
+    Some(Denied::Unserved(unserved, error.to_string().into()))
 }
 
 /// A publish that began, and that the service waits for before it goes away.

@@ -12,7 +12,7 @@ use crate::{
     broker::{Accepted, Error, Explanation},
     domain::{Audiences, Draft, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
-    ingress::{Intake, Options, body},
+    ingress::{Intake, Options, body, unserved},
     wire::{notify, problem::Problem, quota::Quota, text},
 };
 
@@ -166,8 +166,9 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<Idempo
 }
 
 fn problem(error: &Error) -> Problem {
-    match error.field() {
-        Some(field) => Problem::field("body", field, "value_error", error.to_string()),
-        None => Problem::new(error.code(), error.to_string()),
+    match (unserved(error), error.field()) {
+        (Some(denied), _) => denied.into(),
+        (None, Some(field)) => Problem::field("body", field, "value_error", error.to_string()),
+        (None, None) => Problem::new(error.code(), error.to_string()),
     }
 }

@@ -12,7 +12,7 @@ use tonic::{Status, Streaming};
 use tonic_types::StatusExt;
 
 use crate::{
-    broker::{Error, Pending, Published},
+    broker::{Error, Pending},
     gate::{Budget, Caller, denial_in},
     ingress::{Intake, grpc},
     wire::{
@@ -48,7 +48,8 @@ pub(super) fn publish(
 ) -> Results {
     let (batches, pending) = mpsc::channel(MAX_PENDING);
     let tasks = intake.in_hand.clone();
-    tasks.spawn(read(intake, caller, requests, max_message_bytes, batches));
+    tasks.spawn(read(intake, caller.clone(), requests, max_message_bytes, batches));
+    let answers = move |batch| answers(batch, caller.clone());
     Box::pin(ReceiverStream::new(pending).then(answers).map(stream::iter).flatten())
 }
 
@@ -105,30 +106,34 @@ async fn read(
     }
 }
 
-/// Waits for the outcomes of a batch and puts each where its request was.
-async fn answers(batch: Result<Batch, Status>) -> Vec<Result<PublishResult, Status>> {
+/// Waits for the outcomes of a batch of `caller` and puts each where its request was.
+async fn answers(batch: Result<Batch, Status>, caller: Caller) -> Vec<Result<PublishResult, Status>> {
     let Batch { first_index, slots, pending } = match batch {
         Ok(batch) => batch,
         Err(status) => return vec![Err(status)],
     };
     let (mut published, refused) = match pending {
         Ok(pending) => (pending.outcomes().await.into_iter(), None),
-        Err(error) => (Vec::new().into_iter(), Some(grpc::refusal(&error))),
+        Err(error) => (Vec::new().into_iter(), Some(error)),
     };
     let mut outcome_of = |slot: Result<(), Status>| match (slot, &refused) {
         (Err(status), _) => rejected(&status),
-        (Ok(()), Some(status)) => rejected(status),
-        (Ok(()), None) => outcome(published.next().expect("each draft has its outcome")),
+        (Ok(()), Some(error)) => refused_by(error, &caller),
+        (Ok(()), None) => match published.next().expect("each draft has its outcome") {
+            Ok(accepted) => Outcome::Accepted(grpc::answer(accepted)),
+            Err(error) => refused_by(&error, &caller),
+        },
     };
     let results = slots.into_iter().zip(first_index..);
     results.map(|(slot, index)| Ok(PublishResult { index, outcome: Some(outcome_of(slot)) })).collect()
 }
 
-fn outcome(published: Published) -> Outcome {
-    match published {
-        Ok(accepted) => Outcome::Accepted(grpc::answer(accepted)),
-        Err(error) => rejected(&grpc::refusal(&error)),
+fn refused_by(error: &Error, caller: &Caller) -> Outcome {
+    let status = grpc::refusal(error);
+    if let Some(denied) = denial_in(&status) {
+        caller.refused(denied);
     }
+    rejected(&status)
 }
 
 fn rejected(status: &Status) -> Outcome {

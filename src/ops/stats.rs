@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use crate::{
     domain::RoomId,
     egress::{ClientInfo, Clients, History},
-    gate::{self, Refusals},
+    gate::{self, Denied, Refusals},
     journal::Read,
     rooms,
     wire::{problem::Problem, proto::v1, text},
@@ -88,8 +88,7 @@ impl Stats {
 }
 
 async fn show(_: gate::Observer, State(stats): State<Stats>) -> Result<Json<Body>, Problem> {
-    let recent =
-        stats.history.recent(None, RECENT).await.map_err(|error| Problem::new(error.code(), error.to_string()))?;
+    let recent = stats.history.recent(None, RECENT).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
     let clients: Vec<_> = stats.clients.list().into_iter().map(client_body).collect();
     Ok(Json(Body {
         total_connections: clients.len(),

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use tracing::Instrument;
 
 use crate::{
-    domain::{Audience, ClientId, Code, Epoch, NameError, Position, RoomId, UserId},
+    domain::{Audience, ClientId, Epoch, NameError, Position, RoomId, UserId},
     egress::ws::{Sockets, extension, open::Places, session_span, upgrade},
-    gate::{BEARER_PROTOCOL, Caller, Denied, Permit},
+    gate::{BEARER_PROTOCOL, Caller, Denied, Permit, Unserved},
     listen::Socket,
     wire::problem::Problem,
 };
@@ -140,10 +140,12 @@ async fn handshake(
     hello.deflates =
         sockets.0.options.permessage_deflate && choose_extension(request.headers(), response.headers_mut());
     if sockets.0.draining.is_cancelled() {
-        return Err(Problem::new(Code::Unavailable, "the server is going away; reconnect in a second"));
+        let why = "the server is going away; reconnect in a second";
+        return Err(Denied::Unserved(Unserved::Draining, why.into()).into());
     }
     let place = sockets.0.clients.place();
-    let place = place.ok_or_else(|| Problem::new(Code::Unavailable, "too many connections; try again later"))?;
+    let full = || Denied::Unserved(Unserved::Connections, "too many connections; try again later".into());
+    let place = place.ok_or_else(full)?;
     let places = (place, caller.place()?);
     let upgrade = hyper::upgrade::on(&mut request);
     let span = session_span(&hello.client_id);

@@ -63,7 +63,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
     live.take_place().await;
     live.close_if_revoked(&hello.permit);
     if let Err(error) = live.open(&hello, turn).await {
-        tracing::error!(%error, "the journal could not be read for a new session");
+        live.refused(&Denied::by_journal(error.code(), &error));
         live.connection.close(Close::unread(error.code()));
     }
     if sockets.is_closed() {

@@ -154,7 +154,7 @@ async fn catch_up(live: &Live, cursor: u64) {
     match catch_up::read_on(&*sockets.journal, Some(live.audiences()), cursor, max_bytes, |kept| kept.into()).await {
         Ok(filling) => live.connection.fill(filling),
         Err(error) => {
-            tracing::error!(%error, "the journal could not be read for a session that is behind");
+            live.refused(&Denied::by_journal(error.code(), &error));
             live.connection.close(Close::unread(error.code()));
         }
     }
