@@ -1,6 +1,7 @@
 //! What is wrong with a journal at present, by kind: each kind comes and goes by itself.
 
 use std::{
+    mem,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,6 +15,10 @@ use crate::{clock::Clock, journal::Condition};
 
 /// How long a commit may be under way before the journal is said to be slow.
 const SLOW: Duration = Duration::from_secs(2);
+
+/// How soon another line may follow that something is wrong: on a disk with next to no room a large commit fails and a small one
+/// does not, as fast as they come.
+const QUIET: Duration = Duration::from_secs(10);
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy)]
@@ -34,25 +39,49 @@ const KINDS: usize = 4;
 #[derive(Debug)]
 pub(super) struct Faults {
     clock: Arc<dyn Clock>,
-    reasons: Mutex<[Option<Arc<str>>; KINDS]>,
+    kinds: Mutex<[Fault; KINDS]>,
     /// When the commit that is under way began, in milliseconds of the clock and one; 0 when there is none.
     committing_since: AtomicU64,
 }
 
+/// What is wrong of one kind, and what the log knows of it.
+#[derive(Debug, Default)]
+struct Fault {
+    reason: Option<Arc<str>>,
+    told: bool,
+    last_told: Option<Duration>,
+}
+
+impl Fault {
+    /// Takes the reason, and says whether the log is to have it.
+    fn set(&mut self, reason: Option<&str>, now: Duration) -> bool {
+        self.reason = reason.map(Arc::from);
+        if reason.is_none() {
+            return mem::take(&mut self.told);
+        }
+        let due = !self.told && self.last_told.is_none_or(|last| now.saturating_sub(last) >= QUIET);
+        if due {
+            self.told = true;
+            self.last_told = Some(now);
+        }
+        due
+    }
+}
+
 impl Faults {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, reasons: Mutex::default(), committing_since: AtomicU64::new(0) }
+        Self { clock, kinds: Mutex::default(), committing_since: AtomicU64::new(0) }
     }
 
-    /// Says what is wrong of this kind; nothing, if it is well. Gives whether it was well before.
+    /// Says what is wrong of this kind; nothing, if it is well. Gives whether that is to be logged: what is wrong once for as
+    /// long as it lasts, and not too often; that it is well, if the log has it that it was not.
     pub(super) fn set(&self, kind: Kind, reason: Option<&str>) -> bool {
-        let reason = reason.map(Arc::from);
-        let mut reasons = self.reasons.lock();
-        std::mem::replace(&mut reasons[kind as usize], reason).is_none()
+        let now = self.clock.monotonic();
+        self.kinds.lock()[kind as usize].set(reason, now)
     }
 
     pub(super) fn has(&self, kind: Kind) -> bool {
-        self.reasons.lock()[kind as usize].is_some()
+        self.kinds.lock()[kind as usize].reason.is_some()
     }
 
     /// A commit begins.
@@ -68,8 +97,10 @@ impl Faults {
 
     /// All that is wrong, in one sentence.
     pub(super) fn condition(&self) -> Condition {
-        let reasons = self.reasons.lock().clone();
-        let reasons: Vec<Arc<str>> = self.slow().into_iter().chain(reasons.into_iter().flatten()).collect();
+        let reasons: Vec<Arc<str>> = {
+            let kinds = self.kinds.lock();
+            self.slow().into_iter().chain(kinds.iter().filter_map(|fault| fault.reason.clone())).collect()
+        };
         if reasons.is_empty() { Condition::Well } else { Condition::Degraded(reasons.join("; ").into()) }
     }
 
@@ -109,5 +140,23 @@ mod tests {
         assert_eq!(faults.condition(), Condition::Degraded("fuller; late".into()));
         faults.set(Kind::Write, None);
         assert_eq!(faults.condition(), Condition::Degraded("late".into()));
+    }
+
+    #[test]
+    fn what_comes_and_goes_is_not_logged_each_time() {
+        let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
+        let faults = Faults::new(clock.clone());
+        assert!(faults.set(Kind::Write, Some("full")));
+        assert!(!faults.set(Kind::Write, Some("full")), "it is known");
+        assert!(faults.set(Kind::Write, None));
+        for _ in 0..1_000 {
+            assert!(!faults.set(Kind::Write, Some("full")), "too soon");
+            assert!(!faults.set(Kind::Write, None), "nobody was told");
+        }
+        assert!(!faults.set(Kind::Write, Some("full")));
+        clock.advance(QUIET);
+        assert!(faults.set(Kind::Write, Some("full")), "it lasts, and the log does not have it");
+        assert!(faults.set(Kind::Write, None));
+        assert!(!faults.set(Kind::Write, None));
     }
 }

@@ -264,7 +264,7 @@ impl Writer {
     /// Lets followers and readers have what was committed.
     fn hand_on(&mut self, place: Place, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
         self.place = place;
-        if !self.shared.faults.set(Kind::Write, None) {
+        if self.shared.faults.set(Kind::Write, None) {
             tracing::info!("the journal can be written to again");
         }
         self.shared.committed((millis(now), place.reached_at), &notifications, place.oldest, self.unindexed.len());
