@@ -15,6 +15,7 @@ use exposia_notifications::{
     shutdown::Signals,
     telemetry,
 };
+use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
 
 /// Packs many small objects well. Version 2 of it, without huge pages, is the one that returns memory soon after a burst.
@@ -27,9 +28,18 @@ const FAILED: u8 = 1;
 /// The exit code for settings that are wrong.
 const BAD_SETTINGS: u8 = 2;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
+fn main() -> ExitCode {
+    let runtime = match Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(&format!("no threads: {error}"));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let ended = runtime.block_on(run());
+    // Whatever is left hangs, as the disk does then: nobody waits for it.
+    runtime.shutdown_background();
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));

@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -97,7 +97,15 @@ impl Life {
 
     /// Ends in the order of the flow: what is in hand is taken, what is accepted is delivered, and then the subscribers are
     /// told. A stage that does not end in its share of the grace time is left behind.
-    pub(super) async fn end(&self, grace: Duration, publishing: Worker, journal: &impl Follow, sockets: &Sockets) {
+    /// Gives what is left of that time.
+    pub(super) async fn end(
+        &self,
+        grace: Duration,
+        publishing: Worker,
+        journal: &impl Follow,
+        sockets: &Sockets,
+    ) -> Duration {
+        let begin = Instant::now();
         let stage = async |name, percent, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
             if timeout(grace * percent / 100, work).await.is_err() {
                 tracing::warn!(stage = name, "did not end in its share of the grace time");
@@ -119,5 +127,6 @@ impl Life {
         self.servers.close();
         stage("answers", 10, Box::pin(self.servers.wait())).await;
         tracing::info!("ended");
+        grace.saturating_sub(begin.elapsed())
     }
 }

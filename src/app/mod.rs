@@ -8,10 +8,10 @@ mod http;
 mod lifecycle;
 mod supervisor;
 
-use std::{mem, net::SocketAddr, num::NonZeroUsize, sync::Arc};
+use std::{mem, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 use lifecycle::Life;
@@ -32,6 +32,9 @@ use crate::{
     rooms,
     worker::Worker,
 };
+
+/// How long the journal's file may take to be closed, whatever is left of the grace time.
+const MIN_TO_CLOSE: Duration = Duration::from_secs(1);
 
 /// The service, with its listeners bound and nothing running yet.
 #[derive(Debug)]
@@ -127,21 +130,26 @@ impl App {
             Opened::Sqlite(journal) => {
                 let (journal, closed) = (Arc::clone(journal), CancellationToken::new());
                 journal.workers().into_iter().for_each(|worker| supervisor.watch(worker, &closed));
-                self.run_on(Arc::clone(&journal), &mut supervisor, shutdown).await;
+                let left = self.run_on(Arc::clone(&journal), &mut supervisor, shutdown).await;
                 closed.cancel();
-                let closing = spawn_blocking(move || journal.close());
-                supervisor.meanwhile(closing).await.context("the journal was not closed")?;
+                let closing = timeout(left.max(MIN_TO_CLOSE), spawn_blocking(move || journal.close()));
+                match supervisor.meanwhile(closing).await {
+                    Ok(closed) => closed.context("the journal was not closed")?,
+                    // What was acknowledged is on disk; the next start carries it over.
+                    Err(_) => tracing::warn!("the journal's disk hangs: its file was not closed in the grace time"),
+                }
             }
         }
         supervisor.outcome().context("the service shut down by itself")
     }
 
+    /// Serves and ends, and gives what is left of the grace time.
     async fn run_on<J: Journal + 'static>(
         self,
         journal: Arc<J>,
         supervisor: &mut Supervisor,
         shutdown: impl Future<Output = ()>,
-    ) {
+    ) -> Duration {
         let Self { config, rules, http, grpc, keys, issuer, tls, grants, clock, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
@@ -208,6 +216,6 @@ impl App {
         let fetched = issuer.map(|issuer| life.fetch_keys(issuer, supervisor));
 
         life.serve(fetched, &health, shutdown, supervisor).await;
-        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sockets)).await;
+        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sockets)).await
     }
 }

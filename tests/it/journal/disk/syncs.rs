@@ -3,9 +3,13 @@
 
 use std::sync::Arc;
 
+use exposia_notifications::wire::proto::v1::{PublishRequest, publish_result::Outcome};
 use rand::{RngExt, rngs::StdRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
 
 use super::{
     super::{
@@ -188,7 +192,6 @@ async fn a_start_on_a_full_disk_serves_what_is_there() {
 
 // A commit that takes long is told, and whoever waits for it gets an answer in time
 #[tokio::test]
-#[ignore = "a commit that is under way is not bounded yet"]
 async fn a_sync_that_hangs_is_told_and_its_publisher_is_answered() {
     let (_folder, home, disk) = home(&[("PUBLISH_TIMEOUT", "1s")]);
     let service = disk.recorded(&home, &[("DISK_HOLD_SYNC", STARTED)]).start().await;
@@ -210,5 +213,55 @@ async fn a_sync_that_hangs_is_told_and_its_publisher_is_answered() {
     assert_eq!((status, &answer["sequence"]), (200, &json!(accepted + 1)), "{answer}");
     let markers: Vec<_> = service.history().await.0.iter().map(marker).collect();
     assert_eq!(markers, (0..=accepted).map(|n| format!("e{n}")).collect::<Vec<_>>());
+    service.stop().await;
+}
+
+/// A service whose disk hangs, and how many events were accepted before.
+async fn hanging(home: &Home, disk: &Disk) -> (Service, u64) {
+    let service = disk.recorded(home, &[("DISK_HOLD_SYNC", STARTED)]).start().await;
+    let mut accepted = 0;
+    while within("an answer", service.notify(&event("e"), None)).await.expect("one").0 == 200 {
+        accepted += 1;
+    }
+    (service, accepted)
+}
+
+// What nobody answers in time is rejected in its place, and the stream goes on
+#[tokio::test]
+async fn a_stream_goes_on_over_a_sync_that_hangs() {
+    let (_folder, home, disk) = home(&[("PUBLISH_TIMEOUT", "1s")]);
+    let (service, accepted) = hanging(&home, &disk).await;
+    let (requests, queue) = mpsc::channel(1);
+    let mut grpc = service.grpc.clone();
+    let results = within("a stream", grpc.publish_stream(ReceiverStream::new(queue))).await.expect("a stream");
+    let mut results = results.into_inner();
+    for index in 0..2 {
+        requests.send(PublishRequest { event: "e".into(), ..Default::default() }).await.expect("it is open");
+        let result = within("a result", results.message()).await.expect("it goes on").expect("a result");
+        let Some(Outcome::Rejected(rejection)) = result.outcome else { panic!("{result:?}") };
+        assert_eq!((result.index, Code::from(rejection.code)), (index, Code::Unavailable));
+        assert!(rejection.retry_after.is_some() && rejection.message.contains("key"), "{rejection:?}");
+    }
+    disk.mend();
+    is_well(&service).await;
+    requests.send(PublishRequest { event: "e".into(), ..Default::default() }).await.expect("it is open");
+    let result = within("a result", results.message()).await.expect("it goes on").expect("a result");
+    let Some(Outcome::Accepted(answer)) = result.outcome else { panic!("{result:?}") };
+    // Behind the one over REST that hung first, and the two of the stream.
+    assert_eq!((result.index, answer.sequence), (2, accepted + 4));
+    drop((requests, results, grpc));
+    service.stop().await;
+}
+
+// A disk that hangs holds up nobody who ends the service
+#[tokio::test]
+async fn a_service_ends_in_its_time_though_the_disk_hangs() {
+    let (_folder, home, disk) = home(&[("PUBLISH_TIMEOUT", "1s"), ("SHUTDOWN_GRACE", "2s")]);
+    let (service, accepted) = hanging(&home, &disk).await;
+    service.stop().await;
+    let service = disk.recorded(&home, &[]).start().await;
+    let kept = service.history().await.0.len() as u64;
+    // What was answered that nobody knows may be there.
+    assert!([accepted, accepted + 1].contains(&kept), "{kept} of {accepted}");
     service.stop().await;
 }
