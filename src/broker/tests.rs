@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     clock::System,
     config::Config,
-    domain::{Ephemeral, Epoch, IdempotencyKey},
+    domain::{Ephemeral, Epoch, IdempotencyKey, KeyOwner},
     journal::{Entry, Incarnation, Memory, Outcome, Read, Tail},
     rooms,
 };
@@ -102,7 +102,7 @@ fn draft(key: Option<&str>) -> Draft {
         payload: Payload::parse("{}".into()).expect("an object"),
         source: None,
         timestamp: None,
-        idempotency_key: key.map(|key| IdempotencyKey(key.into())),
+        idempotency_key: key.and_then(|key| IdempotencyKey::new(KeyOwner::NOBODY, key)),
         target: None,
         durability: None,
         ttl: None,

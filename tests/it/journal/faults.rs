@@ -137,17 +137,17 @@ async fn a_file_where_the_directory_should_be_is_refused() {
 }
 
 /// A file system in memory, mounted until this is dropped.
-struct Mount(TempDir);
+pub(super) struct Mount(TempDir);
 
 impl Mount {
-    fn new(options: &str) -> Self {
+    pub(super) fn new(options: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mount = Self(folder);
         mount.run("mount", &["-t", "tmpfs", "-o", options, "none"]);
         mount
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -218,7 +218,7 @@ async fn a_directory_that_holds_no_journal_and_cannot_be_written_to_is_refused()
 }
 
 /// Takes all the room that is left.
-fn take_all_room(path: &Path) {
+pub(super) fn take_all_room(path: &Path) {
     let mut ballast = File::create(path).expect("a file");
     for size in [65_536, 4_096, 1] {
         while ballast.write_all(&vec![0; size]).is_ok() {}

@@ -6,6 +6,7 @@ mod damage;
 mod disk;
 mod faults;
 mod files;
+mod floods;
 mod restart;
 mod restore;
 mod service;

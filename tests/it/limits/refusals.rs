@@ -6,8 +6,14 @@ use serde_json::json;
 
 use crate::{
     gate::{guarded, mint},
-    support::{Answer, Client, Server, TOKEN, open_with},
+    support::{Answer, Client, InHand, Server, TOKEN, eventually, open_with},
 };
+
+/// How many requests a flood has here.
+const FLOOD: usize = 2_000;
+
+/// How many lines somebody may have to read of it.
+const FEW: usize = 20;
 
 /// The token that nobody may find in a log.
 const WRONG: &str = "a-t0ken-that-is-wrong";
@@ -71,4 +77,40 @@ async fn refusals_are_logged_at_a_bearable_rate() {
     for secret in [WRONG, "t0ken-of-pr0duct10n", "c0ntent"] {
         assert!(!log.contains(secret), "{secret}");
     }
+}
+
+/// What the log says of `reason`: the number of lines, and of refusals in them.
+fn told(log: &str, reason: &str) -> (usize, usize) {
+    let lines: Vec<_> = log.lines().filter(|line| line.contains(&format!("\"reason\":\"{reason}\""))).collect();
+    let number = |line: &&str| -> usize {
+        let Some((_, number)) = line.split_once("\"left_out\":") else { return 1 };
+        number.split(|c: char| !c.is_ascii_digit()).next().and_then(|digits| digits.parse().ok()).expect("a number")
+    };
+    (lines.len(), lines.iter().map(number).sum())
+}
+
+// while it drains, thousands of publishes and handshakes are refused in a handful of lines that have all of them
+#[tokio::test]
+async fn what_is_refused_while_draining_is_told_in_a_few_lines() {
+    let mut server = Server::start(&[("LOG_FORMAT", "json"), ("SHUTDOWN_GRACE", "1h"), ("BODY_TIMEOUT", "1h")]).await;
+    let in_hand = InHand::begin(server.http()).await;
+    server.signal("TERM").await;
+    server.line_with("shutting down").await;
+    let body = r#"{"event":"e","payload":{}}"#;
+    let client = reqwest::Client::new();
+    let notify = client.post(format!("http://{}/notify", server.http())).bearer_auth(TOKEN).body(body);
+    // The signal was heard, and the drain begins.
+    let is_refused = async || (Answer::to(notify.try_clone().expect("a text")).await.status == 503).then_some(());
+    eventually("draining", is_refused).await;
+    for _ in 1..FLOOD {
+        Answer::to(notify.try_clone().expect("a text")).await.refused(503);
+    }
+    for _ in 0..FLOOD / 10 {
+        open_with(server.http(), "ana", &[]).await.expect_err("refused");
+    }
+    in_hand.finish().await;
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(log.lines().count() < FEW, "{log}");
+    assert_eq!(told(&log, "draining").1, FLOOD + FLOOD / 10, "{log}");
 }
