@@ -31,7 +31,16 @@ pub struct Options {
     pub durability: Promise,
 
     /// Keep no copy of the journal as it was when a newer version carries it forward to another layout.
-    #[arg(long, env = "JOURNAL_NO_COPY")]
+    #[arg(
+        long,
+        env = "JOURNAL_NO_COPY",
+        default_value = "false",
+        default_missing_value = "true",
+        num_args = 0..=1,
+        require_equals = true,
+        action = clap::ArgAction::Set,
+        value_name = "BOOL"
+    )]
     pub no_copy: bool,
 
     /// How long the journal keeps a notification.
@@ -62,8 +71,8 @@ pub struct Options {
         value_parser = crate::domain::parse_duration)]
     pub idempotency_window: Duration,
 
-    /// How many bytes of memory the idempotency keys take, 64 for each; one publisher has at most half of them. The oldest go
-    /// first, of whoever has most.
+    /// How many bytes of memory the idempotency keys take, 64 for each, and at most a quarter of JOURNAL_MAX_BYTES; one publisher
+    /// has at most half of them. The oldest go first, of whoever has most.
     #[arg(long, env = "IDEMPOTENCY_MAX_BYTES", default_value = "268435456", value_name = "BYTES")]
     pub idempotency_max_bytes: NonZeroUsize,
 

@@ -53,7 +53,8 @@ struct Limits {
 
 impl From<&Options> for Limits {
     fn from(options: &Options) -> Self {
-        let max_bytes = options.idempotency_max_bytes.get();
+        // On disk they take about as much as in memory, and what the journal may take is for notifications first.
+        let max_bytes = options.idempotency_max_bytes.get().min((options.max_bytes.get() / 4).max(KEY_BYTES));
         // Slots have numbers of 32 bits, and one of them stands for none.
         let most = (max_bytes / KEY_BYTES).min(u32::MAX as usize - 1);
         Self {

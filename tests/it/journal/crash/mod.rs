@@ -5,7 +5,7 @@
 
 mod publishers;
 
-use std::{collections::HashMap, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
 
 use exposia_notifications::wire::proto::v1::Notification;
 use futures_util::future::join_all;
@@ -27,10 +27,6 @@ const SETTINGS: [(&str, &str); 3] =
 
 /// After how many rounds everything that is kept is looked at, and not only what is new.
 const ALL_EVERY: usize = 25;
-
-/// The directory that the first start finds: none. One that an older version has left goes here, to be carried forward
-/// while the process is killed.
-fn first_directory(_data: &Path) {}
 
 /// When the process is killed.
 #[derive(Debug, Clone, Copy)]
@@ -88,7 +84,6 @@ impl Rounds {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::new(&folder.path().join("data"), &SETTINGS);
         let disk = Disk::new(&home.data, folder.path());
-        first_directory(&home.data);
         let (subscribers, ledger) = (Vec::new(), Arc::default());
         let mut rounds = Self { folder, disk, home, ledger, subscribers, checked: 0, random };
         rounds.killed_in_the_start().await;

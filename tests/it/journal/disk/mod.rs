@@ -4,6 +4,7 @@
 mod cuts;
 mod first_start;
 mod image;
+mod migration;
 mod record;
 mod syncs;
 mod workload;

@@ -24,7 +24,7 @@ fn sent() -> Vec<(u64, String)> {
 }
 
 /// A home with a copy of a data directory.
-fn home(name: &str) -> (tempfile::TempDir, Home) {
+pub(in crate::journal) fn home(name: &str) -> (tempfile::TempDir, Home) {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
     fs::create_dir(&data).expect("a directory");
@@ -37,7 +37,7 @@ fn home(name: &str) -> (tempfile::TempDir, Home) {
 }
 
 /// What a journal has is what was sent, from `oldest` to `newest`.
-async fn has_all(home: &Home, oldest: u64, newest: u64) {
+pub(in crate::journal) async fn has_all(home: &Home, oldest: u64, newest: u64) {
     let export = done(home, &["export"]).await;
     let sent: Vec<_> = sent().into_iter().filter(|(seq, _)| (oldest..=newest).contains(seq)).collect();
     assert_eq!(sent.len() as u64, newest + 1 - oldest);

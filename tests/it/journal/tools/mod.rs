@@ -2,7 +2,7 @@
 
 mod backup;
 mod epoch;
-mod layout_1;
+pub(super) mod layout_1;
 mod rescue;
 
 use std::{fs, path::Path};
