@@ -15,7 +15,7 @@ use crate::{
             block::{self, Block},
             failure,
             keys::KeyTable,
-            retention::Retention,
+            retention::{Aged, Retention},
             schema,
         },
     },
@@ -77,7 +77,7 @@ pub(super) struct Terms {
     pub(super) now: DateTime<Utc>,
     pub(super) level: Durability,
     pub(super) ended: i64,
-    pub(super) aged: Seq,
+    pub(super) aged: Aged,
 }
 
 /// What a transaction wrote. It counts when that is committed.

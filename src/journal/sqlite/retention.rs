@@ -27,8 +27,8 @@ pub(super) struct Retention {
     floor: Cell<Seq>,
     /// Rows before this place are removed.
     removed: Cell<Seq>,
-    /// A row that was too young, by its places, and the time reached by it: most often the first that is kept.
-    first: Cell<Option<(Seq, Seq, i64)>>,
+    /// A row that was too young: most often the first that is kept.
+    young: Cell<Option<Dated>>,
 }
 
 /// How much of the room on disk the write-ahead log may take; the file has the rest. Long enough, and it gathers the writes
@@ -37,6 +37,29 @@ pub(super) fn log_bytes(options: &Options) -> u64 {
     const SHARE: u64 = 8;
     const MOST: u64 = 16 * 1024 * 1024;
     (options.max_bytes.get() as u64 / SHARE).min(MOST)
+}
+
+/// A row, by its places, and the time reached by it.
+#[derive(Debug, Clone, Copy)]
+struct Dated {
+    first: Seq,
+    end: Seq,
+    reached_at: i64,
+}
+
+impl Dated {
+    fn has(&self, seq: Seq) -> bool {
+        (self.first..self.end).contains(&seq)
+    }
+}
+
+/// What is too old.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Aged {
+    /// The first place that holds something.
+    from: Seq,
+    /// The first that is not too old.
+    until: Seq,
 }
 
 impl From<&Options> for Retention {
@@ -49,58 +72,57 @@ impl From<&Options> for Retention {
 impl Retention {
     /// Keeps to these limits.
     pub(super) fn new(max_entries: u64, max_bytes: u64, max_age: TimeDelta) -> Self {
-        Self { max_entries, max_bytes, max_age, floor: Cell::new(0), removed: Cell::new(0), first: Cell::new(None) }
+        Self { max_entries, max_bytes, max_age, floor: Cell::new(0), removed: Cell::new(0), young: Cell::new(None) }
     }
 
-    /// The oldest place that is not too old at `now`; without, none is. To be asked before the transaction that lets it go: a
-    /// read that fails, since the file is damaged, makes all fail that comes after it in a transaction. What cannot be read goes
-    /// with what follows it.
+    /// What is too old at `now`; without, nothing is. To be asked before the transaction that lets it go: a read that fails, since
+    /// the file is damaged, makes all fail that comes after it in a transaction. What cannot be read goes with what follows it.
     pub(super) fn aged(
         &self,
         connection: &Connection,
         (oldest, newest): (Seq, Seq),
         now: Option<DateTime<Utc>>,
-    ) -> rusqlite::Result<Seq> {
+    ) -> rusqlite::Result<Aged> {
         let too_old = now.and_then(|now| now.checked_sub_signed(self.max_age)).map_or(i64::MIN, millis);
-        if self
-            .first
-            .get()
-            .is_some_and(|(first, end, reached_at)| (first..end).contains(&oldest) && reached_at > too_old)
-        {
-            return Ok(oldest);
+        if self.young.get().is_some_and(|row| row.has(oldest) && row.reached_at > too_old) {
+            return Ok(Aged { from: oldest, until: oldest });
         }
-        let mut aged = oldest;
-        while aged < oldest + AGED_AT_ONCE
-            && let Some((end, reached_at)) = next_row(connection, aged, newest)?
+        let mut aged = Aged { from: oldest, until: oldest };
+        while aged.until < aged.from + AGED_AT_ONCE
+            && let Some(row) = next_row(connection, aged.until, newest)?
         {
-            if reached_at > too_old {
-                self.first.set(Some((aged, end, reached_at)));
+            if aged.until == oldest {
+                // Before the first row lies what an import did not have; it goes at once.
+                aged = Aged { from: row.first.max(oldest), until: row.first.max(oldest) };
+            }
+            if row.reached_at > too_old {
+                self.young.set(Some(row));
                 break;
             }
-            aged = end;
+            aged.until = row.end;
         }
         Ok(aged)
     }
 
-    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, or before `aged`,
-    /// as part of the transaction in hand, and gives the oldest place that is kept. What is gone is not read any more; its rows
-    /// are there until they are [`remove`](Self::remove)d.
+    /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, or too old, as part
+    /// of the transaction in hand, and gives the oldest place that is kept. What is gone is not read any more; its rows are there
+    /// until they are [`remove`](Self::remove)d.
     pub(super) fn apply(
         &self,
         connection: &Connection,
         (oldest, newest): (Seq, Seq),
-        aged: Seq,
+        Aged { from, until }: Aged,
         most: usize,
     ) -> rusqlite::Result<Seq> {
-        let held = newest + 1 - oldest;
+        let held = (newest + 1).saturating_sub(from);
         let by_count = held.saturating_sub(self.max_entries);
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
-        let first_kept = oldest + by_count.max(by_bytes);
-        let kept = aged.max(first_kept).min(oldest + most as Seq);
+        let first_kept = from + by_count.max(by_bytes);
+        let kept = until.max(first_kept).min(from + most as Seq);
         if kept > oldest {
             connection.prepare_cached("UPDATE journal SET oldest = ?1")?.execute([kept as i64])?;
         }
-        Ok(kept)
+        Ok(kept.max(oldest))
     }
 
     /// Removes the rows that have nothing from `oldest` on, in a transaction that does nothing before: where the file is damaged
@@ -144,16 +166,20 @@ impl Retention {
     }
 }
 
-/// The end of the first row that has something from `seq` on, and the time reached by it. What cannot be read goes with the
-/// next row that can.
-fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<Option<(Seq, i64)>> {
-    let sql = "SELECT first + count, coalesce(reached_at, appended_at) FROM blocks \
+/// The first row that has something from `seq` on. What cannot be read goes with the next row that can.
+fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<Option<Dated>> {
+    let sql = "SELECT first, first + count, coalesce(reached_at, appended_at) FROM blocks \
                WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) AND first + count > ?1 \
                ORDER BY first LIMIT 1";
     let mut row = connection.prepare_cached(sql)?;
     let (mut from, mut tried) = (seq, 0);
     loop {
-        let read = row.query_row([from as i64], |row| Ok((row.get::<_, i64>(0)? as Seq, row.get(1)?)));
+        let read = row.query_row([from as i64], |row| {
+            let (first, end) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq);
+            // What could not be read before it counts as a part of it.
+            let first = if from > seq { seq } else { first };
+            Ok(Dated { first, end, reached_at: row.get(2)? })
+        });
         match read.optional() {
             Err(error) if is_damage(&error) && from <= newest => {
                 tried += 1;
@@ -166,4 +192,53 @@ fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<
 
 fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(failure(error), Error::Damaged(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::journal::sqlite::{files::Files, opening};
+
+    /// A journal with a row at each of these places.
+    fn journal(places: &[Seq]) -> (tempfile::TempDir, Connection) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = Files::take(folder.path()).expect("nobody has it");
+        let connection = opening::open_to_write(&files, false).expect("opens");
+        for place in places {
+            let row = "INSERT INTO blocks (first, count, appended_at, notifications) VALUES (?1, 1, 5, zeroblob(9000))";
+            connection.execute(row, [*place as i64]).expect("writes");
+        }
+        (folder, connection)
+    }
+
+    /// Steps until nothing goes any more, and gives what is the oldest then.
+    fn settle(retention: &Retention, connection: &Connection, oldest: Seq, newest: Seq) -> Seq {
+        let mut kept = oldest;
+        for _ in 0..100 {
+            let aged = retention.aged(connection, (kept, newest), None).expect("reads");
+            let next = retention.apply(connection, (kept, newest), aged, 256).expect("writes");
+            retention.remove(connection, next).expect("writes");
+            if next == kept {
+                return kept;
+            }
+            kept = next;
+        }
+        panic!("it is still at {kept}");
+    }
+
+    // As far apart as an import can have them: what is over the limit times what is held is beyond 64 bits.
+    #[test]
+    fn notifications_that_lie_far_apart_are_counted_without_an_overflow() {
+        let newest = (1 << 53) - 1;
+        let (_folder, connection) = journal(&[1, 2, newest - 1, newest]);
+        let by_bytes = Retention::new(u64::MAX, 30_000, TimeDelta::MAX);
+        assert!(by_bytes.over_bytes(&connection, newest).expect("reads") > 0);
+        let kept = settle(&by_bytes, &connection, 1, newest);
+        assert!((1..=newest).contains(&kept), "{kept}");
+        let (_folder, connection) = journal(&[1, 2, newest - 1, newest]);
+        let by_count = Retention::new(2, u64::MAX, TimeDelta::MAX);
+        assert_eq!(settle(&by_count, &connection, 1, newest), newest - 1);
+    }
 }

@@ -130,3 +130,58 @@ impl Shared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicBool, thread};
+
+    use bytes::Bytes;
+    use chrono::Utc;
+
+    use super::*;
+    use crate::{
+        clock::{Clock, Manual},
+        domain::{Event, Payload},
+    };
+
+    const COUNT: Seq = 20_000;
+
+    fn shared() -> Shared {
+        let clock: Arc<dyn Clock> = Arc::new(Manual::new(DateTime::<Utc>::UNIX_EPOCH));
+        let epoch = Epoch::from_text("e");
+        let mut log = Log::new(Limits { entries: usize::MAX, bytes: usize::MAX, age: TimeDelta::MAX }, 0);
+        let payload = Payload::parse(Bytes::from_static(b"{}")).expect("an object");
+        for seq in 1..=COUNT {
+            let event = Event { name: "e".into(), payload: payload.clone(), source: "s".into(), timestamp: "t".into() };
+            let notification = Notification::new(epoch.clone(), seq, event, Audience::Everyone.into(), None);
+            log.push(0, 0, Arc::new(notification));
+        }
+        let faults = Faults::new(clock);
+        Shared::new(epoch, Bounds { oldest: 1, newest: COUNT }, log, Arc::default(), (faults, Damage::default()))
+    }
+
+    // What is counted a few thousand places at a time is counted once each, and what memory lets go of meanwhile is left to
+    // the file.
+    #[test]
+    fn counting_lets_commits_in_between_and_misses_nothing() {
+        let shared = shared();
+        let now = DateTime::<Utc>::UNIX_EPOCH;
+        for (after, until) in [(0, COUNT), (0, Seq::MAX), (5, 4_101), (4_096, 8_192), (COUNT, COUNT), (9, 3)] {
+            let expected = until.min(COUNT).saturating_sub(after);
+            assert_eq!(shared.count(&[Audience::Everyone], after, until, now), (expected, None), "{after} to {until}");
+        }
+        let done = AtomicBool::new(false);
+        thread::scope(|threads| {
+            threads.spawn(|| {
+                for oldest in 2..=COUNT / 2 {
+                    shared.recent.lock().forget_before(oldest);
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                let (count, held) = shared.count(&[Audience::Everyone], 0, COUNT, now);
+                assert_eq!(count + held.map_or(0, |held| held - 1), COUNT);
+            }
+        });
+    }
+}

@@ -22,7 +22,7 @@ pub(in crate::journal::sqlite) struct Filling<'c> {
 
 impl<'c> Filling<'c> {
     pub(in crate::journal::sqlite) fn new(connection: &'c Connection) -> Self {
-        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER };
+        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER, rests: false };
         Self { connection, table, waiting: Vec::new() }
     }
 

@@ -34,12 +34,14 @@ pub(super) struct KeyTable {
     last: Batch,
     /// The number behind which the hand goes on.
     hand: i64,
+    /// The table is damaged somewhere: the hand rests, for a transaction in which it meets that comes to nothing.
+    rests: bool,
 }
 
 impl KeyTable {
     /// Reads all keys into `window`, and gives how many rows could not be read: their keys are unknown.
     pub(super) fn read(connection: &Connection, window: &mut KeyWindow) -> rusqlite::Result<(Self, usize)> {
-        let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER };
+        let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER, rests: false };
         let lengths = "SELECT coalesce(sum(length(keys)), 0) FROM key_batches";
         let length = connection.query_row(lengths, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
         window.reserve(length as usize / ENTRY_BYTES);
@@ -64,6 +66,7 @@ impl KeyTable {
                 Err(error) => {
                     tracing::debug!(%error, "the idempotency keys cannot be read to their end");
                     damaged += 1;
+                    table.rests = true;
                     let last = "SELECT coalesce(max(first), 0) FROM key_batches";
                     let last = connection.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap_or(table.next);
                     (table.next, table.last) =
@@ -166,8 +169,13 @@ impl KeyTable {
         Ok(())
     }
 
+    /// Lets the hand rest until the file is opened again.
+    pub(super) fn rest(&mut self) {
+        self.rests = true;
+    }
+
     fn is_sparse(&self, window: &KeyWindow) -> bool {
-        self.written > window.len() + window.len() / 2 + SLACK
+        !self.rests && self.written > window.len() + window.len() / 2 + SLACK
     }
 }
 

@@ -218,7 +218,12 @@ impl Writer {
         self.settle()?;
         let now = self.clock.wall();
         let old_at = self.look_at_clock();
-        self.write(entries, level, now, old_at).map_err(|error| failure(&error))
+        let written = self.write(entries, level, now, old_at).map_err(|error| failure(&error));
+        if matches!(written, Err(Error::Damaged(_))) {
+            // Of what a commit reads and can do without, the keys that are gone are all that is left.
+            self.key_table.rest();
+        }
+        written
     }
 
     fn write(

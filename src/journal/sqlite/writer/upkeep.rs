@@ -19,6 +19,7 @@ use crate::{
             keys::KeyTable,
             log_file,
             opening::{self, Opened},
+            retention::Aged,
             schema,
         },
     },
@@ -74,7 +75,7 @@ impl Writer {
     }
 
     /// The oldest place that is not too old.
-    pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Seq> {
+    pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Aged> {
         self.retention.aged(&self.connection, (self.place.oldest, self.place.newest), old_at)
     }
 
