@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::{clock::Clock, journal::Condition};
 
-/// How long a commit may be under way before the journal is said to be slow.
+/// How long the disk may take before it is said to be slow.
 const SLOW: Duration = Duration::from_secs(2);
 
 /// How soon another line may follow that something is wrong: on a disk with next to no room a large commit fails and a small one
@@ -40,8 +40,8 @@ const KINDS: usize = 4;
 pub(super) struct Faults {
     clock: Arc<dyn Clock>,
     kinds: Mutex<[Fault; KINDS]>,
-    /// When the commit that is under way began, in milliseconds of the clock and one; 0 when there is none.
-    committing_since: AtomicU64,
+    /// When the disk began to do what it does now, in milliseconds of the clock and one; 0 when it does nothing.
+    writing_since: AtomicU64,
 }
 
 /// What is wrong of one kind, and what the log knows of it.
@@ -70,7 +70,7 @@ impl Fault {
 
 impl Faults {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, kinds: Mutex::default(), committing_since: AtomicU64::new(0) }
+        Self { clock, kinds: Mutex::default(), writing_since: AtomicU64::new(0) }
     }
 
     /// Says what is wrong of this kind; nothing, if it is well. Gives whether that is to be logged: what is wrong once for as
@@ -84,15 +84,11 @@ impl Faults {
         self.kinds.lock()[kind as usize].reason.is_some()
     }
 
-    /// A commit begins.
-    pub(super) fn begin_commit(&self) {
+    /// The disk has something to do from now on, until what this gives is dropped.
+    pub(super) fn writing(self: &Arc<Self>) -> Writing {
         let now = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX - 1);
-        self.committing_since.store(now + 1, Ordering::Relaxed);
-    }
-
-    /// It has ended, one way or the other.
-    pub(super) fn end_commit(&self) {
-        self.committing_since.store(0, Ordering::Relaxed);
+        let begun = self.writing_since.compare_exchange(0, now + 1, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        Writing(begun.then(|| Arc::clone(self)))
     }
 
     /// All that is wrong, in one sentence.
@@ -105,9 +101,21 @@ impl Faults {
     }
 
     fn slow(&self) -> Option<Arc<str>> {
-        let since = self.committing_since.load(Ordering::Relaxed).checked_sub(1)?;
+        let since = self.writing_since.load(Ordering::Relaxed).checked_sub(1)?;
         let lasts = self.clock.monotonic().checked_sub(Duration::from_millis(since)).filter(|lasts| *lasts >= SLOW)?;
-        Some(format!("the disk is slow: a commit has been under way for {} s", lasts.as_secs()).into())
+        Some(format!("the disk is slow: a write has been under way for {} s", lasts.as_secs()).into())
+    }
+}
+
+/// The disk has something to do. What is begun within another is a part of that.
+#[derive(Debug)]
+pub(super) struct Writing(Option<Arc<Faults>>);
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if let Some(faults) = &self.0 {
+            faults.writing_since.store(0, Ordering::Relaxed);
+        }
     }
 }
 
@@ -119,15 +127,16 @@ mod tests {
     use crate::clock::Manual;
 
     #[test]
-    fn a_commit_that_takes_too_long_is_told_while_it_lasts() {
+    fn a_write_that_takes_too_long_is_told_while_it_lasts() {
         let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
-        let faults = Faults::new(clock.clone());
-        faults.begin_commit();
+        let faults = Arc::new(Faults::new(clock.clone()));
+        let writing = faults.writing();
+        drop(faults.writing());
         clock.advance(Duration::from_millis(1_999));
         assert_eq!(faults.condition(), Condition::Well);
         clock.advance(Duration::from_millis(1));
         assert!(matches!(faults.condition(), Condition::Degraded(reason) if reason.contains("slow")));
-        faults.end_commit();
+        drop(writing);
         assert_eq!(faults.condition(), Condition::Well);
     }
 

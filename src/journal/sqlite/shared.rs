@@ -31,7 +31,7 @@ pub(super) struct Shared {
     oldest: AtomicU64,
     newest: AtomicU64,
     recent: Mutex<Log>,
-    pub(super) faults: Faults,
+    pub(super) faults: Arc<Faults>,
     pub(super) damage: Damage,
 }
 
@@ -47,7 +47,7 @@ impl Shared {
         bounds: Bounds,
         recent: Log,
         key_life: Arc<KeyLife>,
-        (faults, damage): (Faults, Damage),
+        (faults, damage): (Arc<Faults>, Damage),
     ) -> Self {
         Self {
             epoch,
@@ -156,7 +156,7 @@ mod tests {
             let notification = Notification::new(epoch.clone(), seq, event, Audience::Everyone.into(), None);
             log.push(0, 0, Arc::new(notification));
         }
-        let faults = Faults::new(clock);
+        let faults = Arc::new(Faults::new(clock));
         Shared::new(epoch, Bounds { oldest: 1, newest: COUNT }, log, Arc::default(), (faults, Damage::default()))
     }
 

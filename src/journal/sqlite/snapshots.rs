@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Transaction};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
-    time::Instant,
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -54,6 +54,9 @@ const CAPACITY: usize = 64;
 
 /// How long a snapshot is used, and the read to its end that it is used for then: what is written meanwhile is not in it.
 const LIFETIME: Duration = Duration::from_millis(20);
+
+/// How long whoever asks waits for an answer: a disk that hangs holds up nobody for good.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a read does with the snapshot, if one could be taken.
 type Work = Box<dyn FnOnce(Result<&Transaction<'_>, Error>) + Send>;
@@ -104,6 +107,16 @@ impl Snapshots {
 
     /// Does `work` on a snapshot that has everything before the place `before`.
     pub(super) async fn with<T: Send + 'static>(
+        &self,
+        before: Seq,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        timeout(PATIENCE, self.ask(before, work))
+            .await
+            .unwrap_or_else(|_| Err(Error::Io(format!("the file could not be read within {} s", PATIENCE.as_secs()))))
+    }
+
+    async fn ask<T: Send + 'static>(
         &self,
         before: Seq,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,

@@ -101,7 +101,7 @@ impl Writer {
         let Opened { connection, access, epoch, unwritable } = opened;
         let failed = |error: rusqlite::Error| failure(&error);
         let (place, held) = Place::read(&connection)?;
-        let faults = Faults::new(Arc::clone(&clock));
+        let faults = Arc::new(Faults::new(Arc::clone(&clock)));
         let damage = Damage::read(&connection, &faults).map_err(failed)?;
         let Recent { log, unindexed, cut_off } =
             recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
@@ -186,9 +186,7 @@ impl Writer {
         let asked = jobs.iter().flat_map(|job| &job.entries).map(|entry| entry.durability).max();
         let level = asked.unwrap_or(Durability::Process).clamp(Durability::Process, self.promise);
         let entries = jobs.iter_mut().flat_map(|job| mem::take(&mut job.entries));
-        self.shared.faults.begin_commit();
         let committed = self.look_at_files().and_then(|()| self.commit(entries, level));
-        self.shared.faults.end_commit();
         // Files that are gone have been complained of.
         if let Err(error) = &committed
             && !self.shared.faults.has(Kind::File)
@@ -215,15 +213,20 @@ impl Writer {
     /// Writes `entries` in one transaction at `level`, and lets followers and readers have what was committed. On an error the
     /// file and this writer are as before.
     fn commit(&mut self, entries: impl Iterator<Item = Entry>, level: Durability) -> Result<Vec<Outcome>, Error> {
-        self.settle()?;
         let now = self.clock.wall();
         let old_at = self.look_at_clock();
-        let written = self.write(entries, level, now, old_at).map_err(|error| failure(&error));
-        if matches!(written, Err(Error::Damaged(_))) {
+        let writing = self.shared.faults.writing();
+        self.settle()?;
+        let committed = self.write(entries, level, now, old_at).map_err(|error| failure(&error));
+        // Those who wait for a slow follower do not wait for the disk.
+        drop(writing);
+        if matches!(committed, Err(Error::Damaged(_))) {
             // Of what a commit reads and can do without, the keys that are gone are all that is left.
             self.key_table.rest();
         }
-        written
+        let Committed { place, notifications, outcomes } = committed?;
+        self.hand_on(place, now, notifications);
+        Ok(outcomes)
     }
 
     fn write(
@@ -232,7 +235,7 @@ impl Writer {
         level: Durability,
         now: DateTime<Utc>,
         old_at: Option<DateTime<Utc>>,
-    ) -> rusqlite::Result<Vec<Outcome>> {
+    ) -> rusqlite::Result<Committed> {
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
             boot::note_unsynced(&self.connection)?;
@@ -262,8 +265,7 @@ impl Writer {
         self.key_table = key_table;
         self.keys.expire(ended, STEP + 2 * outcomes.len());
         self.keys.commit(keys, ended, now, self.clock.monotonic());
-        self.hand_on(place, now, notifications);
-        Ok(outcomes)
+        Ok(Committed { place, notifications, outcomes })
     }
 
     /// Lets followers and readers have what was committed.
@@ -299,6 +301,13 @@ fn read_keys(connection: &Connection, options: &Options) -> rusqlite::Result<(Ke
         );
     }
     Ok((keys, table))
+}
+
+/// What a commit made.
+struct Committed {
+    place: Place,
+    notifications: Vec<Arc<Notification>>,
+    outcomes: Vec<Outcome>,
 }
 
 /// Lets go of whoever waits for the writer, when this is dropped.

@@ -36,6 +36,7 @@ impl Writer {
     pub(super) fn tidy(&mut self) {
         let old_at = self.look_at_clock();
         let degraded = self.shared.faults.has(Kind::Write);
+        let _writing = self.shared.faults.writing();
         if self.look_at_files().is_err() {
             return;
         }
@@ -212,6 +213,7 @@ impl Writer {
 
     /// Whether it could be done.
     pub(super) fn checkpoint(&mut self, mode: &str) -> bool {
+        let _writing = self.shared.faults.writing();
         let done =
             self.trust_log().and_then(|()| schema::checkpoint(&self.connection, mode).map_err(|error| failure(&error)));
         match &done {

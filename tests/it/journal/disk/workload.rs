@@ -117,7 +117,7 @@ async fn publish(
             match notify(&client, &address, &body, key.as_deref()).await {
                 Ok((200, answer)) => {
                     let seq = answer["sequence"].as_u64().expect("a place");
-                    // A duplicate does not say how safe it is.
+                    // A duplicate says what the first answer said.
                     let synced = answer["durability"] == "fsync";
                     let acknowledged = Acknowledged { marker, seq, synced, at: disk.now() };
                     ledger.acknowledged.lock().expect("no panic").push(acknowledged);
