@@ -20,14 +20,21 @@ const MAX_AHEAD: TimeDelta = TimeDelta::days(1);
 /// For how long, of running, nothing goes by its age after the clock was found further ahead.
 pub(super) const HOLD: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// For how long, of running, nothing goes by its age.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Hold {
+    pub(super) left: Duration,
+    /// What the journal had reached when it began, in milliseconds since 1970: it is not begun again for that.
+    pub(super) reached_at: i64,
+}
+
 /// Watches the clock for a journal.
 #[derive(Debug)]
 pub(super) struct Aging {
     clock: Arc<dyn Clock>,
     /// What it showed the last time, and when that was.
     last: (DateTime<Utc>, Duration),
-    /// For how long nothing goes by its age.
-    held: Duration,
+    hold: Hold,
     /// The time that the journal had reached when the clock was found behind it.
     behind: Option<DateTime<Utc>>,
 }
@@ -35,13 +42,14 @@ pub(super) struct Aging {
 impl Aging {
     /// Begins to watch for a journal that has reached a time, in milliseconds since 1970, if anything was appended to it; an
     /// earlier run left this much of a hold.
-    pub(super) fn new(clock: Arc<dyn Clock>, reached_at: Option<i64>, held: Duration) -> Self {
+    pub(super) fn new(clock: Arc<dyn Clock>, reached_at: Option<i64>, hold: Hold) -> Self {
         let now = (clock.wall(), clock.monotonic());
-        let mut aging = Self { clock, last: now, held, behind: None };
-        if let Some(ahead) = reached_at.and_then(DateTime::from_timestamp_millis).map(|reached| now.0 - reached)
-            && ahead > MAX_AHEAD
+        let mut aging = Self { clock, last: now, hold, behind: None };
+        let reached_at = reached_at.filter(|reached_at| *reached_at != hold.reached_at);
+        if let Some(reached) = reached_at.and_then(DateTime::from_timestamp_millis)
+            && now.0 - reached > MAX_AHEAD
         {
-            aging.hold(ahead, "the newest notification");
+            aging.hold(now.0 - reached, reached.timestamp_millis(), "the newest notification");
         }
         aging
     }
@@ -52,17 +60,17 @@ impl Aging {
         let passed = monotonic.saturating_sub(self.last.1);
         let stepped = (wall - self.last.0) - TimeDelta::from_std(passed).unwrap_or(TimeDelta::MAX);
         self.last = (wall, monotonic);
-        self.held = self.held.saturating_sub(passed);
+        self.hold.left = self.hold.left.saturating_sub(passed);
         if stepped > MAX_AHEAD {
-            self.hold(stepped, "a moment ago");
+            self.hold(stepped, reached_at, "a moment ago");
         }
         self.compare(wall, reached_at);
-        (self.held.is_zero() && self.behind.is_none()).then_some(wall)
+        (self.hold.left.is_zero() && self.behind.is_none()).then_some(wall)
     }
 
-    /// For how long, of running, nothing goes by its age yet.
-    pub(super) fn held(&self) -> Duration {
-        self.held
+    /// For how long nothing goes by its age yet.
+    pub(super) fn held(&self) -> Hold {
+        self.hold
     }
 
     /// What is wrong, where somebody must say which time is right.
@@ -92,8 +100,8 @@ impl Aging {
         self.behind = behind;
     }
 
-    fn hold(&mut self, ahead: TimeDelta, of: &str) {
-        self.held = HOLD;
+    fn hold(&mut self, ahead: TimeDelta, reached_at: i64, of: &str) {
+        self.hold = Hold { left: HOLD, reached_at };
         tracing::warn!(
             days = ahead.num_days(),
             hours = HOLD.as_secs() / 3_600,
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn a_clock_that_agrees_is_followed() {
         let clock = clock();
-        let mut aging = Aging::new(clock.clone(), Some(START), Duration::ZERO);
+        let mut aging = Aging::new(clock.clone(), Some(START), Hold::default());
         assert_eq!(aging.look(START), Some(clock.wall()));
         clock.step(TimeDelta::hours(23));
         assert_eq!(aging.look(START), Some(clock.wall()));
@@ -127,7 +135,7 @@ mod tests {
     #[test]
     fn a_clock_behind_the_newest_stamp_holds_until_it_has_passed_it() {
         let clock = clock();
-        let mut aging = Aging::new(clock.clone(), Some(START + 3_600_000), Duration::ZERO);
+        let mut aging = Aging::new(clock.clone(), Some(START + 3_600_000), Hold::default());
         assert_eq!(aging.look(START + 3_600_000), None);
         assert!(aging.fault().is_some_and(|fault| fault.contains("settle-clock")));
         clock.advance(Duration::from_secs(3_599));
@@ -140,10 +148,10 @@ mod tests {
     #[test]
     fn a_clock_that_is_suddenly_ahead_holds_for_a_day_of_running() {
         let clock = clock();
-        let mut aging = Aging::new(clock.clone(), Some(START), Duration::ZERO);
+        let mut aging = Aging::new(clock.clone(), Some(START), Hold::default());
         clock.step(TimeDelta::days(30));
         assert_eq!(aging.look(START), None);
-        assert_eq!((aging.fault(), aging.held()), (None, HOLD));
+        assert_eq!((aging.fault(), aging.held().left), (None, HOLD));
         clock.advance(HOLD - Duration::from_secs(1));
         assert_eq!(aging.look(START), None);
         clock.advance(Duration::from_secs(1));
@@ -154,9 +162,12 @@ mod tests {
     fn a_start_far_ahead_of_the_newest_stamp_holds_and_what_is_left_of_a_hold_goes_on() {
         let clock = clock();
         let long_ago = START - 25 * 3_600_000;
-        assert_eq!(Aging::new(clock.clone(), Some(long_ago), Duration::ZERO).look(long_ago), None);
-        assert!(Aging::new(clock.clone(), None, Duration::ZERO).look(i64::MIN).is_some());
-        let mut aging = Aging::new(clock.clone(), Some(START), Duration::from_secs(10));
+        assert_eq!(Aging::new(clock.clone(), Some(long_ago), Hold::default()).look(long_ago), None);
+        assert!(Aging::new(clock.clone(), None, Hold::default()).look(i64::MIN).is_some());
+        // One that was served for the same is not begun again: a service that starts each day lets go in the end.
+        let served = Hold { left: Duration::ZERO, reached_at: long_ago };
+        assert!(Aging::new(clock.clone(), Some(long_ago), served).look(long_ago).is_some());
+        let mut aging = Aging::new(clock.clone(), Some(START), Hold { left: Duration::from_secs(10), reached_at: 0 });
         assert_eq!(aging.look(START), None);
         clock.advance(Duration::from_secs(10));
         assert!(aging.look(START).is_some());

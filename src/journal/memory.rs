@@ -12,7 +12,7 @@ use crate::{
     journal::{
         Append, Batch, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read,
         Relay, Stored, Tail,
-        aging::Aging,
+        aging::{Aging, Hold},
         faults::{Faults, Kind},
         idempotency::{KeyWindow, Staged},
         log::{Limits, Log, millis},
@@ -47,7 +47,7 @@ impl Memory {
             kept: Mutex::new(Kept {
                 log: Log::new(limits, 0),
                 reached_at: i64::MIN,
-                aging: Aging::new(Arc::clone(&clock), None, Duration::ZERO),
+                aging: Aging::new(Arc::clone(&clock), None, Hold::default()),
                 keys,
             }),
             clock,

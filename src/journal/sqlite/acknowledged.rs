@@ -18,6 +18,8 @@ const FILE: &str = "acknowledged";
 #[derive(Debug)]
 pub(super) struct Acknowledged {
     file: File,
+    /// How long a note is there that may be longer than ours.
+    length: u64,
     epoch: Epoch,
 }
 
@@ -25,7 +27,8 @@ impl Acknowledged {
     /// Begins to note the places of `epoch`.
     pub(super) fn open(dir: &Path, epoch: Epoch) -> std::io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(dir.join(FILE))?;
-        Ok(Self { file, epoch })
+        let length = file.metadata()?.len();
+        Ok(Self { file, length, epoch })
     }
 
     /// Notes that everything up to `seq` is about to be acknowledged. It is not synced: after a power cut an older place may
@@ -34,7 +37,12 @@ impl Acknowledged {
         // Always as long as before, so that nothing of an older line remains, and no room is needed where there was some.
         let line = format!("{}\n", sealed(&format!("{} {seq:020}", self.epoch)));
         self.file.seek(SeekFrom::Start(0))?;
-        self.file.write_all(line.as_bytes())
+        self.file.write_all(line.as_bytes())?;
+        if self.length > line.len() as u64 {
+            self.file.set_len(line.len() as u64)?;
+            self.length = 0;
+        }
+        Ok(())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who may read the file now. The write-ahead log begins anew only at a moment when nobody reads what it holds, and where
 //! somebody always does there is none: it would grow with all that is written. So the writer can ask for one.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -12,6 +12,8 @@ use crate::journal::sqlite::access::Access;
 pub(super) struct Admission {
     state: Mutex<State>,
     resumed: Condvar,
+    /// Nobody reads any more.
+    alone: Condvar,
 }
 
 #[derive(Debug)]
@@ -33,7 +35,7 @@ impl Admission {
     /// Admits to a file that is opened so.
     pub(super) fn new(access: Access) -> Self {
         let state = State { reading: 0, suspended: false, access };
-        Self { state: Mutex::new(state), resumed: Condvar::new() }
+        Self { state: Mutex::new(state), resumed: Condvar::new(), alone: Condvar::new() }
     }
 
     /// Says that the file is opened in another way from now on.
@@ -56,6 +58,14 @@ impl Admission {
         state.reading == 0
     }
 
+    /// The same, for who can wait a while until nobody reads.
+    pub(super) fn suspend_within(&self, patience: Duration) -> bool {
+        let mut state = self.state.lock();
+        state.suspended = true;
+        self.alone.wait_while_for(&mut state, |state| state.reading > 0, patience);
+        state.reading == 0
+    }
+
     pub(super) fn resume(&self) {
         self.state.lock().suspended = false;
         self.resumed.notify_all();
@@ -71,6 +81,10 @@ impl Pass {
 
 impl Drop for Pass {
     fn drop(&mut self) {
-        self.admission.state.lock().reading -= 1;
+        let mut state = self.admission.state.lock();
+        state.reading -= 1;
+        if state.reading == 0 {
+            self.admission.alone.notify_all();
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     domain::{Durability, Epoch, Notification, Seq},
     journal::{
         Bounds, Entry, Error, Outcome, Stored,
+        aging::Hold,
         idempotency::{KeyWindow, Staged},
         log::millis,
         sqlite::{
@@ -35,7 +36,7 @@ pub(super) struct Place {
 
 impl Place {
     /// Where the file ends that `connection` is open on, and for how long nothing in it goes by its age.
-    pub(super) fn read(connection: &Connection) -> Result<(Self, Duration), Error> {
+    pub(super) fn read(connection: &Connection) -> Result<(Self, Hold), Error> {
         let last = || {
             let sql = format!("SELECT {} FROM blocks ORDER BY first DESC LIMIT 1", Block::COLUMNS);
             let last = connection.query_row(&sql, [], Block::from_row).optional()?;
@@ -46,7 +47,7 @@ impl Place {
         };
         let (schema::Ends { oldest, newest, .. }, last, before, held) =
             last().map_err(|error: rusqlite::Error| failure(&error))?;
-        let reached_at = last.as_ref().map_or(i64::MIN, |last| last.reached_at);
+        let reached_at = Self::reached_at(connection).map_err(|error| failure(&error))?;
         let newest = match last {
             Some(last) if !last.is_whole => {
                 // No place is given twice: as many as a row may have were given, if it is where it should be.
@@ -60,9 +61,19 @@ impl Place {
         Ok((Self { oldest, newest, reached_at }, held))
     }
 
-    fn held(connection: &Connection) -> rusqlite::Result<Duration> {
-        let held = connection.query_row("SELECT held_ms FROM journal", [], |row| row.get::<_, i64>(0))?;
-        Ok(Duration::from_millis(u64::try_from(held).unwrap_or_default()))
+    /// The time reached by the last row that is as it was written.
+    fn reached_at(connection: &Connection) -> rusqlite::Result<i64> {
+        let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
+        let mut rows = connection.prepare(&sql)?;
+        let mut rows = rows.query_map([], Block::from_row)?;
+        let whole = rows.find_map(|row| row.ok().filter(|block| block.is_whole));
+        Ok(whole.map_or(i64::MIN, |block| block.reached_at))
+    }
+
+    fn held(connection: &Connection) -> rusqlite::Result<Hold> {
+        let (left, reached_at) = connection
+            .query_row("SELECT held_ms, held_for FROM journal", [], |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)))?;
+        Ok(Hold { left: Duration::from_millis(u64::try_from(left).unwrap_or_default()), reached_at })
     }
 
     pub(super) fn bounds(&self) -> Bounds {

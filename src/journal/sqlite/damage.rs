@@ -21,7 +21,8 @@ pub(super) struct Ranges(Vec<Range<Seq>>);
 impl Ranges {
     /// Adds a stretch. Gives whether there was something new in it.
     pub(super) fn add(&mut self, range: Range<Seq>) -> bool {
-        if range.is_empty() || self.0.iter().any(|known| known.start <= range.start && range.end <= known.end) {
+        let known = self.0.get(self.0.partition_point(|known| known.end <= range.start));
+        if range.is_empty() || known.is_some_and(|known| known.start <= range.start && range.end <= known.end) {
             return false;
         }
         let first = self.0.partition_point(|known| known.end < range.start);
@@ -49,7 +50,8 @@ impl Ranges {
     }
 
     fn forget_before(&mut self, oldest: Seq) {
-        self.0.retain(|range| range.end > oldest);
+        let gone = self.0.partition_point(|range| range.end <= oldest);
+        self.0.drain(..gone);
     }
 
     /// Keeps to [`REMEMBERED`].
@@ -77,7 +79,9 @@ pub(super) struct Damage(Mutex<Known>);
 struct Known {
     /// What the file itself says that it does not have.
     holes: Ranges,
-    /// What somebody tried to read.
+    /// What somebody tried to read, as far as it is remembered.
+    tried: Ranges,
+    /// The same as it is told: all of it, and perhaps some that can be read in between.
     unreadable: Ranges,
     /// The segments whose index somebody tried to read.
     unindexed: Ranges,
@@ -115,12 +119,15 @@ impl Damage {
     pub(super) fn known_from(&self, seq: Seq) -> Option<Seq> {
         let known = self.0.lock();
         let end = |ranges: &Ranges| ranges.within(&(seq..seq + 1)).next().and_then(|_| ranges.end_at(seq));
-        end(&known.unreadable).max(end(&known.holes))
+        end(&known.tried).max(end(&known.holes))
     }
 
     /// Notes that these places cannot be read.
     pub(super) fn note(&self, places: Range<Seq>, faults: &Faults) {
         let mut known = self.0.lock();
+        if known.tried.0.len() < REMEMBERED {
+            known.tried.add(places.clone());
+        }
         if known.unreadable.add(places.clone()) {
             tracing::error!(
                 from = places.start,
@@ -152,6 +159,7 @@ impl Damage {
         known.holes.forget_before(oldest);
         let many = known.unreadable.0.len() + known.unindexed.0.len();
         if many > 0 {
+            known.tried.forget_before(oldest);
             known.unreadable.forget_before(oldest);
             known.unindexed.forget_before(oldest);
             if known.unreadable.0.len() + known.unindexed.0.len() < many {

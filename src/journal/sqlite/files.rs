@@ -34,7 +34,6 @@ pub(super) struct Files {
     dir: PathBuf,
     database: File,
     database_is: Identity,
-    read_only: bool,
     /// Known from the first commit on.
     log_is: Option<Identity>,
     _lock: Option<File>,
@@ -54,15 +53,15 @@ impl Files {
         let unusable = |error: io::Error| Error::Unusable { dir: dir.to_owned(), reason: error.to_string() };
         make(dir).map_err(unusable)?;
         let lock = match open(&dir.join(LOCK_FILE)) {
-            Ok((file, _)) => Some(held(file, dir)?),
+            Ok(file) => Some(held(file, dir)?),
             // Where nothing can be written, what can be read is served, and the database file has a lock of its own.
             Err(error) if cannot_write(&error) => None,
             Err(error) => return Err(unusable(error)),
         };
-        let (database, read_only) = open(&dir.join(FILE)).map_err(unusable)?;
+        let database = open(&dir.join(FILE)).map_err(unusable)?;
         let database = held(database, dir)?;
         let database_is = identity(&database.metadata().map_err(unusable)?);
-        Ok(Self { dir: dir.to_owned(), database, database_is, read_only, log_is: None, _lock: lock })
+        Ok(Self { dir: dir.to_owned(), database, database_is, log_is: None, _lock: lock })
     }
 
     /// The data directory.
@@ -75,9 +74,9 @@ impl Files {
         self.dir.join(FILE)
     }
 
-    /// Whether nobody writes to the file, for nobody may, and it is whole without its log.
-    pub(super) fn are_frozen(&self) -> bool {
-        self.read_only && fs::metadata(self.dir.join(LOG)).map_or(0, |log| log.len()) == 0
+    /// Whether the file is whole without its log. While this is held, nobody else writes to it.
+    pub(super) fn are_without_log(&self) -> bool {
+        fs::metadata(self.dir.join(LOG)).map_or(0, |log| log.len()) == 0
     }
 
     /// Whether the files are the ones that were opened; what is wrong, if not. What is written from then on goes nowhere.
@@ -115,6 +114,7 @@ impl Files {
             let mut from = &self.database;
             from.seek(SeekFrom::Start(0))?;
             let mut copy = File::create(&part)?;
+            copy.set_permissions(self.database.metadata()?.permissions())?;
             io::copy(&mut from, &mut copy)?;
             copy.sync_all()?;
             fs::rename(&part, to)?;
@@ -178,11 +178,11 @@ fn make(dir: &Path) -> io::Result<()> {
 }
 
 /// Opens a file and makes it if it is not there; only to read it, where it cannot be written to.
-fn open(path: &Path) -> io::Result<(File, bool)> {
+fn open(path: &Path) -> io::Result<File> {
     let opened = File::options().create(true).truncate(false).read(true).write(true).open(path);
     match opened {
-        Err(error) if cannot_write(&error) => File::open(path).map(|file| (file, true)).map_err(|_| error),
-        opened => opened.map(|file| (file, false)),
+        Err(error) if cannot_write(&error) => File::open(path).map_err(|_| error),
+        opened => opened,
     }
 }
 

@@ -77,10 +77,16 @@ pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Vec<Option<S
     segments.query_map([], Segment::from_row)?.collect()
 }
 
-/// The last place that has an index; 0 when none has.
+/// The last place that has an index; 0 when none has. Looks at the end of the table only: what is damaged before it does not count.
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<Seq> {
-    let sql = "SELECT coalesce(max(last), 0) FROM segments";
-    connection.query_row(sql, [], |row| row.get::<_, i64>(0)).map(|last| last as Seq)
+    let mut segments = connection.prepare_cached("SELECT first, last, checksum FROM segments ORDER BY first DESC")?;
+    let mut segments = segments.query_map([], Segment::from_row)?;
+    while let Some(segment) = segments.next().transpose()? {
+        if let Some(segment) = segment {
+            return Ok(segment.places.end - 1);
+        }
+    }
+    Ok(0)
 }
 
 /// The places of one audience in a segment, as they are written down.
@@ -102,9 +108,11 @@ impl Places {
 
 /// Writes the index of notifications that have none yet, in the order of their places.
 fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> rusqlite::Result<()> {
-    let mut segment = connection.prepare_cached("INSERT INTO segments (first, last, checksum) VALUES (?1, ?2, ?3)")?;
-    let mut page = connection
-        .prepare_cached("INSERT INTO pages (segment, audience, page, checksum, next) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+    let mut segment =
+        connection.prepare_cached("INSERT OR REPLACE INTO segments (first, last, checksum) VALUES (?1, ?2, ?3)")?;
+    let mut page = connection.prepare_cached(
+        "INSERT OR REPLACE INTO pages (segment, audience, page, checksum, next) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
     while let Some(first) = notifications.first().map(|notification| notification.seq) {
         let count = notifications.partition_point(|notification| notification.seq - first < MAX_PLACES);
         let (own, rest) = notifications.split_at(count);

@@ -35,11 +35,11 @@ pub(super) fn index(
     let read = read(connection, epoch, damage, faults, &places)?;
     match write(connection, &read, places.start) {
         Ok(()) => read.lost.into_iter().for_each(|range| damage.miss(range)),
-        // Without an index none of it is found; the next start tries again.
+        // Without an index it is found by looking through it; the next start tries again.
         Err(error) => {
             tracing::warn!(%error, "what lies before the damage could not be given an index");
-            damage.miss(places.clone());
-            damage.note(places, faults);
+            read.lost.into_iter().for_each(|range| damage.miss(range));
+            damage.note_index(places, faults);
         }
     }
     Ok(())

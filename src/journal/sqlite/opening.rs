@@ -97,14 +97,16 @@ pub(super) fn open_reader(path: &Path, access: Access) -> Result<Connection, Err
 fn connect(files: &Files) -> Result<(Connection, Access), Error> {
     let path = &files.path();
     let mut refused = None;
-    for access in Access::ALL.into_iter().filter(|access| *access != Access::Frozen || files.are_frozen()) {
+    for access in Access::ALL.into_iter().filter(|access| *access != Access::Frozen || files.are_without_log()) {
         match look(path, access) {
             Ok(found) => return Ok(found),
             // Whether there is room for what connections share, or the right to write it.
             Err(error)
                 if matches!(
                     code(&error),
-                    Some(ErrorCode::CannotOpen | ErrorCode::DiskFull | ErrorCode::SystemIoFailure)
+                    Some(
+                        ErrorCode::CannotOpen | ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::ReadOnly
+                    )
                 ) =>
             {
                 refused.get_or_insert(error);

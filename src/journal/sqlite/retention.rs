@@ -7,11 +7,18 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     domain::Seq,
-    journal::{Error, Options, log::millis, sqlite::failure},
+    journal::{
+        Error, Options,
+        log::millis,
+        sqlite::{
+            block::{self, Block},
+            failure,
+        },
+    },
 };
 
 /// How many places are looked at in one step for those that are too old.
-const AGED_AT_ONCE: Seq = 16_384;
+const AGED_AT_ONCE: Seq = 1_024;
 
 /// How many places are tried one by one for the next that can be read; then the strides grow.
 const ONE_BY_ONE: Seq = 256;
@@ -27,6 +34,8 @@ pub(super) struct Retention {
     floor: Cell<Seq>,
     /// Rows before this place are removed.
     removed: Cell<Seq>,
+    /// The first place that was not found too old so far.
+    aged: Cell<Seq>,
     /// A row that was too young: most often the first that is kept.
     young: Cell<Option<Dated>>,
 }
@@ -72,7 +81,15 @@ impl From<&Options> for Retention {
 impl Retention {
     /// Keeps to these limits.
     pub(super) fn new(max_entries: u64, max_bytes: u64, max_age: TimeDelta) -> Self {
-        Self { max_entries, max_bytes, max_age, floor: Cell::new(0), removed: Cell::new(0), young: Cell::new(None) }
+        Self {
+            max_entries,
+            max_bytes,
+            max_age,
+            floor: Cell::new(0),
+            removed: Cell::new(0),
+            aged: Cell::new(0),
+            young: Cell::new(None),
+        }
     }
 
     /// What is too old at `now`; without, nothing is. To be asked before the transaction that lets it go: a read that fails, since
@@ -87,7 +104,9 @@ impl Retention {
         if self.young.get().is_some_and(|row| row.has(oldest) && row.reached_at > too_old) {
             return Ok(Aged { from: oldest, until: oldest });
         }
-        let mut aged = Aged { from: oldest, until: oldest };
+        // What was found too old before is not looked at again.
+        let known = if now.is_some() { self.aged.get() } else { 0 };
+        let mut aged = Aged { from: oldest, until: known.max(oldest) };
         while aged.until < aged.from + AGED_AT_ONCE
             && let Some(row) = next_row(connection, aged.until, newest)?
         {
@@ -101,6 +120,7 @@ impl Retention {
             }
             aged.until = row.end;
         }
+        self.aged.set(aged.until);
         Ok(aged)
     }
 
@@ -118,7 +138,7 @@ impl Retention {
         let by_count = held.saturating_sub(self.max_entries);
         let by_bytes = self.over_bytes(connection, held)?.min(held.saturating_sub(1));
         let first_kept = from + by_count.max(by_bytes);
-        let kept = until.max(first_kept).min(from + most as Seq);
+        let kept = until.max(first_kept).min(from + most as Seq).min(newest + 1);
         if kept > oldest {
             connection.prepare_cached("UPDATE journal SET oldest = ?1")?.execute([kept as i64])?;
         }
@@ -166,26 +186,30 @@ impl Retention {
     }
 }
 
-/// The first row that has something from `seq` on. What cannot be read goes with the next row that can.
+/// The first row that has something from `seq` on. What cannot be read, or is not as it was written, goes with the next row.
 fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<Option<Dated>> {
-    let sql = "SELECT first, first + count, coalesce(reached_at, appended_at) FROM blocks \
-               WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) AND first + count > ?1 \
-               ORDER BY first LIMIT 1";
-    let mut row = connection.prepare_cached(sql)?;
+    let sql = format!(
+        "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
+         AND first + count > ?1 ORDER BY first LIMIT 1",
+        Block::COLUMNS
+    );
+    let mut row = connection.prepare_cached(&sql)?;
     let (mut from, mut tried) = (seq, 0);
     loop {
-        let read = row.query_row([from as i64], |row| {
-            let (first, end) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq);
-            // What could not be read before it counts as a part of it.
-            let first = if from > seq { seq } else { first };
-            Ok(Dated { first, end, reached_at: row.get(2)? })
-        });
-        match read.optional() {
-            Err(error) if is_damage(&error) && from <= newest => {
+        match row.query_row([from as i64], Block::from_row).optional() {
+            Ok(Some(block)) if block.is_whole => {
+                // What could not be read before it counts as a part of it.
+                let first = if from > seq { seq } else { block.first };
+                let end = block.end().min(block.first + block::MAX_COUNT as Seq).min(newest + 1);
+                return Ok(Some(Dated { first, end: end.max(seq + 1), reached_at: block.reached_at }));
+            }
+            Ok(None) => return Ok(None),
+            Err(error) if !is_damage(&error) => return Err(error),
+            _ if from > newest => return Ok(None),
+            _ => {
                 tried += 1;
                 from += if tried < ONE_BY_ONE { 1 } else { from - seq };
             }
-            found => return found,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     domain::{Epoch, Seq},
     journal::{
         Error,
-        sqlite::{failure, files::Files, keys},
+        sqlite::{failure, files::Files, keys::OldKeys},
     },
 };
 
@@ -20,11 +20,8 @@ use crate::{
 const APPLICATION_ID: i64 = 0x4578_4e6a;
 
 /// The steps from an empty file to the newest layout. The file's `user_version` says how many of them it has behind it; a
-/// step that was released is never changed. A step is a text and what has to be done after it.
-const MIGRATIONS: &[(&str, Convert)] =
-    &[(include_str!("schema_1.sql"), |_| Ok(())), (include_str!("schema_2.sql"), keys::convert)];
-
-type Convert = fn(&Connection) -> rusqlite::Result<()>;
+/// step that was released is never changed.
+const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
 /// What a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +65,11 @@ pub(super) fn carry_forward(connection: &Connection, files: &Files, kind: Kind, 
             copy(connection, files, layout)?;
         }
     }
+    let migrated = migrate(connection, kind).map_err(|error| failure(&error));
+    let (Err(Error::Full), Kind::Layout(layout)) = (&migrated, kind) else { return migrated };
+    // Room for the journal goes before room for what it was.
+    tracing::warn!("there is no room for a copy of the journal as it was; none is kept");
+    let _ = fs::remove_file(copy_of(files, layout));
     migrate(connection, kind).map_err(|error| failure(&error))
 }
 
@@ -91,11 +93,10 @@ fn copy_of(files: &Files, layout: usize) -> PathBuf {
 
 fn migrate(connection: &Connection, kind: Kind) -> rusqlite::Result<()> {
     let done = if let Kind::Layout(layout) = kind { layout } else { 0 };
+    let old_keys = OldKeys::read(connection)?;
     let transaction = connection.unchecked_transaction()?;
-    for (step, convert) in MIGRATIONS.iter().skip(done) {
-        transaction.execute_batch(step)?;
-        convert(&transaction)?;
-    }
+    MIGRATIONS.iter().skip(done).try_for_each(|step| transaction.execute_batch(step))?;
+    old_keys.carry_over(&transaction)?;
     if kind == Kind::New {
         begin(&transaction)?;
     }

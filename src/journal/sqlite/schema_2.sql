@@ -8,8 +8,10 @@ ALTER TABLE segments ADD COLUMN checksum INTEGER;
 ALTER TABLE pages ADD COLUMN checksum INTEGER;
 ALTER TABLE pages ADD COLUMN next TEXT;
 
--- For how many milliseconds of running nothing goes by its age, since the clock may be wrong (aging.rs).
+-- For how many milliseconds of running nothing goes by its age, since the clock may be wrong (aging.rs), and which time
+-- the journal had reached when that began.
 ALTER TABLE journal ADD COLUMN held_ms INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE journal ADD COLUMN held_for INTEGER NOT NULL DEFAULT 0;
 -- This is a copy of a journal that went on without it: the first start begins a new epoch.
 ALTER TABLE journal ADD COLUMN is_copy INTEGER NOT NULL DEFAULT 0;
 

@@ -219,7 +219,11 @@ struct Snapshot<'c> {
 impl<'c> Snapshot<'c> {
     fn take(connection: &'c Connection, pass: Pass, lifetime: Duration) -> rusqlite::Result<Self> {
         let transaction = connection.unchecked_transaction()?;
-        let indexed = index::end(&transaction)?;
+        let indexed = match index::end(&transaction) {
+            // Whoever walks looks through what no index tells of.
+            Err(error) if matches!(failure(&error), Error::Damaged(_)) => Seq::MAX,
+            indexed => indexed?,
+        };
         Ok(Self { transaction, pass, indexed, ends: Instant::now() + lifetime })
     }
 

@@ -22,7 +22,7 @@ pub(in crate::journal::sqlite) struct Filling<'c> {
 
 impl<'c> Filling<'c> {
     pub(in crate::journal::sqlite) fn new(connection: &'c Connection) -> Self {
-        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER, rests: false };
+        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER, floor: NEVER, rests: false };
         Self { connection, table, waiting: Vec::new() }
     }
 
@@ -78,11 +78,40 @@ pub(in crate::journal::sqlite) fn each_of_first_layout<E: From<rusqlite::Error>>
     }
 }
 
-/// Carries the keys of the first layout over into the second one.
-pub(in crate::journal::sqlite) fn convert(connection: &Connection) -> rusqlite::Result<()> {
-    let mut filling = Filling::new(connection);
-    // One that cannot be read only makes a retry of its publisher a second event.
-    each_of_first_layout(connection, |entry| filling.push(entry))?;
-    filling.end()?;
-    connection.execute_batch("DROP TABLE keys")
+/// The keys of the first layout, read before the transaction that carries them over: one in which a read finds damage comes to
+/// nothing.
+#[derive(Debug, Default)]
+pub(in crate::journal::sqlite) struct OldKeys {
+    entries: Vec<KeyEntry>,
+    is_whole: bool,
+}
+
+impl OldKeys {
+    /// Reads them, as far as they can be read.
+    pub(in crate::journal::sqlite) fn read(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut entries = Vec::new();
+        if !has_first_layout(connection)? {
+            return Ok(Self { entries, is_whole: true });
+        }
+        let is_whole = each_of_first_layout(connection, |entry| {
+            entries.push(entry);
+            Ok::<_, rusqlite::Error>(())
+        })?;
+        Ok(Self { entries, is_whole })
+    }
+
+    /// Carries them over into the second layout. A key that could not be read only makes a retry of its publisher a second event; a
+    /// table that is damaged cannot be taken away, and stays under another name.
+    pub(in crate::journal::sqlite) fn carry_over(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut filling = Filling::new(connection);
+        self.entries.iter().try_for_each(|entry| filling.push(*entry))?;
+        filling.end()?;
+        if !has_first_layout(connection)? {
+            return Ok(());
+        }
+        connection.execute_batch(match self.is_whole {
+            true => "DROP TABLE keys",
+            false => "ALTER TABLE keys RENAME TO damaged_keys",
+        })
+    }
 }

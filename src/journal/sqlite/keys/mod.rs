@@ -11,7 +11,7 @@ mod convert;
 use rusqlite::Connection;
 
 use self::batch::{Batch, rows};
-pub(super) use self::convert::{Filling, convert, each_of_first_layout, has_first_layout, unowned};
+pub(super) use self::convert::{Filling, OldKeys, each_of_first_layout, has_first_layout, unowned};
 use crate::journal::idempotency::{ENTRY_BYTES, KeyEntry, KeyWindow, NEVER};
 
 /// How many keys commits put into one row together: with their row's head these fit into a page.
@@ -34,49 +34,63 @@ pub(super) struct KeyTable {
     last: Batch,
     /// The number behind which the hand goes on.
     hand: i64,
-    /// The table is damaged somewhere: the hand rests, for a transaction in which it meets that comes to nothing.
+    /// Behind which number the hand begins anew: the file is damaged before.
+    floor: i64,
+    /// The hand rests: it met damage, and a transaction in which it does comes to nothing.
     rests: bool,
 }
 
 impl KeyTable {
     /// Reads all keys into `window`, and gives how many rows could not be read: their keys are unknown.
     pub(super) fn read(connection: &Connection, window: &mut KeyWindow) -> rusqlite::Result<(Self, usize)> {
-        let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER, rests: false };
+        let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER, floor: NEVER, rests: false };
         let lengths = "SELECT coalesce(sum(length(keys)), 0) FROM key_batches";
         let length = connection.query_row(lengths, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
         window.reserve(length as usize / ENTRY_BYTES);
         let mut damaged = 0;
-        let mut rows = rows(connection)?;
-        for row in rows.query_map([NEVER], Batch::from_row)? {
-            match row {
-                Ok(Ok(batch)) => {
-                    for key in batch.keys() {
-                        window.remember(&key, batch.ended);
-                    }
-                    table.written += batch.count;
-                    table.next = batch.first.saturating_add(batch.count as i64);
-                    table.last = batch;
-                }
-                Ok(Err(first)) => {
-                    damaged += 1;
-                    table.next = first.saturating_add(1);
-                    table.last = Batch::default();
-                }
-                // Behind a page that cannot be read nothing is found; the next row gets a number beyond all the same.
-                Err(error) => {
-                    tracing::debug!(%error, "the idempotency keys cannot be read to their end");
-                    damaged += 1;
-                    table.rests = true;
-                    let last = "SELECT coalesce(max(first), 0) FROM key_batches";
-                    let last = connection.query_row(last, [], |row| row.get::<_, i64>(0)).unwrap_or(table.next);
-                    (table.next, table.last) =
-                        (table.next.max(last.saturating_add(LARGE_ROW as i64)), Batch::default());
-                    break;
-                }
-            }
+        let mut after = NEVER;
+        while let Err(error) = table.read_on(connection, window, &mut after, &mut damaged) {
+            tracing::debug!(%error, "a part of the idempotency keys cannot be read");
+            damaged += 1;
+            // What is behind it is found; the hand does not go there.
+            let Some(next) = readable_after(connection, after) else { break };
+            after = next;
+            (table.floor, table.hand, table.last) = (next, next, Batch::default());
+            table.next = table.next.max(next.saturating_add(1));
         }
         table.close_full();
         Ok((table, damaged))
+    }
+
+    /// Reads the rows behind the number `after`, and sets it to the last of them.
+    fn read_on(
+        &mut self,
+        connection: &Connection,
+        window: &mut KeyWindow,
+        after: &mut i64,
+        damaged: &mut usize,
+    ) -> rusqlite::Result<()> {
+        let mut rows = rows(connection)?;
+        for row in rows.query_map([*after], Batch::from_row)? {
+            match row? {
+                Ok(batch) => {
+                    for key in batch.keys() {
+                        window.remember(&key, batch.ended);
+                    }
+                    *after = batch.first;
+                    self.written += batch.count;
+                    self.next = batch.first.saturating_add(batch.count as i64);
+                    self.last = batch;
+                }
+                Err(first) => {
+                    *damaged += 1;
+                    *after = first;
+                    self.next = first.saturating_add(1);
+                    self.last = Batch::default();
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Adds no more to the last row if it is full; it is copied with every commit otherwise.
@@ -118,7 +132,7 @@ impl KeyTable {
                 batches.push(batch);
             }
             if seen < most {
-                self.hand = NEVER;
+                self.hand = self.floor;
             }
         }
         for batch in batches {
@@ -179,21 +193,55 @@ impl KeyTable {
     }
 }
 
+/// A number behind `after` from which on the rows can be read; none when there is none.
+fn readable_after(connection: &Connection, after: i64) -> Option<i64> {
+    let can_be_read = |number: i64| {
+        let mut rows = rows(connection)?;
+        let mut found = rows.query([number])?;
+        found.next().map(|row| row.is_some())
+    };
+    let (mut failed, mut stride) = (after.max(0), 1_i64);
+    let mut found = loop {
+        let number = after.max(0).checked_add(stride)?;
+        match can_be_read(number) {
+            Ok(true) => break number,
+            Ok(false) => return None,
+            Err(_) => (failed, stride) = (number, stride.checked_mul(2)?),
+        }
+    };
+    while failed + 1 < found {
+        let middle = failed + (found - failed) / 2;
+        if matches!(can_be_read(middle), Ok(true)) { found = middle } else { failed = middle }
+    }
+    Some(found)
+}
+
 /// Goes through all keys in the order of their use, and gives how many rows could not be read.
 pub(super) fn for_each<E: From<rusqlite::Error>>(
     connection: &Connection,
     mut act: impl FnMut(KeyEntry) -> Result<(), E>,
 ) -> Result<u64, E> {
-    let mut damaged = 0;
-    let mut rows = rows(connection)?;
-    for row in rows.query_map([NEVER], Batch::from_row)? {
-        match row {
-            Ok(Ok(batch)) => batch.keys().try_for_each(&mut act)?,
-            Ok(Err(_)) => damaged += 1,
-            Err(_) => return Ok(damaged + 1),
+    let (mut damaged, mut after) = (0, NEVER);
+    loop {
+        let mut rows = rows(connection)?;
+        let mut failed = false;
+        for row in rows.query_map([after], Batch::from_row)? {
+            match row {
+                Ok(Ok(batch)) => {
+                    after = batch.first;
+                    batch.keys().try_for_each(&mut act)?;
+                }
+                Ok(Err(first)) => (after, damaged) = (first, damaged + 1),
+                Err(_) => failed = true,
+            }
+        }
+        drop(rows);
+        damaged += u64::from(failed);
+        match readable_after(connection, after).filter(|_| failed) {
+            Some(next) => after = next,
+            None => return Ok(damaged),
         }
     }
-    Ok(damaged)
 }
 
 /// Lets keys that were used later than `now` have been used now, in at most `most` rows, and gives how many rows these were.
@@ -201,7 +249,9 @@ pub(super) fn settle(connection: &Connection, now: i64, most: usize) -> rusqlite
     let mut later = Vec::new();
     let mut rows = rows(connection)?;
     for row in rows.query_map([NEVER], Batch::from_row)? {
-        let Ok(batch) = row? else { continue };
+        // Behind a page that cannot be read nothing is settled: keys of the future there are kept for longer.
+        let Ok(row) = row else { break };
+        let Ok(batch) = row else { continue };
         if batch.keys().any(|key| key.used_at > now) {
             later.push(batch);
         }

@@ -1,17 +1,20 @@
 //! A file of which a part is damaged: whatever part that is, what can be read is read, the rest is told, and nothing is made up.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, path::Path, time::Duration};
 
+use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    domain::{RoomId, UserId},
-    journal::{Query, conformance::clock},
+    clock::Manual,
+    domain::{IdempotencyKey, KeyOwner, RoomId, UserId},
+    journal::Query,
 };
 
 const PAGE: usize = 4_096;
 const COUNT: Seq = 600;
+const MAX_AGE: Duration = Duration::from_secs(600);
 
 fn audience(seq: Seq) -> Audience {
     match seq % 3 {
@@ -25,21 +28,32 @@ fn payload(seq: Seq) -> String {
     format!(r#"{{"seq":{seq},"pad":"{}"}}"#, "x".repeat((seq % 7 * 150) as usize))
 }
 
-fn open_in(dir: &Path) -> Result<Sqlite, Error> {
+/// The time at which everything here begins.
+fn start() -> Arc<Manual> {
+    Arc::new(Manual::new(DateTime::from_timestamp(1_800_000_000, 0).expect("a time")))
+}
+
+fn open_in(dir: &Path, clock: Arc<Manual>) -> Result<Sqlite, Error> {
     let memory_bytes = NonZeroUsize::new(64 * 1024).expect("not zero");
-    Sqlite::open(&Options { data_dir: dir.to_owned(), memory_bytes, ..options() }, clock())
+    Sqlite::open(&Options { data_dir: dir.to_owned(), memory_bytes, max_age: MAX_AGE, ..options() }, clock)
+}
+
+/// What was published at `seq`, under a key of its own.
+fn keyed(seq: Seq) -> Entry {
+    let key = IdempotencyKey::new(KeyOwner::named("test", &["ana"]), seq.to_string()).map(|key| (key, [1; 32]));
+    Entry { key, ..entry_of("e", audience(seq), &payload(seq)) }
 }
 
 /// The bytes of a journal of [`COUNT`] notifications, most of which have an index.
 fn whole() -> Vec<u8> {
     let dir = empty_dir();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let journal = open_in(&dir).expect("opens");
+    let journal = open_in(&dir, start()).expect("opens");
     let mut seq = 0;
     while seq < COUNT {
         let batch = (seq + 1..=(seq + 1 + seq % 5).min(COUNT)).collect::<Vec<_>>();
         seq = *batch.last().expect("not empty");
-        let entries = batch.iter().map(|seq| entry_of("e", audience(*seq), &payload(*seq))).collect();
+        let entries = batch.iter().map(|seq| keyed(*seq)).collect();
         runtime.block_on(journal.append(entries)).expect("appends");
     }
     drop(journal);
@@ -94,13 +108,34 @@ async fn check_reading(journal: &Sqlite) -> usize {
     lost_to_all
 }
 
+thread_local! {
+    /// How many journals could be opened, and took nothing in.
+    static REFUSED: Cell<usize> = const { Cell::new(0) };
+}
+
+/// What is old goes, whatever is damaged, and what is young stays.
+async fn ages(journal: &Sqlite, clock: &Manual) {
+    clock.advance(MAX_AGE);
+    let young = entry_of("e", Audience::Everyone, "{}");
+    for _ in 0..20 {
+        if journal.append(vec![young.clone()]).await.is_err() {
+            return REFUSED.set(REFUSED.get() + 1);
+        }
+    }
+    let bounds = journal.bounds();
+    assert!(bounds.oldest > COUNT && bounds.newest + 1 - bounds.oldest >= 20, "{bounds:?}");
+    let page = journal.read(everything()).await.expect("reads");
+    assert!(page.notifications.len() >= 20, "{} of {bounds:?}", page.notifications.len());
+}
+
 /// What becomes of a journal with these bytes: it is refused as damaged, or it is read around the damage, and what is appended
 /// is kept or refused. Gives how many were lost, if it could be opened.
 fn what_becomes_of(bytes: &[u8]) -> Option<usize> {
     let dir = empty_dir();
     fs::write(dir.join(files::FILE), bytes).expect("writes");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let journal = match open_in(&dir) {
+    let clock = start();
+    let journal = match open_in(&dir, Arc::clone(&clock)) {
         Ok(journal) => journal,
         Err(Error::Damaged(_)) => return None,
         Err(error) => panic!("refused for another reason: {error}"),
@@ -109,8 +144,11 @@ fn what_becomes_of(bytes: &[u8]) -> Option<usize> {
         let lost = check_reading(&journal).await;
         journal.count(vec![audience(1)], 0, COUNT).await.expect("counts");
         match journal.append(vec![entry_of("e", audience(COUNT + 1), &payload(COUNT + 1))]).await {
-            Ok(_) => assert!(journal.bounds().newest > COUNT),
-            Err(Error::Damaged(_)) => {}
+            Ok(_) => {
+                assert!(journal.bounds().newest > COUNT);
+                ages(&journal, &clock).await;
+            }
+            Err(Error::Damaged(_)) => REFUSED.set(REFUSED.get() + 1),
             Err(error) => panic!("not appended for another reason: {error}"),
         }
         Some(lost)
@@ -131,6 +169,7 @@ fn whichever_page_is_empty_the_rest_is_read_and_what_is_lost_is_told() {
     }
     // Most of the file is rows, of which one page has a few.
     assert!(refused <= 8, "{refused} pages without which the journal is not opened");
+    assert!(REFUSED.get() <= 6, "{} pages without which nothing is taken in", REFUSED.get());
     assert!(lost.iter().filter(|count| (1..100).contains(*count)).count() > whole.len() / PAGE / 2, "{lost:?}");
     assert!(lost.iter().all(|count| *count < COUNT as usize), "{lost:?}");
 }
@@ -176,10 +215,11 @@ async fn outlive_the_damage(mut bytes: Vec<u8>) {
     fs::write(dir.join(files::FILE), bytes).expect("writes");
     let max_age = Duration::from_secs(60);
     let options = Options { data_dir: dir, memory_bytes: NonZeroUsize::MIN, max_age, ..options() };
-    let journal = Sqlite::open(&options, clock()).expect("opens");
+    let clock = start();
+    let journal = Sqlite::open(&options, Arc::clone(&clock) as _).expect("opens");
     let (_, lost) = read_through(&journal, None, false).await;
     assert!(!lost.is_empty() && journal.condition() != Condition::Well);
-    conformance::advance(max_age);
+    clock.advance(max_age);
     for n in 1..20 {
         journal.append(vec![entry_of("e", Audience::Everyone, &payload(COUNT + n))]).await.expect("appends");
     }

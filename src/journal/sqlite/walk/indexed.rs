@@ -151,8 +151,12 @@ impl Walk<'_> {
 
     /// A place that is for whoever asks cannot be read: it is lost, and so is what follows and cannot be read either.
     fn lose_at(&mut self, seq: Seq, reach: &Reach) -> Result<(), Error> {
-        let end = if reach.newest_first { seq + 1 } else { self.readable_after(&(seq..reach.places.end))? };
-        self.lose_and_note(seq..end);
+        let lost = if reach.newest_first {
+            self.readable_before(&(reach.places.start..seq + 1))?..seq + 1
+        } else {
+            seq..self.readable_after(&(seq..reach.places.end))?
+        };
+        self.lose_and_note(lost);
         Ok(())
     }
 }

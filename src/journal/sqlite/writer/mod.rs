@@ -19,7 +19,7 @@ use crate::{
     domain::{Delivery, Durability, Notification},
     journal::{
         Entry, Error, Options, Outcome,
-        aging::Aging,
+        aging::{Aging, Hold},
         faults::{Faults, Kind},
         idempotency::KeyWindow,
         log::millis,
@@ -59,7 +59,7 @@ pub(super) struct Writer {
     clock: Arc<dyn Clock>,
     aging: Aging,
     /// How much of a hold the file knows of.
-    noted_hold: Duration,
+    noted_hold: Hold,
     promise: Durability,
     /// What the connection does at a commit at present.
     level: Durability,
@@ -80,6 +80,7 @@ pub(super) struct Writer {
     /// the next time.
     log_pages: Arc<AtomicI32>,
     max_log_pages: i32,
+    log_bytes: u64,
     checkpoint_at: i32,
     /// The disk failed since the log was synced: what was written to it may not be there.
     log_is_suspect: bool,
@@ -133,6 +134,7 @@ impl Writer {
             admission: Arc::new(Admission::new(access)),
             log_pages: Arc::default(),
             max_log_pages,
+            log_bytes: retention::log_bytes(options),
             checkpoint_at: max_log_pages,
             log_is_suspect: false,
             files,

@@ -10,6 +10,7 @@ use crate::{
     domain::{Durability, Seq},
     journal::{
         Error,
+        aging::Hold,
         faults::Kind,
         sqlite::{
             acknowledged::Acknowledged,
@@ -27,6 +28,9 @@ use crate::{
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How long those who read have to let the file go that is to be opened anew; who comes meanwhile waits.
+const LET_GO_IN: Duration = Duration::from_millis(500);
 
 /// How much of a hold may go by before the file is told: a start after a kill begins with that much more of it.
 const HOLD_STEP: Duration = Duration::from_secs(5 * 60);
@@ -53,12 +57,18 @@ impl Writer {
                 (self.key_table, self.noted_hold) = (key_table, hold);
                 self.hand_on(Place { oldest, ..self.place }, self.clock.wall(), Vec::new());
             }
-            Err(error) => self.suspect(&failure(&error)),
+            Err(error) => {
+                let error = failure(&error);
+                if matches!(error, Error::Damaged(_)) {
+                    self.key_table.rest();
+                }
+                self.suspect(&error);
+            }
         }
     }
 
     /// One step of retention by itself, which also shows whether the file can be written to, if that is `asked`.
-    fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Seq, KeyTable, Duration)> {
+    fn let_go(&mut self, old_at: Option<DateTime<Utc>>, asked: bool) -> rusqlite::Result<(Seq, KeyTable, Hold)> {
         self.keys.expire(self.keys.ended(old_at), 4 * STEP);
         self.set_level(Durability::Process)?;
         let aged = self.aged(old_at)?;
@@ -98,13 +108,15 @@ impl Writer {
     }
 
     /// Tells the file for how long nothing goes by its age yet, now and then, and gives what it knows of that.
-    pub(super) fn note_hold(&self, connection: &Connection) -> rusqlite::Result<Duration> {
+    pub(super) fn note_hold(&self, connection: &Connection) -> rusqlite::Result<Hold> {
         let (held, noted) = (self.aging.held(), self.noted_hold);
-        if held.is_zero() == noted.is_zero() && held.abs_diff(noted) < HOLD_STEP {
+        let same = held.reached_at == noted.reached_at && held.left.is_zero() == noted.left.is_zero();
+        if same && held.left.abs_diff(noted.left) < HOLD_STEP {
             return Ok(noted);
         }
-        let milliseconds = i64::try_from(held.as_millis()).unwrap_or(i64::MAX);
-        connection.prepare_cached("UPDATE journal SET held_ms = ?1")?.execute([milliseconds])?;
+        let milliseconds = i64::try_from(held.left.as_millis()).unwrap_or(i64::MAX);
+        let sql = "UPDATE journal SET held_ms = ?1, held_for = ?2";
+        connection.prepare_cached(sql)?.execute((milliseconds, held.reached_at))?;
         Ok(held)
     }
 
@@ -142,7 +154,7 @@ impl Writer {
 
     /// Opens the file in a way in which it can be written to. Nobody may have it open otherwise meanwhile.
     fn open_again(&mut self) -> Result<(), Error> {
-        let opened = if self.admission.suspend() {
+        let opened = if self.admission.suspend_within(LET_GO_IN) {
             self.connection = Connection::open_in_memory().map_err(|error| failure(&error))?;
             opening::open_again(&self.files, &self.shared.epoch)
         } else {
@@ -161,6 +173,7 @@ impl Writer {
         }
         self.level = Durability::Fsync;
         self.can_write = access.can_write();
+        schema::max_log_pages(&self.connection, self.log_bytes).map_err(|error| failure(&error))?;
         self.count_log_pages().map_err(|error| failure(&error))
     }
 
