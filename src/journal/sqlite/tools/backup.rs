@@ -4,11 +4,7 @@
 //! all that is published. Pages are copied as they are, since that is as quick as the disk; to write the file anew (`VACUUM
 //! INTO`) would hold the log several times as long, and could not be given up in between.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::{fs, io, io::Write, path::Path};
 
 use rusqlite::{
     Connection,
@@ -21,7 +17,7 @@ use crate::{
         Error,
         sqlite::{
             check, files, schema,
-            tools::{ToolError, open},
+            tools::{ToolError, open, part::Part},
         },
     },
 };
@@ -41,8 +37,8 @@ pub(super) fn run(dir: &Path, file: &Path, max_log_bytes: u64, out: &mut impl Wr
     let acknowledged = open::acknowledged(&connection, dir)?;
     let part = Part::create(file)?;
     let log = dir.join(format!("{}-wal", files::FILE));
-    let copied = copy(&connection, &part.path, || log_is_bounded(&log, max_log_bytes));
-    let state = copied.and_then(|()| seal(&part.path, acknowledged, out)).map_err(|error| match error {
+    let copied = copy(&connection, part.path(), || log_is_bounded(&log, max_log_bytes));
+    let state = copied.and_then(|()| seal(part.path(), acknowledged, out)).map_err(|error| match error {
         ToolError::Journal(Error::Full) => part.failed(io::ErrorKind::StorageFull.into()),
         other => other,
     })?;
@@ -101,58 +97,4 @@ fn seal(path: &Path, acknowledged: Option<Seq>, out: &mut impl Write) -> Result<
     })?;
     said?;
     Ok(State { ends: schema::ends(&copy)?, findings })
-}
-
-/// A file on its way. It goes when this is dropped, unless it was kept.
-struct Part {
-    path: PathBuf,
-    file: PathBuf,
-}
-
-impl Part {
-    /// Begins beside `file`, which must not be there.
-    fn create(file: &Path) -> Result<Self, ToolError> {
-        if fs::symlink_metadata(file).is_ok() {
-            return Err(ToolError::Exists(file.to_owned()));
-        }
-        let name = file.file_name().unwrap_or_default().to_string_lossy();
-        let path = file.with_file_name(format!(".{name}.{}.part", std::process::id()));
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&path).map_err(|source| ToolError::File { path: file.to_owned(), source })?;
-        Ok(Self { path, file: file.to_owned() })
-    }
-
-    /// Gives it its name when it is on the disk, and says how long it is.
-    fn keep(self) -> Result<u64, ToolError> {
-        let failed = |source| self.failed(source);
-        let part = File::open(&self.path).map_err(failed)?;
-        part.sync_all().map_err(failed)?;
-        // A new name for it, and not a renaming, which would write over what came to be there meanwhile.
-        fs::hard_link(&self.path, &self.file).map_err(failed)?;
-        fs::remove_file(&self.path).map_err(failed)?;
-        let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        part.metadata().map(|part| part.len()).map_err(failed)
-    }
-
-    fn failed(&self, source: io::Error) -> ToolError {
-        match source.kind() {
-            io::ErrorKind::AlreadyExists => ToolError::Exists(self.file.clone()),
-            _ => ToolError::File { path: self.file.clone(), source },
-        }
-    }
-}
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        for behind in ["", "-journal", "-wal", "-shm"] {
-            let mut path = self.path.clone().into_os_string();
-            path.push(behind);
-            // Most of them were never there.
-            let _ = fs::remove_file(path);
-        }
-    }
 }

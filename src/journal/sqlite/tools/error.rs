@@ -47,8 +47,8 @@ pub enum ToolError {
     /// The journal is not sound.
     #[error("the journal is damaged; save what can be read with `exposia-notifications journal export --out FILE`")]
     Unsound,
-    /// Something is where the copy was to be.
-    #[error("{}: there is something here already; a copy is never written over it, so name another file", .0.display())]
+    /// Something is where a file was to be.
+    #[error("{}: there is something here already, which is never written over: name another file", .0.display())]
     Exists(PathBuf),
     /// The write-ahead log became too long.
     #[error(

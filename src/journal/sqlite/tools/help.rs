@@ -34,7 +34,9 @@ pub(super) const EXPORT: &str = "\
 When: a journal is damaged, goes to another version or another engine, or is to be looked into.
 Writes a JSON object a line: the journal, its notifications in order with each payload as a string that has it byte for byte,
 `hole` for places that hold nothing, the idempotency keys, and last how many these were. Notifications that expired but are
-still there are among them. Beside the service: yes; its write-ahead log grows meanwhile.
+still there are among them. FILE has mode 0600, gets its name when all is on the disk, and is never written over one that is
+there; a pipe may be. Killed in the middle, the tool leaves a hidden file beside it, `.FILE.<process>.part`, which can be
+removed. Beside the service: yes; its write-ahead log grows meanwhile.
 
 Exit code: 0 all that was there was written; 1 something was damaged and left out (it says how much), or nothing could be
 read or written; 2 a setting is wrong.

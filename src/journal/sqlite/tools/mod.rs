@@ -8,6 +8,7 @@ mod epoch;
 mod error;
 mod help;
 mod open;
+mod part;
 mod prune;
 mod transfer;
 
@@ -39,7 +40,7 @@ pub enum Tool {
     /// declared and counted. May run beside the service.
     #[command(after_long_help = help::EXPORT)]
     Export {
-        /// Where to; without, to standard output.
+        /// Where to; there must be nothing yet. Without, to standard output.
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },

@@ -1,17 +1,23 @@
 //! `export` and `import`: which files, and what is said.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, BufReader, BufWriter, Write},
+    os::unix::fs::FileTypeExt,
     path::Path,
 };
 
-use crate::journal::sqlite::{
-    acknowledged::Acknowledged,
-    archive::{self, Exported, Manner},
-    files::Files,
-    opening, schema,
-    tools::{ToolError, open},
+use rusqlite::Connection;
+
+use crate::{
+    domain::Seq,
+    journal::sqlite::{
+        acknowledged::Acknowledged,
+        archive::{self, Exported, Manner},
+        files::Files,
+        opening, schema,
+        tools::{ToolError, open, part::Part},
+    },
 };
 
 /// Exports the journal in `dir` to a file, or to `out`; then what there is to say goes to standard error.
@@ -22,14 +28,43 @@ pub(super) fn export(dir: &Path, file: Option<&Path>, out: &mut impl Write) -> R
         let exported = archive::export(&connection, acknowledged, &mut BufWriter::new(out))?;
         return say(&exported, &mut io::stderr());
     };
-    let failed = |source| ToolError::File { path: path.to_owned(), source };
-    let mut writer = BufWriter::new(File::create(path).map_err(failed)?);
-    let exported = archive::export(&connection, acknowledged, &mut writer).map_err(|error| match error {
+    let exported = match pipe(path)? {
+        Some(pipe) => write(&connection, acknowledged, &pipe, |source| unwritable(path, source))?,
+        None => {
+            let part = Part::create(path)?;
+            let exported = write(&connection, acknowledged, part.open(), |source| part.failed(source))?;
+            part.keep()?;
+            exported
+        }
+    };
+    say(&exported, out)
+}
+
+fn unwritable(path: &Path, source: io::Error) -> ToolError {
+    ToolError::File { path: path.to_owned(), source }
+}
+
+/// A pipe or a device with that name, in which nothing is lost by writing to it.
+fn pipe(path: &Path) -> Result<Option<File>, ToolError> {
+    match fs::metadata(path).map(|found| found.file_type()) {
+        Ok(found) if found.is_fifo() || found.is_char_device() => {
+            File::options().write(true).open(path).map(Some).map_err(|source| unwritable(path, source))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Writes an export to `file`.
+fn write(
+    connection: &Connection,
+    acknowledged: Option<Seq>,
+    file: &File,
+    failed: impl Fn(io::Error) -> ToolError,
+) -> Result<Exported, ToolError> {
+    archive::export(connection, acknowledged, &mut BufWriter::new(file)).map_err(|error| match error {
         ToolError::Output(source) => failed(source),
         other => other,
-    })?;
-    writer.into_inner().map_err(|error| failed(error.into_error()))?.sync_all().map_err(failed)?;
-    say(&exported, out)
+    })
 }
 
 fn say(exported: &Exported, out: &mut impl Write) -> Result<(), ToolError> {

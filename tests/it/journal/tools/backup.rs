@@ -1,4 +1,4 @@
-//! `journal backup`: what it leaves, and what it refuses.
+//! `journal backup` and `journal export --out`: what they leave, and what they refuse.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -72,4 +72,30 @@ async fn a_damaged_journal_is_copied_and_said_to_be() {
     fs::remove_file(home.file()).expect("removes");
     let said = refused(&home, &["backup", text(&folder.path().join("other.db"))]).await;
     assert!(said.contains("there is no journal here"), "{said}");
+}
+
+// A retry that fails costs nobody the export of yesterday, and a wrong name nobody the journal
+#[tokio::test]
+async fn an_export_is_private_and_never_written_over_anything() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let exports = folder.path().join("exports");
+    fs::create_dir(&exports).expect("a folder");
+    let lines = exports.join("journal.jsonl");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    let service = home.start().await;
+    publish_some(&service, "e", 1..=3).await;
+    done(&home, &["export", "--out", text(&lines)]).await;
+    assert_eq!(fs::metadata(&lines).expect("there").permissions().mode() & 0o777, 0o600);
+    let before = fs::read(&lines).expect("there");
+    for there in [&lines, &home.file()] {
+        let said = refused(&home, &["export", "--out", text(there)]).await;
+        assert!(said.contains("never written over"), "{said}");
+    }
+    assert_eq!(fs::read(&lines).expect("there"), before);
+    assert_eq!(names(&exports), ["journal.jsonl"]);
+    publish_some(&service, "e", 4..=4).await;
+    service.stop().await;
+    done(&home, &["check"]).await;
+    // Nothing is lost by writing to what keeps nothing.
+    done(&home, &["export", "--out", "/dev/null"]).await;
 }

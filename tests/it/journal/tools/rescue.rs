@@ -121,7 +121,8 @@ async fn what_can_be_read_is_saved_and_the_rest_is_known() {
     assert!(said.contains(&format!("{missing} notifications are missing")), "{said}");
     let said = done(&elsewhere, &["check"]).await;
     assert!(said.contains(&format!("{missing} places between them are known")) && said.ends_with("sound\n"), "{said}");
-    let said = done(&elsewhere, &["export", "--out", text(&lines)]).await;
+    let again = folder.path().join("again.jsonl");
+    let said = done(&elsewhere, &["export", "--out", text(&again)]).await;
     assert!(said.contains(&format!("{missing} notifications are known to be missing")), "{said}");
     let service = elsewhere.start().await;
     assert_eq!(service.publish("e-301").await, 301);
