@@ -44,9 +44,11 @@ impl Part {
         let failed = |source| self.failed(source);
         self.open.sync_all().map_err(failed)?;
         let bytes = self.open.metadata().map_err(failed)?.len();
-        // A new name for it, and not a renaming, which would write over what came to be there meanwhile.
-        fs::hard_link(&self.path, &self.file).map_err(failed)?;
-        fs::remove_file(&self.path).map_err(failed)?;
+        if !rename_to_free(&self.path, &self.file).map_err(failed)? {
+            // A file system that cannot look and rename in one: between the two another file could come to be there.
+            refuse_taken(&self.file)?;
+            fs::rename(&self.path, &self.file).map_err(failed)?;
+        }
         let folder = self.file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(bytes)
@@ -63,6 +65,27 @@ impl Part {
 
 fn refuse_taken(file: &Path) -> Result<(), ToolError> {
     if fs::symlink_metadata(file).is_ok() { Err(ToolError::Exists(file.to_owned())) } else { Ok(()) }
+}
+
+/// Renames `from` where nothing has the name `to`; false where the file system does not know how.
+#[cfg(target_os = "linux")]
+fn rename_to_free(from: &Path, to: &Path) -> io::Result<bool> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(true),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// No other system is asked.
+#[cfg(not(target_os = "linux"))]
+fn rename_to_free(_: &Path, _: &Path) -> io::Result<bool> {
+    Ok(false)
 }
 
 impl Drop for Part {
