@@ -12,7 +12,7 @@ use crate::{
             acknowledged::{self, Acknowledged, Note},
             boot,
             files::{self, Files},
-            opening,
+            log_file, opening,
             schema::{self, Kind},
             tools::ToolError,
         },
@@ -28,6 +28,9 @@ pub(super) fn run(dir: &Path, accept_loss: bool, out: &mut impl Write) -> Result
         Err(Error::Lost { .. }) if accept_loss => Files::take_anew(dir),
         taken => taken,
     }?;
+    // A process that ended behind a sync that failed has left it to this one to sync what it wrote.
+    let log = log_file::of(&files.path());
+    log_file::write_again(&log).map_err(|source| ToolError::File { path: log, source })?;
     let connection = Connection::open_with_flags(files.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     match Kind::of(&connection, &files.path())? {
         Kind::Layout(layout) => renew(&connection, (dir, layout), accept_loss, out)?,

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Home, Subscriber, done, publish_some, refused, text};
+use super::{super::disk::Disk, Home, Subscriber, done, publish_some, refused, text};
 
 // A copied folder goes on under another epoch, so that clients that had seen more miss nothing that is new
 #[tokio::test]
@@ -71,6 +71,24 @@ async fn a_journal_that_is_gone_begins_anew_only_when_that_is_accepted() {
         publish_some(&service, "e", 1..=3).await;
         service.stop().await;
     }
+}
+
+// What a service left in its log behind a sync that failed is synced before anything is kept behind it or carried over
+#[tokio::test]
+async fn a_log_that_is_there_is_synced_before_a_new_epoch_is_written() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    let disk = Disk::new(&home.data, folder.path());
+    let service = home.start().await;
+    publish_some(&service, "e", 1..=3).await;
+    service.kill().await;
+    let files = || [home.file(), home.log()].map(|file| fs::read(file).expect("there"));
+    let before = files();
+    let failing = disk.below(&home, &[("DISK_FAIL_SYNC", 1)]).with([("DISK_ONLY", "notifications.db-wal".into())]);
+    let said = refused(&failing, &["new-epoch"]).await;
+    assert!(said.contains("notifications.db-wal: Input/output error"), "{said}");
+    assert!(files() == before, "something was written");
+    done(&home, &["new-epoch"]).await;
 }
 
 // What was stamped by a clock that was ahead counts as written when the next one with a right stamp was
