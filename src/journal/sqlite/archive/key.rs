@@ -13,6 +13,9 @@ use crate::{
     },
 };
 
+/// The last millisecond of the year 9999; a later time cannot be written as others are.
+const LAST_TIME: i64 = 253_402_300_799_999;
+
 /// A key in an export. Digests and fingerprints are hexadecimal digits, times milliseconds since 1970.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
@@ -54,8 +57,18 @@ impl Line {
         }
     }
 
+    /// When it was used.
+    fn used_at(&self) -> i64 {
+        match self {
+            Self::Entry { used_at, .. } | Self::Name { used_at, .. } => *used_at,
+        }
+    }
+
     /// The key, or what is wrong with it.
     fn entry(&self) -> Result<KeyEntry, &'static str> {
+        if !(0..=LAST_TIME).contains(&self.used_at()) {
+            return Err("the key was used at no time between the years 1970 and 9999");
+        }
         match self {
             Self::Entry { digest, owner, fingerprint, seq, used_at, durability } => {
                 let durability = match durability.as_deref() {

@@ -155,6 +155,13 @@ fn an_export_that_was_cut_is_refused_unless_what_is_there_is_wanted() {
 fn what_could_not_be_served_is_refused_with_its_line() {
     let most = (1 << 53) - 1;
     let with = |line: &str| header(1, most) + &notification(1, 1, "{}") + line;
+    let entry = format!(
+        "{{\"key\":{{\"digest\":\"{}\",\"owner\":\"{}\",\"fingerprint\":\"{}\",\"used_at\":5,\"seq\":1}}}}\n",
+        "0123456789abcdef".repeat(2),
+        "0123456789abcdef",
+        "0123456789abcdef"
+    );
+    assert!(imported(&(with(&entry.replace(":5,", ":253402300799999,")) + &end(1, most - 1, 1)), PARTIAL).is_ok());
     let one = |from: &str, to: &str| notification(2, 1, "{}").replace(from, to);
     for (text, reason) in [
         (String::new(), "line 1: the file is empty"),
@@ -184,6 +191,10 @@ fn what_could_not_be_served_is_refused_with_its_line() {
         (with(&key("k", 0)), "line 3: there is no place 0"),
         (with(&key("k", 1)) + &key("k", 1), "line 4: the key was there before"),
         (with(&key("k", 1).replace("ABAB", "ABA")), "line 3: the fingerprint"),
+        (with(&key("k", 1).replace(":5,", ":-1,")), "line 3: the key was used at no time"),
+        (with(&entry.replace(":5,", ":253402300800000,")), "line 3: the key was used at no time"),
+        (with(&entry.replace(":5,", ":-9223372036854775808,")), "line 3: the key was used at no time"),
+        (with(&entry.replace("abcdef\",\"owner", "abcde\",\"owner")), "line 3: the digest"),
         (with(&header(1, 1)), "line 3: another export begins here"),
         (header(1, 1) + &notification(1, 1, "{}") + &end(2, 0, 0), "line 3: it says 2 notifications"),
         (header(1, 1) + &notification(1, 1, "{}") + &end(1, 0, 0) + &key("k", 1), "line 4: there must be nothing"),
