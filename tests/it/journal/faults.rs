@@ -151,7 +151,7 @@ impl Mount {
         self.0.path()
     }
 
-    fn run(&self, command: &str, arguments: &[&str]) {
+    pub(super) fn run(&self, command: &str, arguments: &[&str]) {
         let status = Command::new(command).args(arguments).arg(self.path()).status().expect("it runs");
         assert!(status.success(), "{command}: {status}");
     }

@@ -13,6 +13,12 @@ pub enum ToolError {
     /// There is no journal.
     #[error("DATA_DIR {}: there is no journal here", .0.display())]
     Absent(PathBuf),
+    /// A service holds the file alone.
+    #[error(
+        "DATA_DIR {}: the service holds the file alone, since it started on a full disk: start it again when there is room, and then \
+         this", .0.display()
+    )]
+    HeldAlone(PathBuf),
     /// The journal has something in it already.
     #[error("DATA_DIR {}: the journal is not empty; import into an empty DATA_DIR", .0.display())]
     NotEmpty(PathBuf),

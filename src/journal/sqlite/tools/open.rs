@@ -1,13 +1,26 @@
 //! Opening a journal as it is, to read it: also one of an older layout, and beside the service that writes it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ops::Deref,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode, config::DbConfig};
 
 use crate::{
     domain::Seq,
-    journal::sqlite::{access::Access, acknowledged, files, opening, schema::Kind, tools::ToolError},
+    journal::sqlite::{
+        access::Access,
+        acknowledged,
+        files::{self, Files},
+        schema::Kind,
+        tools::ToolError,
+    },
 };
+
+/// How long is waited for one that holds the file: it may only be starting or ending.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Shows a file of the first layout as one of the second, for as long as the connection lives. Nothing is written.
 const LAYOUT_1_AS_2: &str = "
@@ -27,16 +40,82 @@ pub(super) fn existing(dir: &Path) -> Result<PathBuf, ToolError> {
     if path.exists() { Ok(path) } else { Err(ToolError::Absent(dir.to_owned())) }
 }
 
+/// A connection that reads. Where nothing can be written beside the file, it holds the journal's lock as long as it lives.
+pub(super) struct Reader {
+    // In this order: the lock is given back when the database has closed the file.
+    connection: Connection,
+    _files: Option<Files>,
+}
+
+impl Deref for Reader {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
+}
+
 /// Opens the file in `dir` for reading only.
-pub(super) fn reader(dir: &Path) -> Result<Connection, ToolError> {
+pub(super) fn reader(dir: &Path) -> Result<Reader, ToolError> {
     let path = existing(dir)?;
     files::refuse_strange_log(dir)?;
-    let connection = opening::open_reader(&path, Access::Usual)?;
-    match Kind::of(&connection, &path)? {
+    let reader = connect(dir, &path)?;
+    match Kind::of(&reader, &path)? {
         Kind::New => return Err(ToolError::Absent(dir.to_owned())),
-        Kind::Layout(1) => connection.execute_batch(LAYOUT_1_AS_2)?,
+        Kind::Layout(1) => reader.execute_batch(LAYOUT_1_AS_2)?,
         Kind::Layout(_) => {}
     }
+    // One that is alone could write.
+    reader.pragma_update(None, "query_only", true)?;
+    Ok(reader)
+}
+
+/// Connects in the first way in which the file can be read: as beside a service or, when none has the journal, in the ways that
+/// are left where the disk is full or read-only.
+fn connect(dir: &Path, path: &Path) -> Result<Reader, ToolError> {
+    let refused = match usual(path) {
+        Ok(connection) => return Ok(Reader { connection, _files: None }),
+        Err(refused) => refused,
+    };
+    if refused.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+        return Err(ToolError::HeldAlone(dir.to_owned()));
+    }
+    let lacks_room =
+        [ErrorCode::CannotOpen, ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::ReadOnly].map(Some);
+    if !lacks_room.contains(&refused.sqlite_error_code()) {
+        return Err(refused.into());
+    }
+    // With the lock, nobody writes meanwhile. Somebody who has it may be able to do what cannot be done here.
+    let Ok(files) = Files::take(dir) else { return Err(refused.into()) };
+    for access in [Access::Alone, Access::Frozen] {
+        if access == Access::Frozen && !files.are_frozen() {
+            continue;
+        }
+        if let Ok(connection) = alone(path, access) {
+            return Ok(Reader { connection, _files: Some(files) });
+        }
+    }
+    Err(refused.into())
+}
+
+/// Connects as beside a service, and reads for the first time.
+fn usual(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Access::Usual.open_reader(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    look(connection)
+}
+
+/// Connects without others, and reads for the first time. What the log holds stays there.
+fn alone(path: &Path, access: Access) -> rusqlite::Result<Connection> {
+    // Only a connection that could write gets to what a process shares with itself alone.
+    let connection = access.open_writer(path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    look(connection)
+}
+
+fn look(connection: Connection) -> rusqlite::Result<Connection> {
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
     Ok(connection)
 }
 

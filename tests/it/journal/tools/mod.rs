@@ -1,6 +1,7 @@
 //! The journal looked after from the command line.
 
 mod backup;
+mod disks;
 mod epoch;
 pub(super) mod layout_1;
 mod rescue;

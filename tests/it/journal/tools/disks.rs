@@ -1,0 +1,68 @@
+//! The tools that read, on a disk that is full or not to be written to.
+
+use std::{fs, path::Path};
+
+use super::{
+    super::faults::{Mount, fill, take_all_room},
+    Home, done, refused, text,
+};
+
+/// All that the journal has is there: it is sound, an export has it, and so has a backup.
+async fn is_read(home: &Home, elsewhere: &Path) {
+    fs::create_dir(elsewhere).expect("a folder");
+    let said = done(home, &["check"]).await;
+    assert!(said.contains("5 notifications, places 1 to 5; 5 idempotency keys"), "{said}");
+    let said = done(home, &["export", "--out", text(&elsewhere.join("lines"))]).await;
+    assert!(said.contains("exported 5 notifications and 5 idempotency keys"), "{said}");
+    let said = done(home, &["backup", text(&elsewhere.join("copy.db"))]).await;
+    assert!(said.contains("places 1 to 5"), "{said}");
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_journal_on_a_disk_that_cannot_be_written_to_is_read() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    for killed in [false, true] {
+        let mount = Mount::new("size=4m");
+        let home = Home::new(&mount.path().join("data"), &[]);
+        let service = fill(&home, 5).await;
+        if killed {
+            service.kill().await
+        } else {
+            service.stop().await
+        }
+        mount.run("mount", &["-o", "remount,ro"]);
+        is_read(&home, &elsewhere.path().join(killed.to_string())).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "mounts a file system: needs root"]
+async fn a_journal_on_a_full_disk_is_read_unless_a_service_holds_it_alone() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    for killed in [false, true] {
+        let mount = Mount::new("size=4m");
+        let home = Home::new(&mount.path().join("data"), &[]);
+        let service = fill(&home, 5).await;
+        if killed {
+            service.kill().await;
+            // As a power cut leaves it.
+            fs::remove_file(home.file().with_extension("db-shm")).expect("removes");
+        } else {
+            service.stop().await;
+        }
+        let ballast = mount.path().join("ballast");
+        take_all_room(&ballast);
+        is_read(&home, &elsewhere.path().join(killed.to_string())).await;
+        let service = home.start().await;
+        for tool in [&["check"][..], &["export"], &["backup", text(&elsewhere.path().join("another.db"))]] {
+            let said = refused(&home, tool).await;
+            assert!(said.contains("the service holds the file alone, since it started on a full disk"), "{said}");
+        }
+        service.kill().await;
+        fs::remove_file(ballast).expect("there is room");
+        let service = home.start().await;
+        is_read(&home, &elsewhere.path().join(format!("{killed}-later"))).await;
+        service.stop().await;
+    }
+}
