@@ -33,8 +33,9 @@ struct Inner {
 
 #[derive(Debug)]
 struct Revoked {
-    /// Up to when the tokens of a user were issued that are no longer believed, in seconds since 1970.
-    users: LruCache<UserId, i64>,
+    /// When the tokens of a user were revoked, by the monotonic clock: the time of day may have been wrong just then, and what it
+    /// was follows from what it is now.
+    users: LruCache<UserId, Duration>,
     /// The ids of single tokens.
     tokens: LruCache<Box<str>, ()>,
 }
@@ -48,7 +49,7 @@ impl Revocations {
 
     /// Believes no token of `user` any more that was issued until now.
     pub fn revoke_user(&self, user: UserId) {
-        self.0.revoked.lock().users.put(user, self.now());
+        self.0.revoked.lock().users.put(user, self.0.clock.monotonic());
         self.0.changes.send_replace(());
     }
 
@@ -62,8 +63,16 @@ impl Revocations {
     pub fn has(&self, identity: &Identity) -> bool {
         let revoked = self.0.revoked.lock();
         let user = identity.user().and_then(|user| revoked.users.peek(user));
-        let user_revoked = user.is_some_and(|until| identity.issued_at.is_none_or(|issued| issued <= *until));
+        let user_revoked =
+            user.is_some_and(|at| identity.issued_at.is_none_or(|issued| issued <= self.time_of_day(*at)));
         user_revoked || identity.token_id.as_ref().is_some_and(|id| revoked.tokens.contains(id))
+    }
+
+    /// Whether the token was revoked behind which something goes on since `began`. Then it was issued before that, whatever the
+    /// time of day says.
+    fn has_ended(&self, identity: &Identity, began: Duration) -> bool {
+        let at = identity.user().and_then(|user| self.0.revoked.lock().users.peek(user).copied());
+        at.is_some_and(|at| began < at) || self.has(identity)
     }
 
     /// Watches over what goes on under `permit`.
@@ -72,12 +81,20 @@ impl Revocations {
         let mut changes = self.0.changes.subscribe();
         // Something may have been revoked since the token was checked.
         changes.mark_changed();
-        Watch { permit, expires_at, changes, revocations: self.clone() }
+        let began = self.0.clock.monotonic();
+        Watch { permit, expires_at, began, changes, revocations: self.clone() }
     }
 
     /// The time, in seconds since 1970.
     fn now(&self) -> i64 {
         self.0.clock.wall().timestamp()
+    }
+
+    /// What the clock would have shown at `at`, had it been as right as it is now, in seconds since 1970. The order of the two
+    /// looks errs towards the later.
+    fn time_of_day(&self, at: Duration) -> i64 {
+        let ago = self.0.clock.monotonic().saturating_sub(at);
+        (self.0.clock.wall() - ago).timestamp()
     }
 }
 
@@ -87,6 +104,8 @@ pub struct Watch {
     permit: Permit,
     /// In seconds since 1970.
     expires_at: Option<i64>,
+    /// By the monotonic clock.
+    began: Duration,
     changes: watch::Receiver<()>,
     revocations: Revocations,
 }
@@ -101,7 +120,8 @@ impl Watch {
         if news {
             self.changes.mark_unchanged();
         }
-        let revoked = news && self.permit.identity().is_some_and(|identity| self.revocations.has(identity));
+        let revoked =
+            news && self.permit.identity().is_some_and(|identity| self.revocations.has_ended(identity, self.began));
         if revoked { Err(TokenError::Revoked) } else { Ok(()) }
     }
 

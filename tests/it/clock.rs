@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use exposia_notifications::{
     clock::{Clock, Manual},
     config::Config,
-    wire::proto::v1::SubscribeRequest,
+    wire::proto::v1::{RevokeUserRequest, SubscribeRequest},
 };
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tonic::Code;
 
 use crate::{
     gate::{SECRET, mint},
-    support::{Client, TestApp, open_with, within},
+    support::{Client, TOKEN, TestApp, open_with, within},
 };
 
 /// A clock that is years from that of the system: what asks that one is found out.
@@ -129,4 +129,49 @@ async fn a_token_on_an_open_connection_ends_by_the_clock() {
     clock.step(TimeDelta::hours(2));
     let refused = open_with(app.http(), "luz", &headers).await.expect_err("over for good");
     assert_eq!(refused.status(), 401);
+}
+
+/// Whether the service believes `token`.
+async fn believed(app: &TestApp, token: &str) -> bool {
+    let body = json!({ "event": "e", "payload": {} }).to_string();
+    let answer = app.request(Method::POST, "/notify").bearer_auth(token).body(body).send().await.expect("an answer");
+    answer.status() == 200
+}
+
+#[tokio::test]
+async fn a_revocation_holds_from_when_it_was_said_however_wrong_the_clock_was_then() {
+    let clock = clock();
+    let app = guarded(&clock, |_| {}).await;
+    let right = clock.wall().timestamp();
+    let issued = |user: &str, at: i64| {
+        mint(json!({ "sub": user, "publish": ["*"], "iat": right + at, "exp": right + 10_000_000 }))
+    };
+    for (user, wrong_by) in [("ahead", TimeDelta::days(30)), ("behind", TimeDelta::days(-30))] {
+        clock.step(wrong_by);
+        let request = RevokeUserRequest { user_id: user.to_owned(), ..Default::default() };
+        app.grpc_with(Some(TOKEN)).await.revoke_user(request).await.expect("done");
+        // Time goes by in which the clock is still wrong.
+        clock.advance(Duration::from_secs(60));
+        clock.step(-wrong_by);
+    }
+    // The one was revoked at 0, the other at 60 seconds by a right clock; now it shows 120.
+    for (user, at, good) in [("ahead", 0, false), ("ahead", 1, true), ("behind", 60, false), ("behind", 61, true)] {
+        assert_eq!(believed(&app, &issued(user, at)).await, good, "{user}, issued at {at}");
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_ends_what_is_open_though_the_clock_is_slow() {
+    let clock = clock();
+    let app = guarded(&clock, |_| {}).await;
+    let right = clock.wall().timestamp();
+    let token = mint(json!({ "sub": "ana", "iat": right, "exp": right + 10_000_000 }));
+    let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
+    let mut stream = app.grpc_with(Some(&token)).await.subscribe(request).await.expect("let in").into_inner();
+    clock.step(TimeDelta::days(-30));
+    clock.advance(Duration::from_secs(1));
+    let request = RevokeUserRequest { user_id: "ana".to_owned(), ..Default::default() };
+    app.grpc_with(Some(TOKEN)).await.revoke_user(request).await.expect("done");
+    let ended = within("the end of the stream", stream.message()).await.expect_err("ended");
+    assert_eq!(ended.code(), Code::Unauthenticated);
 }

@@ -88,7 +88,7 @@ fn connect(dir: &Path, path: &Path) -> Result<Reader, ToolError> {
     // With the lock, nobody writes meanwhile. Somebody who has it may be able to do what cannot be done here.
     let Ok(files) = Files::take(dir) else { return Err(refused.into()) };
     for access in [Access::Alone, Access::Frozen] {
-        if access == Access::Frozen && !files.are_frozen() {
+        if access == Access::Frozen && !files.are_without_log() {
             continue;
         }
         if let Ok(connection) = alone(path, access) {
