@@ -1,7 +1,10 @@
 //! What publishers hand to the broker's task, and what they get back.
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::{
+    sync::{OwnedSemaphorePermit, oneshot},
+    time::{Instant, timeout_at},
+};
 
 use crate::{
     broker::Error,
@@ -18,6 +21,32 @@ pub(super) struct Submission {
     pub(super) reply: oneshot::Sender<Vec<Published>>,
     /// The submission's share of the queue's bytes, given back when the journal is done with it.
     pub(super) room: OwnedSemaphorePermit,
+}
+
+/// Drafts that are in the queue.
+#[derive(Debug)]
+pub struct Pending {
+    /// Whether each draft is among those that are not kept.
+    pub(super) are_passing: Vec<bool>,
+    pub(super) passing: Option<oneshot::Receiver<Vec<Published>>>,
+    pub(super) kept: Option<oneshot::Receiver<Vec<Published>>>,
+    pub(super) until: Instant,
+}
+
+impl Pending {
+    /// Waits for the outcomes, one for each draft. They are unknown when the journal takes too long, or the broker ended with
+    /// the drafts in hand. What is not to be kept does not wait for the journal.
+    pub async fn outcomes(self) -> Vec<Published> {
+        let Self { are_passing, passing, kept, until } = self;
+        let outcomes = async |outcomes: Option<oneshot::Receiver<Vec<Published>>>| match outcomes {
+            Some(outcomes) => timeout_at(until, outcomes).await.ok().and_then(Result::ok).unwrap_or_default(),
+            None => Vec::new(),
+        };
+        let mut passing = outcomes(passing).await.into_iter();
+        let mut kept = outcomes(kept).await.into_iter();
+        let mut next = |is_passing| if is_passing { passing.next() } else { kept.next() };
+        are_passing.into_iter().map(|is_passing| next(is_passing).unwrap_or(Err(Error::Unknown))).collect()
+    }
 }
 
 /// What became of an accepted event.

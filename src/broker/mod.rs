@@ -16,12 +16,12 @@ mod tests;
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use command::{Accepted, Published};
+pub use command::{Accepted, Pending, Published};
 pub use pattern::SyntaxError;
 pub use route::{Route, RouteError, Rules};
 pub use rules::{Fault, RulesError};
@@ -44,7 +44,7 @@ pub struct Options {
     #[arg(long, env = "ROUTES", value_name = "FILE")]
     pub routes: Option<PathBuf>,
 
-    /// How many publishes may wait for the journal.
+    /// How many publishes may wait for the journal, and as many for ephemeral events to go out.
     #[arg(long, env = "PUBLISH_QUEUE", default_value = "4096", value_name = "N")]
     pub publish_queue: NonZeroUsize,
 
@@ -135,7 +135,10 @@ const EXPLAINED_NAMES: usize = 100;
 /// The publishers' end of the broker.
 #[derive(Debug, Clone)]
 pub struct Handle {
-    queue: mpsc::Sender<Submission>,
+    /// Of what is to be kept.
+    kept: mpsc::Sender<Submission>,
+    /// Of what is not, and so need not wait for the journal.
+    passing: mpsc::Sender<Submission>,
     bytes: Arc<Semaphore>,
     max_bytes: usize,
     wait: Duration,
@@ -154,24 +157,26 @@ impl Handle {
     }
 
     /// Puts drafts into the queue, in their order and behind everything that was submitted before, and answers when they
-    /// have their place there. The outcomes come later, but no later than the options say, counted from now; a publisher
-    /// that submits on meanwhile is pipelining.
+    /// have their place there. Those that are kept nowhere wait in a queue of their own. The outcomes come later, but no
+    /// later than the options say, counted from now; a publisher that submits on meanwhile is pipelining.
     pub async fn submit(&self, drafts: Vec<Draft>) -> Result<Pending, Error> {
         let taken_in = Instant::now();
-        let size: usize = drafts.iter().map(Draft::size).sum();
+        let size = |drafts: &[Draft]| drafts.iter().map(Draft::size).sum::<usize>();
         // A submission that is larger than the whole queue gets the whole queue to itself.
-        let share = u32::try_from(size.min(self.max_bytes)).unwrap_or(u32::MAX);
-        let place = async {
+        let share = u32::try_from(size(&drafts).min(self.max_bytes)).unwrap_or(u32::MAX);
+        let are_passing: Vec<bool> = drafts.iter().map(Draft::is_passing).collect();
+        let (passing, kept): (Vec<_>, Vec<_>) = drafts.into_iter().partition(Draft::is_passing);
+        let places = async {
             let room = Arc::clone(&self.bytes).acquire_many_owned(share).await.map_err(|_| Error::Closing)?;
-            let place = self.queue.reserve().await.map_err(|_| Error::Closing)?;
-            Ok((room, place))
+            let places = (place(&self.passing, &passing).await?, place(&self.kept, &kept).await?);
+            Ok((room, places))
         };
-        let (room, place) = timeout_at(taken_in + self.wait, place).await.unwrap_or(Err(Error::Full))?;
-        let (reply, outcomes) = oneshot::channel();
-        let count = drafts.len();
-        place.send(Submission { drafts, reply, room });
+        let (mut room, places) = timeout_at(taken_in + self.wait, places).await.unwrap_or(Err(Error::Full))?;
+        let passing_room = room.split(size(&passing).min(room.num_permits())).expect("no more than there is");
+        let passing = places.0.map(|place| submit(place, passing, passing_room));
+        let kept = places.1.map(|place| submit(place, kept, room));
         let patience = if self.wait.is_zero() { PATIENCE } else { self.wait };
-        Ok(Pending { outcomes, count, until: taken_in + patience })
+        Ok(Pending { are_passing, passing, kept, until: taken_in + patience })
     }
 
     /// How many connections of this node would receive what is for everyone.
@@ -194,23 +199,26 @@ impl Handle {
     }
 }
 
-/// Drafts that are in the queue.
-#[derive(Debug)]
-pub struct Pending {
-    outcomes: oneshot::Receiver<Vec<Published>>,
-    count: usize,
-    until: Instant,
+/// Waits for a place for `drafts`, if there are any.
+async fn place<'a>(
+    queue: &'a mpsc::Sender<Submission>,
+    drafts: &[Draft],
+) -> Result<Option<mpsc::Permit<'a, Submission>>, Error> {
+    if drafts.is_empty() {
+        return Ok(None);
+    }
+    queue.reserve().await.map(Some).map_err(|_| Error::Closing)
 }
 
-impl Pending {
-    /// Waits for the outcomes, one for each draft. They are unknown when the journal takes too long, or the broker ended with
-    /// the drafts in hand.
-    pub async fn outcomes(self) -> Vec<Published> {
-        match timeout_at(self.until, self.outcomes).await {
-            Ok(Ok(outcomes)) => outcomes,
-            Ok(Err(_)) | Err(_) => (0..self.count).map(|_| Err(Error::Unknown)).collect(),
-        }
-    }
+/// Puts `drafts` into their place.
+fn submit(
+    place: mpsc::Permit<'_, Submission>,
+    drafts: Vec<Draft>,
+    room: OwnedSemaphorePermit,
+) -> oneshot::Receiver<Vec<Published>> {
+    let (reply, outcomes) = oneshot::channel();
+    place.send(Submission { drafts, reply, room });
+    outcomes
 }
 
 /// A broker that is ready to run.
@@ -230,11 +238,13 @@ impl Broker {
         rooms: Writer,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (sender, queue) = mpsc::channel(options.publish_queue.get());
+        let (kept, kept_queue) = mpsc::channel(options.publish_queue.get());
+        let (passing, passing_queue) = mpsc::channel(options.publish_queue.get());
         let max_bytes = options.publish_queue_bytes.get().min(u32::MAX as usize).min(Semaphore::MAX_PERMITS);
         let rules = Arc::new(rules);
         let handle = Handle {
-            queue: sender,
+            kept,
+            passing,
             bytes: Arc::new(Semaphore::new(max_bytes)),
             max_bytes,
             wait: options.publish_timeout.min(MAX_PATIENCE),
@@ -243,7 +253,7 @@ impl Broker {
         };
         let fan_outs =
             rooms.shards().iter().map(|shard| fan_out::FanOut::new(journal.tail(), Arc::clone(shard))).collect();
-        Self { handle, task: task::Task::new(queue, rules, journal, rooms, clock), fan_outs }
+        Self { handle, task: task::Task::new((kept_queue, passing_queue), rules, journal, rooms, clock), fan_outs }
     }
 
     /// A handle for publishers.
@@ -252,7 +262,7 @@ impl Broker {
     }
 
     /// Starts the tasks, and gives the broker's handle and those of the fan-outs. They end with nothing left undone: the
-    /// broker when `closing` is cancelled (or the last [`Handle`] is gone) and the queue is empty; the fan-outs when the
+    /// broker when `closing` is cancelled (or the last [`Handle`] is gone) and the queues are empty; the fan-outs when the
     /// journal ended its tails and all that was committed is delivered.
     pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> (Worker, Vec<Worker>) {
         let start = |(shard, fan_out): (usize, fan_out::FanOut)| {

@@ -1,9 +1,10 @@
 //! The loop that turns what publishers submit into notifications.
 //!
 //! It does not wait for the journal: while one batch is being committed, the next ones are routed and wait there, where
-//! they are committed together. Batches are appended, and acknowledged, in the order in which they were taken.
+//! they are committed together. Batches are appended, and acknowledged, in the order in which they were taken. What is
+//! not to be kept has a queue of its own, and waits for no batch.
 
-use std::sync::Arc;
+use std::{sync::Arc, vec};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use futures_util::{StreamExt, stream::FuturesOrdered};
@@ -17,7 +18,7 @@ use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
     clock::Clock,
     domain::{Content, Draft, Durability, Ephemeral, Passing, notification_id},
-    journal::{Append, Entry, Outcome, Relay, Stored},
+    journal::{self, Append, Entry, Outcome, Relay, Stored},
     rooms::Writer,
 };
 
@@ -26,11 +27,14 @@ use crate::{
 const MAX_BATCH: usize = 512;
 
 /// How many batches may be on their way into the journal.
-const MAX_IN_FLIGHT: usize = 16;
+pub(super) const MAX_IN_FLIGHT: usize = 16;
 
 #[derive(Debug)]
 pub(super) struct Task {
-    queue: mpsc::Receiver<Submission>,
+    /// What is to be kept.
+    kept: mpsc::Receiver<Submission>,
+    /// What is not.
+    passing: mpsc::Receiver<Submission>,
     publisher: Publisher,
 }
 
@@ -46,35 +50,20 @@ struct Publisher {
 
 impl Task {
     pub(super) fn new(
-        queue: mpsc::Receiver<Submission>,
+        (kept, passing): (mpsc::Receiver<Submission>, mpsc::Receiver<Submission>),
         rules: Arc<Rules>,
         journal: Arc<impl Append + Relay + 'static>,
         rooms: Writer,
         clock: Arc<dyn Clock>,
     ) -> Self {
         let relay = Arc::clone(&journal) as Arc<dyn Relay>;
-        Self { queue, publisher: Publisher { rules, journal, relay, rooms, clock } }
+        Self { kept, passing, publisher: Publisher { rules, journal, relay, rooms, clock } }
     }
 
     pub(super) async fn run(self, closing: CancellationToken) {
-        let Self { mut queue, publisher } = self;
-        let mut in_flight = FuturesOrdered::new();
-        loop {
-            // A batch that was just routed is polled, and so has its place in the journal, before the next is taken.
-            tokio::select! {
-                biased;
-                Some(()) = in_flight.next() => {}
-                // What is in the queue already is still given out.
-                () = closing.cancelled(), if !queue.is_closed() => queue.close(),
-                first = queue.recv(), if in_flight.len() < MAX_IN_FLIGHT => {
-                    let Some(first) = first else { break };
-                    let batch = publisher.route(gather(first, &mut queue).await).await;
-                    // The runtime must not put off that first poll: the next batch could overtake this one.
-                    in_flight.push_back(unconstrained(publisher.append(batch)));
-                }
-            }
-        }
-        while let Some(()) = in_flight.next().await {}
+        let Self { kept, passing, publisher } = self;
+        // They take turns in who is polled first.
+        tokio::join!(publisher.keep(kept, &closing), publisher.pass_on(passing, &closing));
     }
 }
 
@@ -94,14 +83,53 @@ async fn gather(first: Submission, queue: &mut mpsc::Receiver<Submission>) -> Ve
 }
 
 impl Publisher {
-    /// Routes, and relays what is not to be kept.
+    /// Has the journal keep what comes through `queue`.
+    async fn keep(&self, mut queue: mpsc::Receiver<Submission>, closing: &CancellationToken) {
+        let mut in_flight = FuturesOrdered::new();
+        loop {
+            // A batch that was just routed is polled, and so has its place in the journal, before the next is taken.
+            tokio::select! {
+                biased;
+                Some(()) = in_flight.next() => {}
+                // What is in the queue already is still given out.
+                () = closing.cancelled(), if !queue.is_closed() => queue.close(),
+                first = queue.recv(), if in_flight.len() < MAX_IN_FLIGHT => {
+                    let Some(first) = first else { break };
+                    let batch = self.route(gather(first, &mut queue).await).await;
+                    if !batch.entries.is_empty() {
+                        // The runtime must not put off that first poll: the next batch could overtake this one.
+                        in_flight.push_back(unconstrained(self.append(batch)));
+                    }
+                }
+            }
+        }
+        while let Some(()) = in_flight.next().await {}
+    }
+
+    /// Relays what comes through `queue`.
+    async fn pass_on(&self, mut queue: mpsc::Receiver<Submission>, closing: &CancellationToken) {
+        loop {
+            tokio::select! {
+                biased;
+                () = closing.cancelled(), if !queue.is_closed() => queue.close(),
+                first = queue.recv() => {
+                    let Some(first) = first else { break };
+                    let batch = self.route(gather(first, &mut queue).await).await;
+                    debug_assert!(batch.entries.is_empty(), "what is to be kept comes through the other queue");
+                }
+            }
+        }
+    }
+
+    /// Routes, relays what is not to be kept, and answers where nothing is left to be appended.
     async fn route(&self, submissions: Vec<Submission>) -> Batch {
         let now = Moment::new(self.clock.wall());
         let mut entries = Vec::with_capacity(submissions.len());
         let mut waiting = Vec::with_capacity(submissions.len());
-        for submission in submissions {
-            let mut routed = Vec::with_capacity(submission.drafts.len());
-            for draft in submission.drafts {
+        for Submission { drafts, reply, room } in submissions {
+            let others = entries.len();
+            let mut routed = Vec::with_capacity(drafts.len());
+            for draft in drafts {
                 routed.push(match self.entry(draft, &now) {
                     Ok(entry) if entry.durability == Durability::Ephemeral => {
                         Routed::Done(self.relay(entry, now.time).await)
@@ -114,7 +142,12 @@ impl Publisher {
                     Err(error) => Routed::Done(Err(error)),
                 });
             }
-            waiting.push(Waiting { routed, reply: submission.reply, _room: submission.room });
+            let routed = Waiting { routed, reply, _room: room };
+            if entries.len() > others {
+                waiting.push(routed);
+            } else {
+                self.answer(routed, &mut Ok(Vec::new().into_iter()));
+            }
         }
         Batch { entries, waiting }
     }
@@ -126,20 +159,26 @@ impl Publisher {
             // The journal has said what it is, and whoever tells the publishers counts them.
             Err(error) => Err(Arc::new(error)),
         };
-        for Waiting { routed, reply, _room } in batch.waiting {
-            let mut published = Vec::with_capacity(routed.len());
-            for routed in routed {
-                published.push(match (routed, &mut outcomes) {
-                    (Routed::Done(published), _) => published,
-                    (Routed::Appending { .. }, Err(error)) => Err(Error::Journal(Arc::clone(error))),
-                    (Routed::Appending { receivers }, Ok(outcomes)) => {
-                        self.published(outcomes.next().expect("the journal answers every entry"), receivers)
-                    }
-                });
-            }
-            // A publisher that went away has no use for the answer; its events are published all the same.
-            let _ = reply.send(published);
+        for waiting in batch.waiting {
+            self.answer(waiting, &mut outcomes);
         }
+    }
+
+    /// Tells a publisher what became of its drafts; of those that were appended, `outcomes` says it.
+    fn answer(&self, waiting: Waiting, outcomes: &mut Result<vec::IntoIter<Outcome>, Arc<journal::Error>>) {
+        let Waiting { routed, reply, _room } = waiting;
+        let mut published = Vec::with_capacity(routed.len());
+        for routed in routed {
+            published.push(match (routed, &mut *outcomes) {
+                (Routed::Done(published), _) => published,
+                (Routed::Appending { .. }, Err(error)) => Err(Error::Journal(Arc::clone(error))),
+                (Routed::Appending { receivers }, Ok(outcomes)) => {
+                    self.published(outcomes.next().expect("the journal answers every entry"), receivers)
+                }
+            });
+        }
+        // A publisher that went away has no use for the answer; its events are published all the same.
+        let _ = reply.send(published);
     }
 
     fn entry(&self, draft: Draft, now: &Moment) -> Result<Entry, Error> {

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     clock::System,
     config::Config,
-    domain::{Ephemeral, Epoch, IdempotencyKey, KeyOwner},
+    domain::{Durability, Ephemeral, Epoch, IdempotencyKey, KeyOwner},
     journal::{Entry, Incarnation, Memory, Outcome, Read, Tail},
     rooms,
 };
@@ -203,4 +203,65 @@ async fn without_a_time_for_the_place_there_is_one_for_the_journal() {
 async fn a_time_beyond_all_times_is_for_ever() {
     let scene = Scene::new(|options| options.publish_timeout = Duration::MAX);
     assert_eq!(scene.broker.publish(draft(None)).await.expect("it is kept").seq, 1);
+}
+
+fn passing() -> Draft {
+    Draft { durability: Some(Durability::Ephemeral), ..draft(None) }
+}
+
+/// Submits one draft after the other until the journal has as many appends in hand as it may.
+async fn fill(scene: &Scene) -> Vec<Pending> {
+    let mut waiting = Vec::new();
+    for came in 1..=task::MAX_IN_FLIGHT as u64 {
+        waiting.push(scene.broker.submit(vec![draft(None)]).await.expect("a place"));
+        while scene.journal.came.load(Ordering::Relaxed) < came {
+            yield_now().await;
+        }
+    }
+    waiting
+}
+
+// what is kept nowhere needs no journal, however many appends hang in it
+#[tokio::test(start_paused = true)]
+async fn what_is_not_kept_goes_out_while_the_journal_hangs() {
+    let scene = Scene::new(|_| {});
+    let mut tail = scene.journal.memory.tail();
+    let _hung = scene.hang().await;
+    let (begin, _waiting) = (Instant::now(), fill(&scene).await);
+    let _behind = scene.broker.submit(vec![draft(None)]).await.expect("a place in the queue");
+    for _ in 0..3 {
+        let relayed = scene.broker.publish(passing()).await.expect("it is relayed");
+        assert_eq!((relayed.seq, relayed.durability), (0, Some(Durability::Ephemeral)));
+        tail.next().await.expect("it goes out");
+    }
+    assert!(begin.elapsed().is_zero(), "nobody waited");
+}
+
+// of what one publisher submits together, each draft has its own outcome
+#[tokio::test(start_paused = true)]
+async fn what_went_out_is_not_told_unknown_with_what_waits_for_the_journal() {
+    let scene = Scene::new(|_| {});
+    let hung = scene.hang().await;
+    let drafts = || vec![draft(None), passing(), draft(None), passing()];
+    let outcomes = scene.broker.submit(drafts()).await.expect("a place").outcomes().await;
+    let [Err(Error::Unknown), Ok(first), Err(Error::Unknown), Ok(second)] = &outcomes[..] else {
+        panic!("{outcomes:?}")
+    };
+    assert_eq!((first.seq, second.seq), (0, 0));
+    drop(hung);
+    scene.until_kept(2).await;
+    let outcomes = scene.broker.submit(drafts()).await.expect("a place").outcomes().await;
+    let seqs: Vec<_> = outcomes.into_iter().map(|outcome| outcome.expect("well again").seq).collect();
+    assert_eq!(seqs, [3, 0, 4, 0]);
+    assert_eq!(scene.broker.bytes.available_permits(), scene.broker.max_bytes);
+}
+
+// what the rules refuse never was on its way to the journal
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_told_at_once_while_the_journal_hangs() {
+    let scene = Scene::new(|_| {});
+    let _hung = scene.hang().await;
+    let _waiting = scene.broker.submit(vec![draft(None)]).await.expect("a place");
+    let refused = scene.broker.publish(Draft { name: "".into(), ..draft(None) }).await;
+    assert!(matches!(refused, Err(Error::Event(EventError::Empty))), "{refused:?}");
 }

@@ -101,6 +101,11 @@ impl EventError {
 }
 
 impl Draft {
+    /// Whether it is to be delivered to whoever is connected, and kept nowhere.
+    pub fn is_passing(&self) -> bool {
+        self.durability == Some(Durability::Ephemeral)
+    }
+
     /// Checks what the draft says: a name, nothing longer than [`MAX_EVENT_CHARS`], and nothing that contradicts itself.
     pub fn check(&self) -> Result<(), EventError> {
         if self.name.is_empty() {
@@ -121,7 +126,7 @@ impl Draft {
         if self.ttl.is_some_and(|ttl| ttl.is_zero() || ttl > MAX_TTL) {
             return Err(EventError::Ttl);
         }
-        if self.durability == Some(Durability::Ephemeral) && self.idempotency_key.is_some() {
+        if self.is_passing() && self.idempotency_key.is_some() {
             return Err(EventError::EphemeralKey);
         }
         Ok(())
