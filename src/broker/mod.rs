@@ -158,7 +158,8 @@ impl Handle {
 
     /// Puts drafts into the queue, in their order and behind everything that was submitted before, and answers when they
     /// have their place there. Those that are kept nowhere wait in a queue of their own. The outcomes come later, but no
-    /// later than the options say, counted from now; a publisher that submits on meanwhile is pipelining.
+    /// later than the options say, counted from now; a publisher that submits on meanwhile is pipelining. No drafts wait for
+    /// nothing.
     pub async fn submit(&self, drafts: Vec<Draft>) -> Result<Pending, Error> {
         let taken_in = Instant::now();
         let size = |drafts: &[Draft]| drafts.iter().map(Draft::size).sum::<usize>();

@@ -1,19 +1,19 @@
 //! Disks whose writes and syncs fail or hang: publishers get a definite answer, health says so and is well again by itself,
 //! and nothing that was acknowledged is lost or there twice.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use exposia_notifications::wire::proto::v1::{PublishRequest, publish_result::Outcome};
+use exposia_notifications::wire::proto::v1::{PublishRequest, PublishResult, publish_result::Outcome};
 use rand::{RngExt, rngs::StdRng};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
 use super::{
     super::{
-        service::{Home, Service, event, marker, within},
+        service::{Home, Service, event, marker, notify, within},
         subscriber::Subscriber,
     },
     Disk, Whereabouts,
@@ -217,6 +217,43 @@ async fn a_sync_that_hangs_is_told_and_its_publisher_is_answered() {
     service.stop().await;
 }
 
+/// Opens a stream on a service whose disk hangs, and publishes this through it.
+async fn publish_through(service: &Service, request: PublishRequest) -> PublishResult {
+    let mut grpc = service.grpc.clone();
+    let (requests, queue) = mpsc::channel(1);
+    requests.send(request).await.expect("there is room");
+    let mut results =
+        within("a stream", grpc.publish_stream(ReceiverStream::new(queue))).await.expect("a stream").into_inner();
+    within("a result", results.message()).await.expect("it goes on").expect("a result")
+}
+
+// What needs no disk waits for none, though its queue is full: here everything else waits for an hour
+#[tokio::test]
+async fn what_needs_no_disk_is_answered_while_it_hangs() {
+    let (_folder, home, disk) = home(&[("PUBLISH_TIMEOUT", "1h"), ("PUBLISH_QUEUE", "1")]);
+    let service = disk.recorded(&home, &[("DISK_HOLD_SYNC", STARTED)]).start().await;
+    let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
+    let mut publishing = JoinSet::new();
+    for _ in 0..100 {
+        let (client, http) = (service.rest.clone(), home.http());
+        publishing.spawn(async move {
+            while notify(&client, &http, &event("e"), None).await.is_ok_and(|(status, _)| status == 200) {}
+        });
+    }
+    health(&service, |health| health["status"] == "degraded").await;
+
+    let mut ephemeral = event("ephemeral");
+    ephemeral["durability"] = json!("ephemeral");
+    let (status, answer) = within("an answer", service.notify(&ephemeral, None)).await.expect("an answer");
+    assert_eq!((status, &answer["sequence"]), (200, &json!(0)), "{answer}");
+    let is_it = |message: Option<Value>| message.expect("it stays connected")["payload"]["marker"] == "ephemeral";
+    within("live delivery", async { while !is_it(subscriber.next().await) {} }).await;
+    let result = publish_through(&service, PublishRequest::default()).await;
+    let Some(Outcome::Rejected(rejection)) = result.outcome else { panic!("{result:?}") };
+    assert_eq!(Code::from(rejection.code), Code::InvalidArgument);
+    service.kill().await;
+}
+
 /// A service whose disk hangs, and how many events were accepted before.
 async fn hanging(home: &Home, disk: &Disk) -> (Service, u64) {
     let service = disk.recorded(home, &[("DISK_HOLD_SYNC", STARTED)]).start().await;
@@ -258,8 +295,11 @@ async fn a_stream_goes_on_over_a_sync_that_hangs() {
 #[tokio::test]
 async fn a_service_ends_in_its_time_though_the_disk_hangs() {
     let (_folder, home, disk) = home(&[("PUBLISH_TIMEOUT", "1s"), ("SHUTDOWN_GRACE", "2s")]);
-    let (service, accepted) = hanging(&home, &disk).await;
-    service.stop().await;
+    let (mut service, accepted) = hanging(&home, &disk).await;
+    service.terminate().await;
+    // The grace time, a second for the file and one for the log, and as much again for a machine that is busy.
+    let ended = timeout(Duration::from_secs(8), service.ended()).await.expect("it ends in its time");
+    assert!(ended.success(), "{ended}");
     let service = disk.recorded(&home, &[]).start().await;
     let kept = service.history().await.0.len() as u64;
     // What was answered that nobody knows may be there.
