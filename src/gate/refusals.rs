@@ -1,6 +1,8 @@
 //! What was refused, or could not be done: counted by reason, and logged, though no faster than somebody can read.
 
 use std::{
+    collections::VecDeque,
+    mem,
     net::IpAddr,
     sync::{
         Arc,
@@ -9,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -16,8 +19,8 @@ use crate::gate::{Credential, Denied};
 
 /// How many refusals of a reason are logged one by one in each period; of further ones the log has the number.
 const LOGGED: u64 = 10;
-/// The same where all are refused for as long as something lasts: the first says it, and then there are the numbers.
-const LOGGED_OF_A_STATE: u64 = 1;
+/// Of what lasts, each cause is logged once. These many of them are remembered.
+const CAUSES: usize = 10;
 const PERIOD: Duration = Duration::from_secs(10);
 
 /// Why something was refused, as logs and statistics call it.
@@ -102,31 +105,72 @@ impl Reason {
             Self::Draining | Self::Connections | Self::PublishQueue | Self::Unanswered | Self::JournalUnavailable
         )
     }
-
-    /// Where a period begins to count, whose last one had refusals or not: what reaches [`LOGGED`] is not logged any more.
-    fn begin(self, goes_on: bool) -> u64 {
-        match (self.is_of_a_state(), goes_on) {
-            (false, _) => 0,
-            (true, false) => LOGGED - LOGGED_OF_A_STATE,
-            (true, true) => LOGGED,
-        }
-    }
 }
 
 /// The refusals since the start.
 #[derive(Debug, Clone)]
 pub struct Refusals(Arc<[Count; Reason::ALL.len()]>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Count {
     total: AtomicU64,
     in_period: AtomicU64,
+    /// Of a reason that lasts.
+    told: Mutex<Told>,
+}
+
+/// What was logged of something that lasts, in which everybody is refused alike: its causes, for which it may have several.
+#[derive(Debug, Default)]
+struct Told {
+    causes: VecDeque<Arc<str>>,
+    in_period: u64,
+}
+
+impl Told {
+    /// Whether a refusal is to be logged, for its cause was not and there were not too many.
+    fn is_news(&mut self, cause: &Arc<str>) -> bool {
+        if self.in_period >= LOGGED || self.causes.contains(cause) {
+            return false;
+        }
+        if self.causes.len() == CAUSES {
+            self.causes.pop_front();
+        }
+        self.causes.push_back(Arc::clone(cause));
+        self.in_period += 1;
+        true
+    }
+
+    /// Ends a period, after which it goes on or not, and gives how many were logged in it.
+    fn end_period(&mut self, goes_on: bool) -> u64 {
+        if !goes_on {
+            self.causes.clear();
+        }
+        mem::take(&mut self.in_period)
+    }
+}
+
+impl Count {
+    /// Counts a refusal, and says whether it is to be logged.
+    fn note(&self, denied: &Denied) -> bool {
+        self.total.fetch_add(1, Ordering::Relaxed);
+        let before = self.in_period.fetch_add(1, Ordering::Relaxed);
+        match denied {
+            Denied::Unserved(_, cause) if denied.reason().is_of_a_state() => self.told.lock().is_news(cause),
+            _ => before < LOGGED,
+        }
+    }
+
+    /// Ends a period, and gives how many refusals were left out of the log in it.
+    fn end_period(&self, reason: Reason) -> u64 {
+        let in_period = self.in_period.swap(0, Ordering::Relaxed);
+        let logged = if reason.is_of_a_state() { self.told.lock().end_period(in_period > 0) } else { LOGGED };
+        in_period.saturating_sub(logged)
+    }
 }
 
 impl Default for Refusals {
     fn default() -> Self {
-        let count = |reason: Reason| Count { total: AtomicU64::new(0), in_period: AtomicU64::new(reason.begin(false)) };
-        Self(Arc::new(Reason::ALL.map(count)))
+        Self(Arc::new(Reason::ALL.map(|_| Count::default())))
     }
 }
 
@@ -134,9 +178,7 @@ impl Refusals {
     /// Counts a refusal, and logs it if there were not too many.
     pub fn note(&self, denied: &Denied, address: IpAddr, credential: Option<&Credential>) {
         let reason = denied.reason();
-        let count = &self.0[reason as usize];
-        count.total.fetch_add(1, Ordering::Relaxed);
-        if count.in_period.fetch_add(1, Ordering::Relaxed) < LOGGED {
+        if self.0[reason as usize].note(denied) {
             let (label, credential, why) = (reason.label(), credential.map(tracing::field::display), denied.why());
             match reason {
                 Reason::Internal => tracing::error!(reason = label, %address, credential, %why, "failed"),
@@ -155,18 +197,63 @@ impl Refusals {
         let mut periods = interval(PERIOD);
         periods.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut running = true;
-        let mut begun = Reason::ALL.map(|reason| reason.begin(false));
         while running {
             running = stopping.run_until_cancelled(periods.tick()).await.is_some();
-            for (reason, begun) in Reason::ALL.into_iter().zip(&mut begun) {
-                let in_period = &self.0[reason as usize].in_period;
-                let next = reason.begin(in_period.load(Ordering::Relaxed) > *begun);
-                let left_out = in_period.swap(next, Ordering::Relaxed).saturating_sub(LOGGED.max(*begun));
-                *begun = next;
+            for (reason, count) in Reason::ALL.into_iter().zip(&*self.0) {
+                let left_out = count.end_period(reason);
                 if left_out > 0 {
                     tracing::warn!(reason = reason.label(), left_out, "further refusals");
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Unserved;
+
+    fn is_logged(count: &Count, why: &str) -> bool {
+        count.note(&Denied::Unserved(Unserved::Journal, why.into()))
+    }
+
+    #[test]
+    fn each_cause_of_what_lasts_is_logged_once() {
+        let count = Count::default();
+        assert!(is_logged(&count, "the disk is full"));
+        assert!(!is_logged(&count, "the disk is full"));
+        assert!(is_logged(&count, "it cannot be read"));
+        assert!(!is_logged(&count, "the disk is full") && !is_logged(&count, "it cannot be read"));
+        assert_eq!(count.end_period(Reason::JournalUnavailable), 3);
+        // It goes on.
+        assert!(!is_logged(&count, "the disk is full"));
+        assert!(is_logged(&count, "the file is gone"));
+        assert_eq!(count.end_period(Reason::JournalUnavailable), 1);
+        // It was over for a period.
+        assert_eq!(count.end_period(Reason::JournalUnavailable), 0);
+        assert!(is_logged(&count, "the disk is full"));
+        assert_eq!(count.total.load(Ordering::Relaxed), 8);
+    }
+
+    #[test]
+    fn causes_that_are_always_new_are_bounded() {
+        let count = Count::default();
+        for _ in 0..3 {
+            let logged = (0..1_000).filter(|_| is_logged(&count, &rand::random::<u128>().to_string())).count();
+            assert_eq!(logged as u64, LOGGED);
+            assert_eq!(count.end_period(Reason::JournalUnavailable), 1_000 - LOGGED);
+            assert!(count.told.lock().causes.len() <= CAUSES);
+        }
+    }
+
+    #[test]
+    fn of_what_does_not_last_the_first_of_each_period_are_logged() {
+        let count = Count::default();
+        for _ in 0..2 {
+            let logged = (0..100).filter(|_| count.note(&Denied::MessageRate)).count();
+            assert_eq!(logged as u64, LOGGED);
+            assert_eq!(count.end_period(Reason::MessageRate), 100 - LOGGED);
         }
     }
 }
