@@ -75,7 +75,14 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut signals = Signals::install()?;
     let asked_to_end = CancellationToken::new();
-    let mut app = App::build(config).await?;
+    // Nothing was taken in yet, and the journal is opened so that it may be cut off at any moment.
+    let mut app = tokio::select! {
+        app = App::build(config) => app?,
+        () = signals.next() => {
+            tracing::info!("ended by a signal before it served");
+            return Ok(());
+        }
+    };
     app.watch(log.worker.clone());
     #[cfg(debug_assertions)]
     take_faults(app.workers());

@@ -1,6 +1,9 @@
 //! The service's life: what it waits for before it serves, and the order in which its parts end.
 
-use std::{pin::Pin, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    time::Duration,
+};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -83,8 +86,13 @@ impl Life {
         supervisor: &mut Supervisor,
     ) {
         let serving = async {
+            let mut shutdown = pin!(shutdown);
             if let Some(fetched) = fetched {
-                let _ = fetched.await;
+                tokio::select! {
+                    biased;
+                    () = &mut shutdown => return,
+                    _ = fetched => {}
+                }
             }
             health.enter(Phase::Serving, grpc::SERVICE).await;
             tracing::info!("serving");

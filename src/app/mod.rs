@@ -25,7 +25,7 @@ use crate::{
     egress::{self, Clients, History, Removal, Sockets},
     gate::{Gate, GrantsFile, Issuer, Keys},
     ingress::{self, Intake},
-    journal::{Engine, Journal, Memory, Sqlite},
+    journal::{self, Engine, Journal, Memory, Sqlite},
     listen::{self, Acceptor, Listener, TlsFiles},
     ops::{Health, Stats},
     reload::{Followed, Source},
@@ -67,6 +67,19 @@ enum Opened {
     Memory(Arc<Memory>),
 }
 
+impl Opened {
+    /// A disk may take its time; whoever does not want to wait any longer lets go of this.
+    async fn open(options: journal::Options, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
+        Ok(match options.engine {
+            Engine::Memory => Self::Memory(Arc::new(Memory::new(&options, clock))),
+            Engine::Sqlite => {
+                let opening = spawn_blocking(move || Sqlite::open(&options, clock));
+                Self::Sqlite(Arc::new(opening.await.context("opening the journal")??))
+            }
+        })
+    }
+}
+
 impl App {
     /// Checks the settings, opens the journal and binds the listeners.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
@@ -80,10 +93,7 @@ impl App {
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
         let tls = follow(config.listen.tls.files()?).await?;
         let grants = follow(config.gate.grants()).await?;
-        let journal = match config.journal.engine {
-            Engine::Sqlite => Opened::Sqlite(Arc::new(Sqlite::open(&config.journal, Arc::clone(&clock))?)),
-            Engine::Memory => Opened::Memory(Arc::new(Memory::new(&config.journal, Arc::clone(&clock)))),
-        };
+        let journal = Opened::open(config.journal.clone(), Arc::clone(&clock)).await?;
         let bind = async |port, name: &str| {
             let host = &config.listen.host;
             let bound = listen::bind(host, port).await;

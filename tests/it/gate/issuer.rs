@@ -211,6 +211,18 @@ async fn without_the_issuer_the_server_starts() {
     server.line_with("ended").await;
 }
 
+// whoever ends a service that waits for its first keys does not wait for them
+#[tokio::test]
+async fn a_service_is_ended_while_it_waits_for_the_issuer() {
+    let issuer = Issuer::start(None).await;
+    let server = Server::launch(&[("JWT_JWKS_URL", &issuer.url())]).await;
+    eventually("it asks", async || (issuer.asked.load(Ordering::SeqCst) > 0).then_some(())).await;
+    server.signal("TERM").await;
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(!log.lines().any(|line| line.ends_with("serving")), "{log}");
+}
+
 // algorithm confusion is refused: the kind of a key and its `alg` decide, and no secret comes from a URL
 #[tokio::test]
 async fn a_key_is_used_for_what_it_is_and_nothing_else() {

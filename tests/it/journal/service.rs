@@ -186,9 +186,7 @@ impl Service {
 
     /// `SIGTERM`.
     pub(super) async fn terminate(&self) {
-        let id = self.process.id().expect("it runs").to_string();
-        let sent = Command::new("kill").arg(id).status().await.expect("kill runs");
-        assert!(sent.success());
+        terminate(&self.process).await;
     }
 
     /// Waits for the end of the process.
@@ -240,6 +238,14 @@ impl Service {
     }
 }
 
+/// `SIGTERM`.
+pub(super) async fn terminate(process: &Child) {
+    let id = process.id().expect("it runs").to_string();
+    let sent = Command::new("kill").arg(id).status().await.expect("kill runs");
+    assert!(sent.success());
+}
+
+/// Publishes over REST and gives the status and the body of the answer.
 pub(super) async fn notify(
     client: &reqwest::Client,
     address: &str,

@@ -87,6 +87,17 @@ impl Server {
     }
 
     async fn start_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
+        let mut server = Self::launch_heard(settings, max_lines).await;
+        server.line_with("serving").await;
+        server
+    }
+
+    /// Starts it and does not wait until it serves.
+    pub(crate) async fn launch(settings: &[(&str, &str)]) -> Self {
+        Self::launch_heard(settings, MAX_LINES).await
+    }
+
+    async fn launch_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
         let folder = scratch();
         let mut child = command(folder.path(), &[], settings).stdin(Stdio::piped()).spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
@@ -102,7 +113,6 @@ impl Server {
         let listening = server.line_with("listening").await;
         server.http = address(&listening, "http");
         server.grpc = address(&listening, "grpc");
-        server.line_with("serving").await;
         server
     }
 

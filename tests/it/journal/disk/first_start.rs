@@ -1,11 +1,12 @@
-//! The very first start, cut off at any moment: the next one finds a directory that it can begin in.
+//! The very first start, cut off at any moment: the next one finds a directory that it can begin in. And starts that hang.
 
-use std::{process::Stdio, time::Duration};
+use std::{fs, process::Stdio, time::Duration};
 
 use rand::{RngExt, rngs::StdRng};
+use tokio::task::yield_now;
 
 use super::{
-    super::service::{Home, within},
+    super::service::{Home, terminate, within},
     Disk, Whereabouts, cuts,
     image::Image,
     is_long, put, random,
@@ -98,4 +99,34 @@ async fn a_power_cut_in_the_first_start_leaves_a_directory_to_begin_in() {
 /// Some of the numbers up to `last`, or all of them.
 fn chosen(last: u64, random: &mut StdRng) -> Vec<u64> {
     if is_long() { (1..=last).collect() } else { (0..10).map(|_| random.random_range(1..=last)).collect() }
+}
+
+/// Starts a service whose disk hangs, and ends it while it waits for that.
+async fn is_ended_while_it_starts(home: &Home, disk: &Disk) {
+    let recorded = || fs::metadata(disk.log()).map_or(0, |record| record.len());
+    let before = recorded();
+    let process = disk.recorded(home, &[("DISK_HOLD_SYNC", 1)]).spawn(Stdio::piped());
+    // What is recorded first is the process; when it opens its files, it listens to signals.
+    while recorded() <= before + record::HEAD as u64 {
+        yield_now().await;
+    }
+    terminate(&process).await;
+    let output = within("the end", process.wait_with_output()).await.expect("it ends");
+    let said = String::from_utf8(output.stderr).expect("UTF-8");
+    assert!(output.status.success() && said.contains("before it served"), "{}: {said}", output.status);
+}
+
+// Nothing is lost by ending a start, so nobody waits for it
+#[tokio::test]
+async fn a_start_that_hangs_is_ended_by_a_signal() {
+    let (folder, home) = home();
+    let disk = Disk::new(&home.data, folder.path());
+    is_ended_while_it_starts(&home, &disk).await;
+    let service = disk.recorded(&home, &[]).start().await;
+    assert_eq!(service.publish("the first").await, 1);
+    service.kill().await;
+    is_ended_while_it_starts(&home, &disk).await;
+    let service = disk.recorded(&home, &[]).start().await;
+    assert_eq!(service.publish("the second").await, 2);
+    service.stop().await;
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// The size of an operation's head: see `struct head` in `tests/disk/record.c`.
-const HEAD: usize = 32;
+pub(super) const HEAD: usize = 32;
 
 /// An operation, and where in the record it begins.
 #[derive(Debug, Clone)]
