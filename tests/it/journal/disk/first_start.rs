@@ -69,12 +69,7 @@ async fn a_kill_at_any_operation_of_the_first_start_leaves_a_directory_to_begin_
     for kill_at in chosen(operations, &mut random) {
         let (folder, home) = home();
         let disk = Disk::new(&home.data, folder.path());
-        let mut process = disk.below(&home, &[("DISK_KILL_AT", kill_at)]).spawn(Stdio::null());
-        let served = async { while reqwest::get(format!("http://{}/health", home.http())).await.is_err() {} };
-        tokio::select! {
-            ended = within("the kill", process.wait()) => drop(ended.expect("ends")),
-            () = within("the kill or the start", served) => process.kill().await.expect("kills"),
-        }
+        disk.start_and_kill_at(&home, kill_at).await;
         let _whereabouts = Whereabouts::at(format!("killed at operation {kill_at} of {operations}"), &home.data);
         begins(&home).await;
     }

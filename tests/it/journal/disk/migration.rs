@@ -1,13 +1,13 @@
 //! The first start on an older layout, cut off at any moment: the next one carries the journal forward as if it were the first,
 //! and a copy that is kept of it as it was is whole.
 
-use std::{fs, process::Stdio};
+use std::fs;
 
 use rand::{RngExt, rngs::StdRng};
 
 use super::{
     super::{
-        service::{Home, within},
+        service::Home,
         tools::layout_1::{has_all, home},
     },
     Disk, Whereabouts, cuts,
@@ -63,12 +63,7 @@ async fn a_kill_at_any_operation_of_a_migration_is_as_if_it_had_not_begun() {
         for kill_at in chosen(operations, &mut random) {
             let (folder, home) = home(fixture);
             let disk = Disk::new(&home.data, folder.path());
-            let mut process = disk.below(&home, &[("DISK_KILL_AT", kill_at)]).spawn(Stdio::null());
-            let served = async { while reqwest::get(format!("http://{}/health", home.http())).await.is_err() {} };
-            tokio::select! {
-                ended = within("the kill", process.wait()) => drop(ended.expect("ends")),
-                () = within("the kill or the start", served) => process.kill().await.expect("kills"),
-            }
+            disk.start_and_kill_at(&home, kill_at).await;
             let _whereabouts = Whereabouts::at(format!("{fixture}: killed at operation {kill_at}"), &home.data);
             is_carried_forward(&home, oldest, newest).await;
         }

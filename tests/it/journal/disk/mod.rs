@@ -14,13 +14,13 @@ use std::{
     ffi::OsString,
     fs,
     path::{Path, PathBuf},
-    process::{self, Command},
+    process::{self, Command, Stdio},
     sync::LazyLock,
 };
 
 use rand::{SeedableRng, rngs::StdRng};
 
-use super::service::Home;
+use super::service::{Home, within};
 
 /// The library that is loaded into the process, made once for all tests of this run.
 static LIBRARY: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -60,7 +60,17 @@ impl Disk {
         )
     }
 
-    /// The same, recorded. All processes on one disk are of one run of a machine.
+    /// Starts a service that is killed at an operation, or once it serves.
+    pub(super) async fn start_and_kill_at(&self, home: &Home, operation: u64) {
+        let mut process = self.below(home, &[("DISK_KILL_AT", operation)]).spawn(Stdio::null());
+        let served = async { while reqwest::get(format!("http://{}/health", home.http())).await.is_err() {} };
+        tokio::select! {
+            ended = within("the kill", process.wait()) => drop(ended.expect("ends")),
+            () = within("the kill or the start", served) => process.kill().await.expect("kills"),
+        }
+    }
+
+    /// The same as [`below`](Self::below), recorded. All processes on one disk are of one run of a machine.
     pub(super) fn recorded(&self, home: &Home, asked: &[(&'static str, u64)]) -> Home {
         let boot = self.dir.join("boot_id");
         fs::write(&boot, format!("{}\n", self.dir.display())).expect("writes");
