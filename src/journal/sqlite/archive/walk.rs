@@ -1,6 +1,9 @@
 //! Walking over the places of a journal, whatever is wrong with it: what can be read is found, and what cannot is said.
 
-use std::ops::{Range, RangeInclusive};
+use std::{
+    convert::Infallible,
+    ops::{Range, RangeInclusive},
+};
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -15,6 +18,37 @@ pub(in crate::journal::sqlite) enum Found {
     Block(Block, Range<Seq>),
     /// Nothing that could be read.
     Nothing(RangeInclusive<Seq>),
+}
+
+/// How many places are tried one by one for the next that can be read; then the strides grow.
+const ONE_BY_ONE: Seq = 4_096;
+
+/// The first place behind `failed` and before `end` of which `read` has something, and what it has. The farther it is, the
+/// longer the strides: what is leapt over is little against the way, and no way is endless.
+fn pass_by<T, E>(
+    failed: Seq,
+    end: Seq,
+    mut read: impl FnMut(Seq) -> Result<Option<T>, E>,
+) -> Result<Option<(Seq, T)>, E> {
+    let (start, mut failed) = (failed, failed);
+    let mut found = loop {
+        if end <= failed + 1 {
+            return Ok(None);
+        }
+        let at = (failed + 1 + (failed - start) / ONE_BY_ONE).min(end - 1);
+        match read(at)? {
+            Some(found) => break (at, found),
+            None => failed = at,
+        }
+    };
+    while failed + 1 < found.0 {
+        let middle = failed + (found.0 - failed) / 2;
+        match read(middle)? {
+            Some(closer) => found = (middle, closer),
+            None => failed = middle,
+        }
+    }
+    Ok(Some(found))
 }
 
 /// Goes from place to place. Takes as long as there are rows, however far apart their places are.
@@ -58,6 +92,12 @@ impl<'c> Walk<'c> {
         }
         next.map(Err)
     }
+
+    /// The first place behind `seq` of which it can be said what is there; the end of the walk, if there is none.
+    fn readable_behind(&self, seq: Seq) -> Seq {
+        let Ok(found) = pass_by(seq, self.places.end, |at| Ok::<_, Infallible>(self.look(at).ok()));
+        found.map_or(self.places.end, |(at, _)| at)
+    }
 }
 
 impl Iterator for Walk<'_> {
@@ -75,7 +115,7 @@ impl Iterator for Walk<'_> {
                 Ok(Ok(_)) => break,
                 Ok(Err(next)) => at = next,
                 // The page is damaged that would say it. A later place may be on another.
-                Err(_) => at += 1,
+                Err(_) => at = self.readable_behind(at),
             }
         }
         self.places.start = at;
@@ -162,6 +202,20 @@ pub(in crate::journal::sqlite) fn sum(ranges: &[RangeInclusive<Seq>]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_passed_by_in_little_time_and_to_its_last_place() {
+        for (first, end) in [(1, 10), (4_000, 1 << 53), (123_456_789, 1 << 53), (1 << 52, 1 << 53), (9, 9), (10, 9)] {
+            let mut tried = 0_u32;
+            let found = pass_by(0, end, |at| {
+                assert!((1..end).contains(&at), "{at}");
+                tried += 1;
+                Ok::<_, Infallible>((at >= first).then_some(at))
+            });
+            assert_eq!(found, Ok((first < end).then_some((first, first))));
+            assert!(tried < 200_000, "{tried}");
+        }
+    }
 
     #[test]
     fn what_is_known_of_a_range_is_told_from_what_is_not() {

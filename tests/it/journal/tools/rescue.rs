@@ -131,6 +131,38 @@ async fn what_can_be_read_is_saved_and_the_rest_is_known() {
     assert_eq!(export.lines().filter(|line| line.starts_with("{\"notification\"")).count() as u64, 301 - missing);
 }
 
+// However far apart the places are on both sides of what is damaged, what is behind it is found
+#[tokio::test]
+async fn damage_beside_a_hole_without_end_is_passed_by() {
+    const HOLE: u64 = 1 << 50;
+    let folder = tempfile::tempdir().expect("a folder");
+    let [lines, saved] = ["journal.jsonl", "saved.jsonl"].map(|name| folder.path().join(name));
+    let mut export =
+        format!("{{\"journal\":{{\"format\":2,\"epoch\":\"e\",\"oldest\":1,\"newest\":{}}}}}\n", HOLE + 300);
+    for n in 1..=300 {
+        let seq = if n <= 150 { n } else { HOLE + n };
+        export += &format!(
+            "{{\"notification\":{{\"seq\":{seq},\"appended_at\":{n},\"audiences\":[\"*\"],\"event\":\"e\",\"source\":\"s\",\
+             \"timestamp\":\"t\",\"payload\":\"{{\\\"marker\\\":\\\"e-{n}\\\"}}\"}}}}\n"
+        );
+        if n == 150 {
+            export += &format!("{{\"hole\":{{\"from\":151,\"to\":{}}}}}\n", HOLE + 150);
+        }
+    }
+    export += &format!("{{\"end\":{{\"notifications\":300,\"missing\":{HOLE},\"keys\":0}}}}\n");
+    fs::write(&lines, export).expect("writes");
+    let home = Home::new(&folder.path().join("data"), &[]);
+    done(&home, &["import", text(&lines)]).await;
+    let left = lose(&home, "e-150", 4_096);
+    assert!((200..300).contains(&left.len()), "{}", left.len());
+    let said = refused(&home, &["check"]).await;
+    assert!(said.contains("150 cannot be read"), "{said}");
+    let said = refused(&home, &["export", "--out", text(&saved)]).await;
+    assert!(said.contains(&format!("{HOLE} notifications are known to be missing")), "{said}");
+    let export = fs::read_to_string(&saved).expect("an export");
+    assert!(left.iter().all(|marker| export.contains(marker)), "something that can be read was left out");
+}
+
 // A list that is cut says how many more there are, and `--all` lists them
 #[tokio::test]
 async fn a_check_lists_all_or_says_how_many_more() {
