@@ -10,7 +10,7 @@ use crate::{
     gate::{Caller, Denied, Unserved},
     wire::{
         problem::Problem,
-        status::{grpc_status, grpc_status_after},
+        status::{grpc_status, grpc_status_after, unreadable},
     },
 };
 
@@ -62,9 +62,14 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
 pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denied>> {
     let extensions = response.extensions();
     let denied = extensions.get().or_else(|| extensions.get().and_then(denial_in));
-    let failed = response.status() == StatusCode::INTERNAL_SERVER_ERROR;
+    let failed = response.status() == StatusCode::INTERNAL_SERVER_ERROR || extensions.get().is_some_and(is_our_fault);
     let unknown = || Denied::Unserved(Unserved::Internal, "an answer without a reason".into());
     denied.map(Cow::Borrowed).or_else(|| failed.then(|| Cow::Owned(unknown())))
+}
+
+/// Whether a call that tonic answered itself failed through us: INTERNAL, which it also says of messages that it cannot read.
+fn is_our_fault(status: &Status) -> bool {
+    status.code() == tonic::Code::Internal && unreadable(status).is_none()
 }
 
 /// The denial that made a status what it is.
@@ -94,5 +99,29 @@ impl From<Denied> for Status {
         };
         status.set_source(Arc::new(denied));
         status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Reason;
+
+    fn reason(status: Status) -> Option<Reason> {
+        denial_of(&status.into_http::<()>()).map(|denied| denied.reason())
+    }
+
+    // HTTP says 200 of all of them
+    #[test]
+    fn a_call_that_fails_through_us_is_told_from_one_that_fails_through_its_caller() {
+        assert_eq!(reason(Status::internal("cannot be encoded")), Some(Reason::Internal));
+        assert_eq!(reason(Denied::Unauthenticated(None).into()), Some(Reason::NoToken));
+        for status in [
+            Status::internal("failed to decode Protobuf message: invalid tag value: 0"),
+            Status::not_found("no such thing"),
+            Status::unimplemented("no such method"),
+        ] {
+            assert_eq!(reason(status), None);
+        }
     }
 }
