@@ -31,7 +31,7 @@ use crate::{
     rooms::{Interest, Member, Reader, Subscription},
     wire::{
         proto::{self, v1},
-        status::{grpc_gap, grpc_status},
+        status::{grpc_gap, grpc_status, grpc_too_old},
     },
 };
 
@@ -77,8 +77,7 @@ impl Subscriber {
         wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
         let start = catch_up::start(&*self.journal, since.as_ref());
         if start.how == How::Lost {
-            let message = "the journal no longer has, or never had, what lies after `since`; subscribe without it";
-            return Err(grpc_status(Code::OutOfRange, message, Some("since")));
+            return Err(lost(&*self.journal, since.as_ref()));
         }
         follower.outbox.lock().open_behind(start.cursor, None);
         let epoch = self.journal.epoch();
@@ -100,6 +99,18 @@ impl Subscriber {
         metadata.insert("x-sequence", MetadataValue::from(start.live_from));
         metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
         Ok(response)
+    }
+}
+
+/// Why a stream cannot begin at `since`. One that only comes too late is told where it can.
+fn lost(journal: &dyn Read, since: Option<&Position>) -> Status {
+    let (epoch, oldest) = (journal.epoch(), journal.bounds().oldest);
+    match since {
+        Some(since) if since.epoch == epoch && since.seq.saturating_add(1) < oldest => grpc_too_old(since.seq, oldest),
+        _ => {
+            let message = "the journal never had what lies after `since`; subscribe without it";
+            grpc_status(Code::OutOfRange, message, Some("since"))
+        }
     }
 }
 

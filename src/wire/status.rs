@@ -80,6 +80,19 @@ pub fn grpc_gap(from: Seq, to: Seq) -> tonic::Status {
     )
 }
 
+/// The refusal of a stream that was to begin behind `since`, while nothing before `oldest` is kept. The details say so to programs.
+pub fn grpc_too_old(since: Seq, oldest: Seq) -> tonic::Status {
+    let (from, to) = (since.saturating_add(1), oldest.saturating_sub(1));
+    let message = format!(
+        "what lies from {from} to {to} is no longer kept; subscribe with {to} as the sequence of `since`, or without `since`"
+    );
+    let places = [("from", from), ("to", to), ("oldest", oldest)];
+    let metadata: HashMap<_, _> = places.map(|(name, place)| (name.to_owned(), place.to_string())).into();
+    let mut details = ErrorDetails::with_error_info("TOO_OLD", DOMAIN, metadata);
+    details.add_bad_request_violation("since", &message);
+    tonic::Status::with_error_details(grpc_code(Code::OutOfRange), message, details)
+}
+
 /// The status of the contract for a message that tonic could not read. tonic says OUT_OF_RANGE for one that is too large, and
 /// INTERNAL for one that is no protobuf or nests too deep; neither would tell the client that the message is at fault.
 pub fn unreadable(status: &tonic::Status) -> Option<tonic::Status> {

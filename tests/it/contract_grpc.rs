@@ -507,7 +507,27 @@ async fn a_subscriber_resumes_from_its_position() {
     for (sequence, epoch) in [(3, epoch.as_str()), (0, &epoch), (100, &epoch), (8, "other"), (8, "")] {
         let refused = since(&mut grpc, sequence, epoch).await.expect_err("gone, or never there");
         assert_eq!(refused.code(), Code::OutOfRange, "{sequence} {epoch}");
+        assert_eq!(fields(&refused), ["since"], "{sequence} {epoch}");
+        assert_eq!(refused.get_details_error_info().is_some(), sequence < 4, "{sequence} {epoch}");
     }
+}
+
+// proto, Subscribe: one that comes too late for the journal is told where it can go on
+#[tokio::test]
+async fn a_subscriber_that_is_too_late_goes_on_behind_what_is_gone() {
+    let app = TestApp::start_with(|config| config.journal.max_entries = NonZeroUsize::new(5).expect("five")).await;
+    let mut grpc = app.grpc().await;
+    for _ in 0..8 {
+        app.mark().await;
+    }
+    let epoch = app.connect("ana").await.established["epoch"].as_str().expect("an epoch").to_owned();
+    let refused = since(&mut grpc, 1, &epoch).await.expect_err("2 and 3 are gone");
+    let info = refused.get_details_error_info().expect("an ErrorInfo");
+    assert_eq!((refused.code(), info.reason.as_str()), (Code::OutOfRange, "TOO_OLD"));
+    let place = |name: &str| info.metadata[name].parse::<u64>().expect("a place");
+    assert_eq!((place("from"), place("to"), place("oldest")), (2, 3, 4));
+    let mut stream = since(&mut grpc, place("to"), &epoch).await.expect("it goes on");
+    assert_eq!(next_sequences(&mut stream, 5).await, [4, 5, 6, 7, 8]);
 }
 
 // wire-contract, gRPC: a `Subscribe` without anything to follow is INVALID_ARGUMENT
