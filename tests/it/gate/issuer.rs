@@ -191,6 +191,21 @@ async fn while_the_issuer_is_ill_its_keys_stay_in_force() {
     }
 }
 
+/// What `/health` says is what openapi.json says of it: no other field, all that must be there, and a status that it knows.
+async fn is_described(app: &TestApp, health: &Value) {
+    let document = app.get("/openapi.json").await.json();
+    let schema = &document["components"]["schemas"]["Health"];
+    let fields = health.as_object().expect("an object");
+    for (field, value) in fields {
+        let described = &schema["properties"][field];
+        assert_eq!(described["type"] == "string", value.is_string(), "{field}: {described}");
+    }
+    let required = schema["required"].as_array().expect("a list");
+    assert!(required.iter().all(|field| fields.contains_key(field.as_str().expect("a name"))), "{health}");
+    let known = schema["properties"]["status"]["enum"].as_array().expect("a list");
+    assert!(known.contains(&health["status"]), "{health}");
+}
+
 // the server starts although the issuer is down, says so, and takes the keys when they come
 #[tokio::test]
 async fn without_the_issuer_the_server_starts() {
@@ -199,6 +214,7 @@ async fn without_the_issuer_the_server_starts() {
     let health = app.get("/health").await;
     assert_eq!((health.status, &health.json()["status"]), (200, &json!("degraded")));
     assert!(health.text().contains("JWT_JWKS_URL"), "{}", health.text());
+    is_described(&app, &health.json()).await;
     let token = signed_by(&KEYS[0], "a");
     assert_eq!((notify(&app, &token).await, notify(&app, TOKEN).await), (401, 200));
     issuer.answers(Some((200, key_set(&[key("a", &KEYS[0])]).to_string())));
