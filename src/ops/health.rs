@@ -87,6 +87,17 @@ impl Health {
     pub(super) fn router(self) -> Router {
         Router::new().route("/health", get(show)).with_state(self)
     }
+
+    /// All that is wrong while the service goes on, if something is.
+    fn wrong(&self) -> Option<String> {
+        let journal = match self.journal.condition() {
+            Condition::Well => None,
+            Condition::Degraded(reason) => Some(reason.to_string()),
+        };
+        let keys = self.keys.are_awaited().then(|| NO_KEYS.to_owned());
+        let wrong: Vec<_> = journal.into_iter().chain(keys).collect();
+        (!wrong.is_empty()).then(|| wrong.join("; "))
+    }
 }
 
 /// What is wrong while an issuer was never reached.
@@ -95,12 +106,9 @@ const NO_KEYS: &str = "JWT_JWKS_URL: no keys could be fetched yet, so the issuer
 async fn show(State(health): State<Health>) -> Response {
     let failure = health.failure.borrow().clone();
     let phase = if failure.is_some() { Phase::Draining } else { *health.phase.borrow() };
-    let (code, status, detail) = match (phase, health.journal.condition()) {
-        (Phase::Serving, Condition::Well) if health.keys.are_awaited() => {
-            (StatusCode::OK, "degraded", Some(NO_KEYS.to_owned()))
-        }
-        (Phase::Serving, Condition::Well) => (StatusCode::OK, "healthy", None),
-        (Phase::Serving, Condition::Degraded(reason)) => (StatusCode::OK, "degraded", Some(reason.to_string())),
+    let (code, status, detail) = match (phase, health.wrong()) {
+        (Phase::Serving, None) => (StatusCode::OK, "healthy", None),
+        (Phase::Serving, wrong) => (StatusCode::OK, "degraded", wrong),
         (Phase::Starting, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),
         (Phase::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining", failure.as_deref().map(str::to_owned)),
     };

@@ -136,9 +136,28 @@ async fn the_history_says_what_is_missing() {
         }
     }
     told.check(COUNT);
-    let stats = service.rest.get(format!("http://{}/stats", home.http())).send().await.expect("an answer");
-    assert_eq!(stats.status().as_u16(), 200);
+    let stats = stats(&service, &home).await;
+    assert_eq!(stats["recent_notifications"].as_array().map(Vec::len), Some(10), "{stats}");
+    assert!(stats.get("missing").is_none() && stats.get("recent_unavailable").is_none(), "{stats}");
     let (status, refused) = service.notify(&event("more"), None).await.expect("an answer");
     assert_eq!(status, 200, "{refused}");
     service.stop().await;
+}
+
+#[tokio::test]
+async fn a_damaged_journal_does_not_hide_that_there_are_no_keys() {
+    let (_folder, mut home, _subscriber) = damaged().await;
+    home.set("JWT_JWKS_URL", "http://127.0.0.1:1/jwks.json");
+    let service = home.start().await;
+    service.history().await;
+    let (_, health) = service.health().await;
+    let detail = health["detail"].as_str().expect("a detail");
+    assert!(detail.contains("damaged") && detail.contains("; JWT_JWKS_URL: no keys"), "{detail}");
+    service.stop().await;
+}
+
+async fn stats(service: &Service, home: &Home) -> serde_json::Value {
+    let answer = service.rest.get(format!("http://{}/stats", home.http())).send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 200);
+    answer.json().await.expect("JSON")
 }
