@@ -53,14 +53,21 @@ struct Shown {
     missing: Vec<Gap>,
 }
 
-#[derive(Serialize)]
-struct Gap {
+/// What cannot be read, as JSON says it.
+#[derive(Debug, Serialize)]
+pub struct Gap {
     from: Seq,
     to: Seq,
 }
 
+impl From<RangeInclusive<Seq>> for Gap {
+    fn from(range: RangeInclusive<Seq>) -> Self {
+        Self { from: *range.start(), to: *range.end() }
+    }
+}
+
 /// The last notifications.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Recent {
     /// As JSON texts, oldest first.
     pub notifications: Vec<Box<RawValue>>,
@@ -159,7 +166,7 @@ async fn show(
     permit.check_all(audiences.as_deref())?;
     let Recent { notifications: history, missing } =
         history.recent(audiences, SHOWN).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
-    let missing = missing.into_iter().map(|range| Gap { from: *range.start(), to: *range.end() }).collect();
+    let missing = missing.into_iter().map(Gap::from).collect();
     Ok(Json(Shown { total: history.len(), history, missing }))
 }
 

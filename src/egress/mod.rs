@@ -20,7 +20,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 pub use clients::{ClientInfo, Clients};
 pub use grpc::{Notifications, Subscriber};
-pub use history::{History, Recent};
+pub use history::{Gap, History, Recent};
 pub use removal::Removal;
 pub use ws::{Sockets, keep_alive, router as ws_router};
 

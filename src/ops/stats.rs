@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::{
     domain::RoomId,
-    egress::{ClientInfo, Clients, History},
-    gate::{self, Denied, Refusals},
+    egress::{ClientInfo, Clients, Gap, History, Recent},
+    gate::{self, Refusals},
     journal::Read,
     rooms,
-    wire::{problem::Problem, proto::v1, text},
+    wire::{proto::v1, text},
 };
 
 /// How many notifications `GET /stats` shows.
@@ -35,6 +35,12 @@ struct Body {
     rooms: BTreeMap<String, usize>,
     clients: Vec<Client>,
     recent_notifications: Vec<Box<RawValue>>,
+    /// What of the recent ones cannot be read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Gap>,
+    /// Why there are none, where the journal cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recent_unavailable: Option<String>,
     total_notifications_sent: u64,
     /// By reason, since the start.
     refusals: BTreeMap<&'static str, u64>,
@@ -82,22 +88,32 @@ impl Stats {
         }
     }
 
+    /// The statistics for `GET /stats`. Those who look into a trouble ask for them, so they come although the journal cannot be read.
+    async fn body(&self) -> Body {
+        let (recent, recent_unavailable) = match self.history.recent(None, RECENT).await {
+            Ok(recent) => (recent, None),
+            Err(error) => (Recent::default(), Some(error.to_string())),
+        };
+        let clients: Vec<_> = self.clients.list().into_iter().map(client_body).collect();
+        Body {
+            total_connections: clients.len(),
+            rooms: self.room_sizes().collect(),
+            clients,
+            recent_notifications: recent.notifications,
+            missing: recent.missing.into_iter().map(Gap::from).collect(),
+            recent_unavailable,
+            total_notifications_sent: self.journal.bounds().newest,
+            refusals: self.refusals.counts().collect(),
+        }
+    }
+
     fn room_sizes(&self) -> impl Iterator<Item = (String, usize)> {
         self.rooms.rooms().into_iter().map(|(room, members)| (room.to_string(), members))
     }
 }
 
-async fn show(_: gate::Observer, State(stats): State<Stats>) -> Result<Json<Body>, Problem> {
-    let recent = stats.history.recent(None, RECENT).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
-    let clients: Vec<_> = stats.clients.list().into_iter().map(client_body).collect();
-    Ok(Json(Body {
-        total_connections: clients.len(),
-        rooms: stats.room_sizes().collect(),
-        clients,
-        recent_notifications: recent.notifications,
-        total_notifications_sent: stats.journal.bounds().newest,
-        refusals: stats.refusals.counts().collect(),
-    }))
+async fn show(_: gate::Observer, State(stats): State<Stats>) -> Json<Body> {
+    Json(stats.body().await)
 }
 
 fn names(rooms: &[RoomId]) -> Vec<String> {
@@ -126,5 +142,74 @@ fn client_message(client: ClientInfo) -> v1::Client {
             nanos: client.connected_at.timestamp_subsec_nanos() as i32,
         }),
         rooms,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroUsize;
+
+    use async_trait::async_trait;
+    use chrono::DateTime;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        clock::Manual,
+        config::Config,
+        domain::{Audience, Epoch, Seq},
+        gate::Gate,
+        journal::{Bounds, Error, Incarnation, Page, Query},
+    };
+
+    /// A journal of which nothing can be read: some of it is damaged, or the disk fails.
+    #[derive(Debug)]
+    struct Unreadable(Option<Error>);
+
+    impl Incarnation for Unreadable {
+        fn epoch(&self) -> Epoch {
+            Epoch::from_text("e")
+        }
+    }
+
+    #[async_trait]
+    impl Read for Unreadable {
+        fn bounds(&self) -> Bounds {
+            Bounds { oldest: 1, newest: 7 }
+        }
+
+        async fn read(&self, _: Query) -> Result<Page, Error> {
+            let page = Page { notifications: Vec::new(), more: false, bounds: self.bounds(), lost: vec![2..=3, 5..=7] };
+            self.0.clone().map_or(Ok(page), Err)
+        }
+
+        async fn count(&self, _: Vec<Audience>, _: Seq, _: Seq) -> Result<u64, Error> {
+            Ok(0)
+        }
+    }
+
+    async fn shown(journal: Unreadable) -> Value {
+        let config = Config::defaults();
+        let keys = config.gate.keys().expect("no keys");
+        let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
+        let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock);
+        let (_, reader) = rooms::split(NonZeroUsize::MIN);
+        let journal: Arc<dyn Read> = Arc::new(journal);
+        let history = History::new(Arc::clone(&journal));
+        let stats = Stats::new(Clients::new(1), reader, journal, history, gate.refusals().clone());
+        serde_json::to_value(stats.body().await).expect("JSON")
+    }
+
+    #[tokio::test]
+    async fn the_statistics_come_although_the_journal_cannot_be_read() {
+        let failed = shown(Unreadable(Some(Error::Io("EIO".into())))).await;
+        assert_eq!(failed["recent_unavailable"], "the journal cannot be used: EIO");
+        let damaged = shown(Unreadable(None)).await;
+        assert_eq!(damaged["missing"], json!([{ "from": 2, "to": 3 }, { "from": 5, "to": 7 }]));
+        for stats in [&failed, &damaged] {
+            assert_eq!(stats["recent_notifications"], json!([]));
+            assert_eq!(stats["total_notifications_sent"], 7);
+        }
+        assert!(failed.get("missing").is_none() && damaged.get("recent_unavailable").is_none());
     }
 }

@@ -11,7 +11,7 @@ use tonic_types::StatusExt;
 
 use super::{
     faults::{fill, home},
-    service::{Home, event, within},
+    service::{Home, Service, event, within},
     subscriber::Subscriber,
 };
 
