@@ -11,7 +11,11 @@ use std::{
     io::{self, ErrorKind, Seek, SeekFrom},
     os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use crate::journal::{
     Error,
@@ -24,6 +28,10 @@ const LOG: &str = "notifications.db-wal";
 
 /// Earlier versions hold this file's lock; whoever holds the journal holds it, too, as long as it is there.
 const LOCK_FILE: &str = "lock";
+
+/// How long a process may take to let its lock go, and how often that is looked at.
+const LET_GO_IN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Which file it is, whatever its name.
 type Identity = (u64, u64);
@@ -194,12 +202,18 @@ fn cannot_write(error: &io::Error) -> bool {
     )
 }
 
-/// The file with its lock.
+/// The file with its lock. A process that was killed may take a moment until the system has taken its lock from it.
 fn held(file: File, dir: &Path) -> Result<File, Error> {
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Locked { dir: dir.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(Error::Unusable { dir: dir.to_owned(), reason: error.to_string() }),
+    let patience = Instant::now() + LET_GO_IN;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < patience => thread::park_timeout(LOOK_EVERY),
+            Err(TryLockError::WouldBlock) => return Err(Error::Locked { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => {
+                return Err(Error::Unusable { dir: dir.to_owned(), reason: error.to_string() });
+            }
+        }
     }
 }
 
