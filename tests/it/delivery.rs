@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use exposia_notifications::wire::proto::v1::{PublishRequest, SubscribeRequest, Target, publish_result::Outcome};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use tokio::task::JoinSet;
+use tokio::{sync::oneshot, task::JoinSet};
 
 use crate::support::{Client, GrpcClient, TestApp, within};
 
@@ -141,6 +141,8 @@ async fn whoever_comes_and_goes_under_load_gets_exactly_what_was_missed() {
     let mut ana = app.connect("ana?user_id=7").await;
     let epoch = ana.established["epoch"].as_str().expect("an epoch").to_owned();
     let mut grpc = app.grpc().await;
+    let (has_resumed, resumed) = oneshot::channel::<()>();
+    let mut has_resumed = Some(has_resumed);
     let mut publishing = JoinSet::new();
     publishing.spawn(async move {
         let to = |number: u64| match number % 3 {
@@ -148,12 +150,12 @@ async fn whoever_comes_and_goes_under_load_gets_exactly_what_was_missed() {
             1 => Target { rooms: vec!["general".into()], ..Default::default() },
             _ => Target { everyone: true, rooms: vec!["general".into()], users: vec!["7".into()] },
         };
-        let requests = (0..COUNT).map(move |number| PublishRequest {
-            event: "e".into(),
-            target: Some(to(number)),
-            ..Default::default()
-        });
-        let results = grpc.publish_stream(stream::iter(requests)).await.expect("a stream").into_inner();
+        let request =
+            move |number: u64| PublishRequest { event: "e".into(), target: Some(to(number)), ..Default::default() };
+        // However fast the load is, there is more of it when somebody has resumed for the first time.
+        let rest = stream::once(resumed).flat_map(move |_| stream::iter((COUNT / 2..COUNT).map(request)));
+        let requests = stream::iter((0..COUNT / 2).map(request)).chain(rest);
+        let results = grpc.publish_stream(requests).await.expect("a stream").into_inner();
         results.map(|result| result.expect("the stream goes on")).count().await
     });
     let mut last = 0;
@@ -167,6 +169,7 @@ async fn whoever_comes_and_goes_under_load_gets_exactly_what_was_missed() {
         let live_from = ana.established["seq"].as_u64().expect("a place");
         assert_eq!(ana.established["replayed"], live_from - last);
         resumed_under_load += u32::from(live_from < COUNT);
+        drop(has_resumed.take());
     }
     assert!(resumed_under_load > 0, "the load was over too soon, so nothing was tested");
     assert_eq!(publishing.join_all().await, [usize::try_from(COUNT).expect("a number")]);
