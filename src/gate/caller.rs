@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     domain::{Audience, KeyOwner, UserId},
-    gate::{Budget, Denied, Gate, Grant, Patterns, Place},
+    gate::{Budget, Charge, Denied, Gate, Grant, Patterns, Place},
     wire::quota::Quota,
 };
 
@@ -162,6 +162,12 @@ impl Caller {
     pub fn place(&self) -> Result<Place, Denied> {
         let user = self.identity.as_ref().ok().and_then(|identity| identity.user());
         self.gate.place(self.address, user)
+    }
+
+    /// What it holds of the bytes that are unfinished or unread, which is nothing yet.
+    pub fn charge(&self) -> Charge {
+        let user = self.identity.as_ref().ok().and_then(|identity| identity.user());
+        self.gate.charge(self.address, user)
     }
 
     /// Whether it may revoke and disconnect others.

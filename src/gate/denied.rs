@@ -4,7 +4,7 @@ use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     domain::{Code, UserId},
-    gate::{Credential, Rate, Reason, TokenError, budgets},
+    gate::{Credential, Rate, Reason, Share, TokenError, budgets},
     wire::quota::Quota,
 };
 
@@ -61,6 +61,9 @@ pub enum Denied {
     /// So many connections are open for its user.
     #[error("this user has {0} connections already; try again later")]
     UserConnections(NonZeroUsize),
+    /// Too many bytes are held of what is unfinished or unread.
+    #[error("{} too many bytes of unfinished requests and unread answers (UNFINISHED_BYTES); finish some, or try again later", .0.holder())]
+    Unfinished(Share),
     /// It may have what it asks for, and the service cannot do it; the text says why.
     #[error("{1}")]
     Unserved(Unserved, Arc<str>),
@@ -84,7 +87,9 @@ impl Denied {
             | Self::PublishRate(..)
             | Self::MessageRate
             | Self::AddressConnections(_)
-            | Self::UserConnections(_) => Code::TooMany,
+            | Self::UserConnections(_)
+            | Self::Unfinished(Share::Address | Share::User) => Code::TooMany,
+            Self::Unfinished(Share::Everybody) => Code::Exhausted,
             Self::Unserved(Unserved::Queue, _) => Code::Exhausted,
             Self::Unserved(Unserved::Internal, _) => Code::Internal,
             Self::Unserved(..) => Code::Unavailable,
@@ -119,6 +124,7 @@ impl Denied {
             Self::MessageRate => Reason::MessageRate,
             Self::AddressConnections(_) => Reason::AddressConnections,
             Self::UserConnections(_) => Reason::UserConnections,
+            Self::Unfinished(_) => Reason::UnfinishedBytes,
             Self::Unserved(unserved, _) => match unserved {
                 Unserved::Draining => Reason::Draining,
                 Unserved::Connections => Reason::Connections,

@@ -6,6 +6,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{
@@ -19,8 +20,9 @@ use crate::{
     clock::Clock,
     domain::{Peer, UserId},
     gate::{
-        Budget, Caller, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals, Revocations,
-        Secret, TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures, places::Places,
+        Budget, Caller, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals,
+        Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures,
+        places::Places, unfinished::Unfinished,
     },
 };
 
@@ -40,6 +42,8 @@ struct Inner {
     failures: Failures,
     budgets: Budgets,
     places: Places,
+    unfinished: Unfinished,
+    message_timeout: Duration,
     refusals: Refusals,
     revocations: Revocations,
     /// What client certificates allow.
@@ -68,6 +72,8 @@ impl Gate {
             failures: Failures::new(options.auth_failure_rate.0),
             budgets: Budgets::new(options.publish_rate.0),
             places: Places::new(options.max_connections_per_address, options.max_connections_per_user),
+            unfinished: Unfinished::new(options.unfinished_bytes.get()),
+            message_timeout: options.message_timeout,
             refusals: Refusals::default(),
             revocations: Revocations::new(Arc::clone(&clock)),
             grants,
@@ -151,6 +157,16 @@ impl Gate {
 
     pub(super) fn place(&self, address: IpAddr, user: Option<&UserId>) -> Result<Place, Denied> {
         self.0.places.take(address, user)
+    }
+
+    /// What somebody at `address` holds of the bytes that are unfinished or unread, which is nothing yet.
+    pub fn charge(&self, address: IpAddr, user: Option<&UserId>) -> Charge {
+        self.0.unfinished.charge(address, user)
+    }
+
+    /// How long a message may take from its first byte to its last.
+    pub fn message_timeout(&self) -> Duration {
+        self.0.message_timeout
     }
 
     /// The origins that are allowed.

@@ -22,6 +22,7 @@ mod refusals;
 mod revocations;
 mod secret;
 mod tool;
+mod unfinished;
 
 pub use budgets::Budget;
 pub use caller::{Caller, Credential, Identity, Open, Permit};
@@ -42,3 +43,4 @@ pub use refusals::{Reason, Refusals};
 pub use revocations::{Revocations, Watch};
 pub use secret::Secret;
 pub use tool::{Tool, ToolError};
+pub use unfinished::{Charge, Share, Unfinished};

@@ -98,6 +98,16 @@ pub struct Options {
     /// How many subscriptions a user may have open, by the sub of its tokens.
     #[arg(long, env = "MAX_CONNECTIONS_PER_USER", default_value = "1000", value_name = "N")]
     pub max_connections_per_user: NonZeroUsize,
+
+    /// How many bytes may be held of requests and messages that are unfinished, and of answers that nobody takes; one address has
+    /// at most half of them, a user a quarter.
+    #[arg(long, env = "UNFINISHED_BYTES", default_value = "134217728", value_name = "BYTES")]
+    pub unfinished_bytes: NonZeroUsize,
+
+    /// How long a message of gRPC or WebSocket may take from its first byte to its last.
+    #[arg(long, env = "MESSAGE_TIMEOUT", default_value = "30s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub message_timeout: Duration,
 }
 
 /// Whether subscribers need a token.

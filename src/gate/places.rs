@@ -20,8 +20,9 @@ struct Inner {
     taken: Mutex<HashMap<Holder, usize>>,
 }
 
+/// Whom something is counted for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Holder {
+pub(super) enum Holder {
     Address(IpAddr),
     User(UserId),
 }

@@ -44,6 +44,8 @@ pub enum Reason {
     AddressConnections,
     /// Its user has.
     UserConnections,
+    /// Too many bytes are held of what is unfinished or unread.
+    UnfinishedBytes,
     /// The service goes away.
     Draining,
     /// There are as many connections as may be.
@@ -59,7 +61,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::NoToken,
         Self::BadToken,
         Self::AuthFailures,
@@ -69,6 +71,7 @@ impl Reason {
         Self::MessageRate,
         Self::AddressConnections,
         Self::UserConnections,
+        Self::UnfinishedBytes,
         Self::Draining,
         Self::Connections,
         Self::PublishQueue,
@@ -89,6 +92,7 @@ impl Reason {
             Self::MessageRate => "message_rate",
             Self::AddressConnections => "address_connections",
             Self::UserConnections => "user_connections",
+            Self::UnfinishedBytes => "unfinished_bytes",
             Self::Draining => "draining",
             Self::Connections => "connections",
             Self::PublishQueue => "publish_queue",

@@ -139,6 +139,8 @@ pub enum Close {
     Unresponsive,
     /// The client does not take what it is sent.
     TooSlow,
+    /// The service holds as much of what is unfinished as it may.
+    OverCapacity,
     /// What the client missed cannot be read now.
     Unreadable,
     /// What the client missed cannot be read, and coming back will hardly help.
@@ -166,6 +168,7 @@ impl Close {
             Self::Revoked => Some((4003, "the token was revoked")),
             Self::Disconnected => Some((4003, "disconnected by an administrator")),
             Self::TooMany => Some((4008, "too many messages")),
+            Self::OverCapacity => Some((4100, "over capacity")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
             Self::Unreadable => Some((4102, "the journal cannot be read now")),
@@ -188,6 +191,7 @@ impl Close {
             Self::TooMany => "too_many",
             Self::Unresponsive => "unresponsive",
             Self::TooSlow => "too_slow",
+            Self::OverCapacity => "over_capacity",
             Self::Unreadable => "unreadable",
             Self::Internal => "internal",
         }
