@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{Audience, ClientId, RoomId},
-    gate::{Denied, Permit},
+    gate::{Denied, Permit, TokenError},
     wire::{client::ClientMessage, text},
 };
 
@@ -99,20 +99,22 @@ impl Session {
         Ok(())
     }
 
+    /// Enters a room, unless it is not for the client, or nothing new is any more: its token is over, and only what was open
+    /// goes on.
     fn if_allowed(
         &mut self,
         room: &RoomId,
         now: DateTime<Utc>,
         enter: fn(&mut Self, &RoomId, DateTime<Utc>) -> Vec<Effect>,
     ) -> Vec<Effect> {
-        match self.permit.check(Some(&Audience::Room(room.clone()))) {
-            Ok(()) => enter(self, room, now),
-            Err(denied) => {
-                let mut effects = refusal(&format!("No tienes permiso para la sala {room}"), now);
-                effects.push(Effect::Refused(denied));
-                effects
-            }
-        }
+        let (message, denied) = match self.permit.check(Some(&Audience::Room(room.clone()))) {
+            Ok(()) if !self.permit.is_over(now.timestamp()) => return enter(self, room, now),
+            Ok(()) => (text::EXPIRED.to_owned(), Denied::Unauthenticated(Some(TokenError::Expired))),
+            Err(denied) => (format!("No tienes permiso para la sala {room}"), denied),
+        };
+        let mut effects = refusal(&message, now);
+        effects.push(Effect::Refused(denied));
+        effects
     }
 
     fn chat(&self, message: &str, room: Option<RoomId>, now: DateTime<Utc>) -> Vec<Effect> {

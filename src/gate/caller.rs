@@ -224,6 +224,11 @@ impl Permit {
         self.0.as_deref()
     }
 
+    /// Whether its token has expired at `time`, in seconds since 1970. One that does not end never has.
+    pub fn is_over(&self, time: i64) -> bool {
+        self.identity().and_then(|identity| identity.expires_at).is_some_and(|expires_at| expires_at <= time)
+    }
+
     /// Whether it may hear what is for `audience`; `None` stands for everything, whoever it is for.
     pub fn check(&self, audience: Option<&Audience>) -> Result<(), Denied> {
         let Some(identity) = &self.0 else { return Ok(()) };

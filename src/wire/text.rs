@@ -141,6 +141,9 @@ pub fn error(message: &str, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "error", message, timestamp: timestamp(now) })
 }
 
+/// What a client is told whose token expired.
+pub const EXPIRED: &str = "Tu sesión ha caducado; renueva el token.";
+
 /// The notice that the token expired: the client has this many seconds to send another.
 pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
@@ -150,12 +153,7 @@ pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
         grace_seconds: u64,
         timestamp: String,
     }
-    json(&Message {
-        r#type: "token_expired",
-        message: "Tu sesión ha caducado; renueva el token.",
-        grace_seconds,
-        timestamp: timestamp(now),
-    })
+    json(&Message { r#type: "token_expired", message: EXPIRED, grace_seconds, timestamp: timestamp(now) })
 }
 
 /// The answer to `refresh`, with when the new token expires, in seconds since 1970.

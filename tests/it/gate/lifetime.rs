@@ -1,12 +1,16 @@
 //! Tokens that end: by their time, and by force.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use exposia_notifications::wire::proto::v1::{DisconnectRequest, RevokeUserRequest, SubscribeRequest};
+use chrono::{TimeDelta, Utc};
+use exposia_notifications::{
+    clock::{Clock, Manual},
+    wire::proto::v1::{DisconnectRequest, RevokeUserRequest, SubscribeRequest},
+};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::{guarded, guarded_with, mint};
+use super::{ask_late, guarded, guarded_by, guarded_with, mint};
 use crate::support::{Client, TOKEN, TestApp, open_with, within};
 
 /// A token of `user` that is over already, and believed for the sake of clocks that differ.
@@ -61,6 +65,50 @@ async fn a_fresh_token_keeps_the_connection() {
     ana.await_pings(2).await;
     let marker = app.mark().await;
     ana.expect_nothing_before(marker).await;
+}
+
+// a token that is over opens nothing new, not even before anybody looked; what was open goes on, and a fresh token ends it
+#[tokio::test]
+async fn after_its_token_expired_a_connection_goes_on_with_what_was_open() {
+    let clock = Arc::new(Manual::new(Utc::now()));
+    let app = guarded_by(Arc::clone(&clock) as _, |_| {}).await;
+    let mut luz = connect(&app, "luz?room=tema_7", TOKEN).await;
+    let mut ana = connect(&app, "ana?rooms=tema_7", &mint(json!({ "sub": "ana" }))).await;
+    luz.next_of_type("user_joined").await;
+    clock.step(TimeDelta::hours(2));
+    let moves = ["tema_8", "tema_7", "general"]
+        .into_iter()
+        .flat_map(|room| ["subscribe", "join_room"].map(|kind| json!({ "type": kind, "room": room })));
+    for message in moves {
+        let answer = ask_late(&mut ana, message.clone()).await;
+        let told = (&answer["type"], &answer["message"]);
+        assert_eq!(told, (&json!("error"), &json!("Tu sesión ha caducado; renueva el token.")), "{message}");
+    }
+    // What it would have entered, it does not hear; what it was in, it does, and may talk there.
+    app.publish_to(json!({ "rooms": ["tema_8"] }), "e", json!({})).await;
+    let place = app.publish_to(json!({ "rooms": ["tema_7"] }), "e", json!({})).await["sequence"].clone();
+    assert_eq!(ana.next_of_type("system_notification").await["seq"], place);
+    ana.send(json!({ "type": "chat_message", "message": "hola", "room": "tema_7" })).await;
+    assert_eq!(luz.next_of_type("chat_message").await["client_id"], "ana");
+
+    // A token that is over, and believed for the sake of clocks that differ, changes nothing.
+    let over = mint(json!({ "sub": "ana", "exp": clock.wall().timestamp() - 1 }));
+    assert_eq!(ask_late(&mut ana, json!({ "type": "refresh", "token": over })).await["type"], "error");
+    let fresh = mint(json!({ "sub": "ana", "exp": clock.wall().timestamp() + 600 }));
+    assert_eq!(ask_late(&mut ana, json!({ "type": "refresh", "token": fresh })).await["type"], "token_refreshed");
+    assert_eq!(ask_late(&mut ana, json!({ "type": "subscribe", "room": "tema_8" })).await["type"], "subscribed");
+}
+
+// over gRPC such a token gets a stream that ends before its first notification
+#[tokio::test]
+async fn a_stream_under_a_token_that_is_over_gives_nothing() {
+    let app = guarded().await;
+    let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
+    let mut stream =
+        app.grpc_with(Some(&expired("ana"))).await.subscribe(request).await.expect("believed").into_inner();
+    app.mark().await;
+    let ended = within("the end of the stream", stream.message()).await.expect_err("ended");
+    assert_eq!(ended.code(), Code::Unauthenticated);
 }
 
 // a revoked user is closed at once, its tokens are worth nothing, and nobody else notices

@@ -1,14 +1,20 @@
 //! Who may do what, by which transport: one table, and every cell of it against the real server.
 
-use exposia_notifications::wire::proto::v1::{
-    ExplainRouteRequest, GetHistoryRequest, GetStatsRequest, PublishRequest, SubscribeRequest, Target,
+use std::sync::Arc;
+
+use chrono::{TimeDelta, Utc};
+use exposia_notifications::{
+    clock::Manual,
+    wire::proto::v1::{
+        ExplainRouteRequest, GetHistoryRequest, GetStatsRequest, PublishRequest, SubscribeRequest, Target,
+    },
 };
 use jsonwebtoken::{Algorithm, EncodingKey};
 use reqwest::Method;
 use serde_json::json;
 use tonic::Code;
 
-use super::{guarded, mint, mint_with};
+use super::{ask_late, guarded_by, mint, mint_with};
 use crate::support::{Answer, Client, TOKEN, TestApp, open_with};
 
 /// What comes of it.
@@ -41,10 +47,12 @@ enum Action {
     FollowAll,
     /// Joins and subscribes on a connection that is open already.
     Move(&'static str),
+    /// The same after the token expired.
+    MoveLate(&'static str),
 }
 
 use Action::{
-    Explain, Follow, FollowAll, FollowUser, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move, Publish, Stats,
+    Explain, Follow, FollowAll, FollowUser, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move, MoveLate, Publish, Stats,
 };
 use Transport::{Grpc, Rest, WebSocket};
 
@@ -98,12 +106,16 @@ const TABLE: &[(Action, &[Transport], &str)] = &[
     (Move("admin"), &[WebSocket], "uuuuu .fff."),
     (Move("user_ana"), &[WebSocket], "uuuuu ...f."),
     (Move("user_luis"), &[WebSocket], "uuuuu .f.f."),
+    // A static token does not expire.
+    (MoveLate("general"), &[WebSocket], "uuuuu .ffff"),
+    (MoveLate("tema_7"), &[WebSocket], "uuuuu .ffff"),
 ];
 
 // credential × transport × action × expected answer, every cell against the real server
 #[tokio::test]
 async fn everybody_may_do_what_the_table_says_and_nothing_else() {
-    let app = guarded().await;
+    let clock = Arc::new(Manual::new(Utc::now()));
+    let app = guarded_by(Arc::clone(&clock) as _, |_| {}).await;
     let mut faults = Vec::new();
     for (action, transports, row) in TABLE {
         let row: Vec<char> = row.chars().filter(|cell| *cell != ' ').collect();
@@ -117,7 +129,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
                     'f' => Outcome::Forbidden,
                     other => panic!("no outcome: {other}"),
                 };
-                let outcome = attempt(&app, *transport, *action, token.as_deref()).await;
+                let outcome = attempt((&app, &clock), *transport, *action, token.as_deref()).await;
                 if outcome != expected {
                     faults.push(format!("{name}, {action:?} over {transport:?}: {outcome:?}, not {expected:?}"));
                 }
@@ -127,11 +139,16 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
-async fn attempt(app: &TestApp, transport: Transport, action: Action, token: Option<&str>) -> Outcome {
+async fn attempt(
+    (app, clock): (&TestApp, &Manual),
+    transport: Transport,
+    action: Action,
+    token: Option<&str>,
+) -> Outcome {
     match transport {
         Rest => over_rest(app, action, token).await,
         Grpc => over_grpc(app, action, token).await,
-        WebSocket => over_websocket(app, action, token).await,
+        WebSocket => over_websocket((app, clock), action, token).await,
     }
 }
 
@@ -185,7 +202,7 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
         Follow(room) => client.subscribe(subscribe(vec![], vec![text(room)], false)).await.map(drop),
         FollowUser(user) => client.subscribe(subscribe(vec![text(user)], vec![], false)).await.map(drop),
         FollowAll => client.subscribe(subscribe(vec![], vec![], true)).await.map(drop),
-        Move(_) => panic!("not over gRPC"),
+        other => panic!("not over gRPC: {other:?}"),
     };
     match outcome.map_err(|status| status.code()) {
         Ok(()) => Outcome::Done,
@@ -195,11 +212,11 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
     }
 }
 
-async fn over_websocket(app: &TestApp, action: Action, token: Option<&str>) -> Outcome {
+async fn over_websocket((app, clock): (&TestApp, &Manual), action: Action, token: Option<&str>) -> Outcome {
     let address = match action {
         Follow(room) => format!("matrix?room={room}"),
         FollowUser(user) => format!("matrix?user_id={user}"),
-        Move(_) => "matrix".to_owned(),
+        Move(_) | MoveLate(_) => "matrix".to_owned(),
         other => panic!("not over a WebSocket: {other:?}"),
     };
     let headers: Vec<_> = token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();
@@ -210,6 +227,12 @@ async fn over_websocket(app: &TestApp, action: Action, token: Option<&str>) -> O
     let mut client = Client::over(socket).await;
     let outcome = match action {
         Move(room) => asked_to_move(&mut client, room).await,
+        MoveLate(room) => {
+            clock.step(TimeDelta::hours(2));
+            let outcome = asked_to_move(&mut client, room).await;
+            clock.step(TimeDelta::hours(-2));
+            outcome
+        }
         _ => Outcome::Done,
     };
     client.close().await;
@@ -220,7 +243,7 @@ async fn over_websocket(app: &TestApp, action: Action, token: Option<&str>) -> O
 async fn asked_to_move(client: &mut Client, room: &str) -> Outcome {
     let mut outcomes = Vec::new();
     for kind in ["subscribe", "join_room"] {
-        let answer = client.ask(json!({ "type": kind, "room": room })).await;
+        let answer = ask_late(client, json!({ "type": kind, "room": room })).await;
         outcomes.push(if answer["type"] == "error" { Outcome::Forbidden } else { Outcome::Done });
     }
     assert_eq!(outcomes[0], outcomes[1], "{room}");

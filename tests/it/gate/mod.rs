@@ -7,12 +7,17 @@ mod matrix;
 mod tokens;
 mod tool;
 
+use std::sync::Arc;
+
 use chrono::Utc;
-use exposia_notifications::config::Config;
+use exposia_notifications::{
+    clock::{Clock, System},
+    config::Config,
+};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use crate::support::TestApp;
+use crate::support::{Client, TestApp};
 
 /// The secret of the servers in these tests.
 pub(crate) const SECRET: &str = "a secret that is long enough for HS256 and more";
@@ -24,11 +29,27 @@ pub(crate) async fn guarded() -> TestApp {
 
 /// The same with the settings that `change` makes.
 pub(crate) async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
-    TestApp::start_with(|config| {
+    guarded_by(Arc::new(System::default()), change).await
+}
+
+/// The same by the time of `clock`.
+async fn guarded_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> TestApp {
+    TestApp::start_by(clock, |config| {
         config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
         change(config);
     })
     .await
+}
+
+/// Sends a message and gives its answer. The notice that the token expired may come before it: that goes by a sweep.
+async fn ask_late(client: &mut Client, message: Value) -> Value {
+    client.send(message).await;
+    loop {
+        let answer = client.next().await;
+        if answer["type"] != "token_expired" {
+            return answer;
+        }
+    }
 }
 
 /// A token with `claims`, valid for an hour if they do not say otherwise.

@@ -265,11 +265,10 @@ impl Connection {
     /// Tells a client whose token expired, once, and closes it when it has not sent another within `grace`.
     pub(super) fn look_at_token(&self, (now, time): (Instant, i64), grace: Duration) {
         let mut out = self.out.lock();
-        let expires_at = out.permit.identity().and_then(|identity| identity.expires_at);
         if out.state != State::Open {
             return;
         }
-        if expires_at.is_none_or(|expires_at| time < expires_at) {
+        if !out.permit.is_over(time) {
             // It never was expired: the time of day was put back.
             out.expired_since = None;
             return;
