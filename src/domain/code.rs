@@ -14,7 +14,7 @@ pub enum Code {
     Forbidden,
     /// The thing asked for is not there.
     NotFound,
-    /// The idempotency key was used for another content.
+    /// The idempotency key was used for another content, or the name is another user's.
     Conflict,
     /// The request is larger than the limit.
     TooLarge,

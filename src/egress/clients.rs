@@ -1,6 +1,15 @@
-//! Who is connected by WebSocket: one connection for each client id.
+//! Who is connected, and who holds which client id: one WebSocket each.
+//!
+//! An id is claimed while a handshake is answered, so that a stranger is refused before it has a connection, and taken over when
+//! the connection begins. Where tokens say who somebody is, nobody takes the id that another user holds.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    borrow::Borrow,
+    collections::{HashMap, HashSet},
+    hash::{Hash, Hasher},
+    ptr,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
@@ -9,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     domain::{ClientId, RoomId, UserId},
     egress::ws::Connection,
+    gate::Permit,
 };
 
 /// The connected clients of this node, and how many more may come.
@@ -17,7 +27,7 @@ pub struct Clients(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    by_id: Mutex<HashMap<ClientId, Arc<Connection>>>,
+    registry: Mutex<Registry>,
     places: Arc<Semaphore>,
 }
 
@@ -34,16 +44,39 @@ pub struct ClientInfo {
     pub connected_at: DateTime<Utc>,
 }
 
+/// Whose a client id is: of the token's subject or, of those whose token names none, of the user that they say they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Owner {
+    is_subject: bool,
+    user: Option<UserId>,
+}
+
+impl Owner {
+    /// The one that has this permit and is this user.
+    pub(super) fn new(permit: &Permit, user: Option<UserId>) -> Self {
+        Self { is_subject: permit.identity().is_some_and(|identity| identity.user().is_some()), user }
+    }
+}
+
+/// Why a connection does not get its client id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Another user has it.
+    OtherUser,
+    /// The same client dialled later, and that connection came first.
+    Newer,
+}
+
 impl Clients {
     /// Room for `max` connections.
     pub fn new(max: usize) -> Self {
         let places = Arc::new(Semaphore::new(max.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { by_id: Mutex::default(), places }))
+        Self(Arc::new(Inner { registry: Mutex::default(), places }))
     }
 
     /// How many clients are connected.
     pub fn len(&self) -> usize {
-        self.0.by_id.lock().len()
+        self.0.registry.lock().connections.len()
     }
 
     /// Whether nobody is connected.
@@ -53,7 +86,9 @@ impl Clients {
 
     /// The connected clients, in the order of their names.
     pub fn list(&self) -> Vec<ClientInfo> {
-        let mut clients: Vec<_> = self.0.by_id.lock().values().map(|connection| connection.info()).collect();
+        let registry = self.0.registry.lock();
+        let mut clients: Vec<_> = registry.connections.iter().map(|connection| connection.0.info()).collect();
+        drop(registry);
         clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
         clients
     }
@@ -63,23 +98,192 @@ impl Clients {
         Arc::clone(&self.0.places).try_acquire_owned().ok()
     }
 
-    /// Enters a connection under its client id and gives the one that had it before.
-    pub(super) fn enter(&self, connection: Arc<Connection>) -> Option<Arc<Connection>> {
-        self.0.by_id.lock().insert(connection.client_id().clone(), connection)
+    /// Keeps `client_id` for a connection of `owner` that is about to begin: until the claim is dropped no other owner gets it.
+    /// Further connections of the same owner may claim it meanwhile. Without an owner whoever knows the id may have it.
+    ///
+    /// Fails when another owner has the id, or is about to.
+    pub(super) async fn claim(&self, client_id: &ClientId, owner: Option<Owner>) -> Result<Claim, Taken> {
+        self.0.registry.lock().claim(client_id, owner)?;
+        Ok(Claim { clients: self.clone(), client_id: client_id.clone() })
     }
 
-    /// Takes a connection out. Answers whether it was still the one with its client id.
+    /// Enters a connection under the client id that it claimed, and gives the one that had it before, which is among the clients
+    /// no longer.
+    ///
+    /// Fails when the one that has it was dialled later, and leaves that one alone.
+    pub(super) async fn enter(
+        &self,
+        claim: Claim,
+        connection: &Arc<Connection>,
+    ) -> Result<Option<Arc<Connection>>, Taken> {
+        let entered = self.0.registry.lock().enter(connection);
+        drop(claim);
+        entered
+    }
+
+    /// Takes a connection out. Answers whether it still was the one with its client id.
     pub(super) fn leave(&self, connection: &Arc<Connection>) -> bool {
-        let mut by_id = self.0.by_id.lock();
-        let current = by_id.get(connection.client_id()).is_some_and(|current| Arc::ptr_eq(current, connection));
-        if current {
-            by_id.remove(connection.client_id());
-        }
-        current
+        self.0.registry.lock().leave(connection)
     }
 
     /// The connections of this moment.
     pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
-        self.0.by_id.lock().values().cloned().collect()
+        self.0.registry.lock().connections.iter().map(|connection| Arc::clone(&connection.0)).collect()
+    }
+}
+
+/// A client id that is kept for a connection which is about to begin.
+#[derive(Debug)]
+pub(super) struct Claim {
+    clients: Clients,
+    client_id: ClientId,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.clients.0.registry.lock().give_up(&self.client_id);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    connections: HashSet<ByIdentity>,
+    /// Those of them that hold their client id.
+    holders: HashSet<ByClientId>,
+    /// There are no more entries than handshakes that are being answered.
+    claims: HashMap<ClientId, Claims>,
+}
+
+/// The claims of one client id, all by one owner.
+#[derive(Debug)]
+struct Claims {
+    owner: Option<Owner>,
+    count: usize,
+}
+
+impl Registry {
+    fn claim(&mut self, client_id: &ClientId, owner: Option<Owner>) -> Result<(), Taken> {
+        if let Some(owner) = &owner
+            && self.has_other_owner(client_id, owner)
+        {
+            return Err(Taken::OtherUser);
+        }
+        self.claims.entry(client_id.clone()).or_insert(Claims { owner, count: 0 }).count += 1;
+        Ok(())
+    }
+
+    /// A connection that is closing holds nothing any more.
+    fn has_other_owner(&self, client_id: &ClientId, owner: &Owner) -> bool {
+        let claimed = self.claims.get(client_id).is_some_and(|claims| claims.owner.as_ref() != Some(owner));
+        let holder = self.holders.get(client_id);
+        claimed || holder.is_some_and(|holder| holder.0.owner() != *owner && holder.0.is_open())
+    }
+
+    fn give_up(&mut self, client_id: &ClientId) {
+        if let Some(claims) = self.claims.get_mut(client_id) {
+            claims.count -= 1;
+            if claims.count == 0 {
+                self.claims.remove(client_id);
+            }
+        }
+    }
+
+    fn enter(&mut self, connection: &Arc<Connection>) -> Result<Option<Arc<Connection>>, Taken> {
+        let holder = self.holders.get(connection.client_id());
+        if holder.is_some_and(|holder| holder.0.dial().outranks(&connection.dial()) && holder.0.is_open()) {
+            return Err(Taken::Newer);
+        }
+        let replaced = self.holders.replace(ByClientId(Arc::clone(connection))).map(|holder| holder.0);
+        if let Some(replaced) = &replaced {
+            self.connections.remove(&ByIdentity(Arc::clone(replaced)));
+        }
+        self.connections.insert(ByIdentity(Arc::clone(connection)));
+        Ok(replaced)
+    }
+
+    fn leave(&mut self, connection: &Arc<Connection>) -> bool {
+        self.connections.remove(&ByIdentity(Arc::clone(connection)));
+        let holder = self.holders.get(connection.client_id());
+        let holds = holder.is_some_and(|holder| Arc::ptr_eq(&holder.0, connection));
+        holds && self.holders.remove(connection.client_id())
+    }
+}
+
+/// A connection, which is like no other.
+#[derive(Debug)]
+struct ByIdentity(Arc<Connection>);
+
+impl PartialEq for ByIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for ByIdentity {}
+
+impl Hash for ByIdentity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        ptr::hash(Arc::as_ptr(&self.0), state);
+    }
+}
+
+/// A connection, found by its client id: a table of these takes no room for the ids.
+#[derive(Debug)]
+struct ByClientId(Arc<Connection>);
+
+impl Borrow<ClientId> for ByClientId {
+    fn borrow(&self) -> &ClientId {
+        self.0.client_id()
+    }
+}
+
+impl PartialEq for ByClientId {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.client_id() == other.0.client_id()
+    }
+}
+
+impl Eq for ByClientId {}
+
+impl Hash for ByClientId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.client_id().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(is_subject: bool, user: &str) -> Option<Owner> {
+        Some(Owner { is_subject, user: UserId::parse(user).ok() })
+    }
+
+    // whoever gives up its handshake keeps the id from nobody
+    #[tokio::test]
+    async fn a_claim_holds_until_it_is_dropped() {
+        let clients = Clients::new(10);
+        let id = ClientId::parse("tab").expect("a name");
+        let claim = async |owner| clients.claim(&id, owner).await.map_err(|taken| assert_eq!(taken, Taken::OtherUser));
+        let first = claim(owner(true, "ana")).await.expect("free");
+        let second = claim(owner(true, "ana")).await.expect("of the same user");
+        for other in [owner(true, "luis"), owner(false, "ana"), owner(false, "")] {
+            assert!(claim(other).await.is_err());
+        }
+        drop(first);
+        assert!(claim(owner(true, "luis")).await.is_err(), "the other handshake goes on");
+        drop(second);
+        let luis = claim(owner(true, "luis")).await.expect("free again");
+        assert!(claim(owner(true, "ana")).await.is_err());
+        drop(luis);
+        assert!(clients.0.registry.lock().claims.is_empty(), "nothing is left behind");
+    }
+
+    #[tokio::test]
+    async fn where_nobody_has_a_token_whoever_knows_the_id_may_claim_it() {
+        let clients = Clients::new(10);
+        let id = ClientId::parse("tab").expect("a name");
+        let _first = clients.claim(&id, None).await.expect("free");
+        clients.claim(&id, None).await.expect("anybody");
     }
 }

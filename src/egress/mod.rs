@@ -4,6 +4,7 @@
 //! `session` (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
 //! it reads the rooms and the journal, and relays chat.
 
+mod attempt;
 mod catch_up;
 mod clients;
 mod grpc;

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
-    domain::{Code, UserId},
+    domain::{ClientId, Code, UserId},
     gate::{Credential, Rate, Reason, Share, TokenError, budgets},
     wire::quota::Quota,
 };
@@ -43,6 +43,9 @@ pub enum Denied {
     /// It says that it is another user than the one of its token.
     #[error("{0} may not be the user {1}")]
     User(Credential, UserId),
+    /// Another user is connected under the client id.
+    #[error("the client id {0} is in use by another user; connect under another one")]
+    ClientId(ClientId),
     /// A browser says that it asks for a page from elsewhere.
     #[error("the origin {0:?} is not allowed here")]
     Origin(Box<str>),
@@ -83,6 +86,7 @@ impl Denied {
             Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) | Self::Origin(_) => {
                 Code::Forbidden
             }
+            Self::ClientId(_) => Code::Conflict,
             Self::AuthFailures(_)
             | Self::PublishRate(..)
             | Self::MessageRate
@@ -118,6 +122,7 @@ impl Denied {
             Self::Unauthenticated(None) => Reason::NoToken,
             Self::Unauthenticated(Some(_)) => Reason::BadToken,
             Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Reason::Forbidden,
+            Self::ClientId(_) => Reason::ClientId,
             Self::Origin(_) => Reason::Origin,
             Self::AuthFailures(_) => Reason::AuthFailures,
             Self::PublishRate(..) => Reason::PublishRate,

@@ -150,6 +150,11 @@ impl Gate {
         self.0.open
     }
 
+    /// Whether subscribers need a token, which says who they are.
+    pub fn knows_subscribers(&self) -> bool {
+        !self.0.open.subscribing
+    }
+
     pub(super) fn budget(&self, identity: &Identity) -> Option<Budget> {
         let claimed = identity.grant.as_ref().and_then(|grant| grant.rate);
         self.0.budgets.budget(&identity.credential, claimed)

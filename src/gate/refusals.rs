@@ -34,6 +34,8 @@ pub enum Reason {
     AuthFailures,
     /// The credential does not allow it.
     Forbidden,
+    /// Another user holds its client id.
+    ClientId,
     /// A page from elsewhere.
     Origin,
     /// It published too fast.
@@ -61,11 +63,12 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::NoToken,
         Self::BadToken,
         Self::AuthFailures,
         Self::Forbidden,
+        Self::ClientId,
         Self::Origin,
         Self::PublishRate,
         Self::MessageRate,
@@ -87,6 +90,7 @@ impl Reason {
             Self::BadToken => "bad_token",
             Self::AuthFailures => "auth_failures",
             Self::Forbidden => "forbidden",
+            Self::ClientId => "client_id",
             Self::Origin => "origin",
             Self::PublishRate => "publish_rate",
             Self::MessageRate => "message_rate",

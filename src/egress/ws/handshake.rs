@@ -17,7 +17,11 @@ use tracing::Instrument;
 
 use crate::{
     domain::{Audience, ClientId, Epoch, NameError, Position, RoomId, UserId},
-    egress::ws::{Sockets, extension, open::Places, session_span, upgrade},
+    egress::{
+        attempt::Attempt,
+        clients::{Claim, Owner},
+        ws::{Sockets, extension, open::Places, session_span, upgrade},
+    },
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit, Unserved},
     listen::Socket,
     wire::problem::Problem,
@@ -37,6 +41,8 @@ pub(super) struct Hello {
     /// Rooms it listens to besides its own.
     pub(super) rooms: Vec<RoomId>,
     pub(super) since: Option<Position>,
+    /// Which of its dials this is.
+    pub(super) attempt: Option<Attempt>,
     /// Where it is.
     pub(super) address: IpAddr,
     /// What it may hear.
@@ -58,6 +64,8 @@ struct Parameters<'a> {
     since: Cow<'a, str>,
     #[serde(borrow)]
     epoch: Cow<'a, str>,
+    #[serde(borrow)]
+    attempt: Cow<'a, str>,
 }
 
 impl Hello {
@@ -93,6 +101,7 @@ impl Hello {
             },
             rooms,
             since: position(&parameters.since, &parameters.epoch)?,
+            attempt: attempt(&parameters.attempt)?,
             address,
             permit,
             deflates: false,
@@ -118,6 +127,24 @@ fn position(since: &str, epoch: &str) -> Result<Option<Position>, Problem> {
     };
     let seq = since.parse().map_err(|_| wrong())?;
     Ok(Some(Position { seq, epoch: Epoch::from_text(epoch) }))
+}
+
+fn attempt(text: &str) -> Result<Option<Attempt>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || {
+        let message = format!("attempt must be a whole number from 0 to {}, greater with each dial", Attempt::MAX);
+        Problem::field("query", "attempt", "int_parsing", message)
+    };
+    Attempt::parse(text).map(Some).ok_or_else(wrong)
+}
+
+/// Keeps the client id for a connection, unless another user has it.
+async fn claim(sockets: &Sockets, hello: &Hello) -> Result<Claim, Denied> {
+    let owner = sockets.0.gate.knows_subscribers().then(|| Owner::new(&hello.permit, hello.user_id.clone()));
+    let claimed = sockets.0.clients.claim(&hello.client_id, owner).await;
+    claimed.map_err(|_| Denied::ClientId(hello.client_id.clone()))
 }
 
 async fn handshake(
@@ -147,9 +174,11 @@ async fn handshake(
     let full = || Denied::Unserved(Unserved::Connections, "too many connections; try again later".into());
     let place = place.ok_or_else(full)?;
     let places = (place, caller.place()?);
+    // Last, so that nothing is claimed for a handshake that fails.
+    let claim = claim(&sockets, &hello).await?;
     let upgrade = hyper::upgrade::on(&mut request);
     let span = session_span(&hello.client_id);
-    let session = serve(sockets.clone(), hello, upgrade, places);
+    let session = serve(sockets.clone(), (hello, claim), upgrade, places);
     sockets.0.tasks.spawn(session.instrument(span));
     Ok(response)
 }
@@ -170,11 +199,11 @@ fn choose_extension(offered: &HeaderMap, answer: &mut HeaderMap) -> bool {
     chooses
 }
 
-async fn serve(sockets: Sockets, hello: Hello, upgrade: hyper::upgrade::OnUpgrade, places: Places) {
+async fn serve(sockets: Sockets, (hello, claim): (Hello, Claim), upgrade: hyper::upgrade::OnUpgrade, places: Places) {
     // A client that goes away before the upgrade is complete never was one.
     let Ok(upgraded) = upgrade.await else { return };
     match Socket::of_upgraded(upgraded) {
-        Some((socket, head)) => super::open::run(sockets.clone(), hello, socket, head, places).await,
+        Some((socket, head)) => super::open::run(sockets.clone(), (hello, claim), socket, head, places).await,
         None => tracing::error!("the connection that was upgraded is not one of the listener"),
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
     egress::{
         catch_up::{self, How},
+        clients::{Claim, Taken},
         session::Session,
         ws::{
             Connection, Outgoing, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump,
@@ -32,7 +33,13 @@ pub(super) type Places = (OwnedSemaphorePermit, Place);
 
 /// Begins a session and leaves it to a task of its own, which holds nothing that only the beginning needed: there may be
 /// a hundred thousand of them, and most of them wait.
-pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Vec<u8>, places: Places) {
+pub(super) async fn run(
+    sockets: Sockets,
+    (hello, claim): (Hello, Claim),
+    socket: Socket,
+    head: Vec<u8>,
+    places: Places,
+) {
     let turn = sockets.turn().await;
     let options = sockets.0.options.clone();
     let session = Session::new(
@@ -50,7 +57,7 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
         options.send_queue_bytes.get(),
         Arc::clone(&sockets.0.clock),
     );
-    let connection = Arc::new(connection.deflating(hello.deflates));
+    let connection = Arc::new(connection.deflating(hello.deflates).dialled(hello.attempt));
     let mut live = Live {
         sockets: sockets.clone(),
         connection,
@@ -60,11 +67,10 @@ pub(super) async fn run(sockets: Sockets, hello: Hello, socket: Socket, head: Ve
         subscription: None,
         _places: places,
     };
-    live.take_place().await;
-    live.close_if_revoked(&hello.permit);
-    if let Err(error) = live.open(&hello, turn).await {
-        live.refused(&Denied::by_journal(error.code(), &error));
-        live.connection.close(Close::unread(error.code()));
+    match live.take_place(claim).await {
+        Ok(()) => live.begin(&hello, turn).await,
+        // Nobody hears of it, for it never was among the clients.
+        Err(_) => live.connection.close(Close::Replaced),
     }
     if sockets.is_closed() {
         sockets.send_away(&live.connection);
@@ -100,12 +106,22 @@ pub(super) struct Live {
 
 impl Live {
     /// Takes over the client id, and has the others see the connection that had it leave.
-    async fn take_place(&self) {
-        let Some(replaced) = self.sockets.0.clients.enter(Arc::clone(&self.connection)) else { return };
+    async fn take_place(&self, claim: Claim) -> Result<(), Taken> {
+        let Some(replaced) = self.sockets.0.clients.enter(claim, &self.connection).await? else { return Ok(()) };
         replaced.close(Close::Replaced);
         for room in replaced.rooms().iter() {
             // Whether the replaced connection still counts depends on how far its own task has come.
             self.tell(room, false, self.sockets.0.rooms.members(room).max(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Opens the session of a connection that has its client id, or closes it.
+    async fn begin(&mut self, hello: &Hello, turn: SemaphorePermit<'_>) {
+        self.close_if_revoked(&hello.permit);
+        if let Err(error) = self.open(hello, turn).await {
+            self.refused(&Denied::by_journal(error.code(), &error));
+            self.connection.close(Close::unread(error.code()));
         }
     }
 

@@ -25,6 +25,8 @@ enum Outcome {
     Unknown,
     /// 403, PERMISSION_DENIED, an `error` on a WebSocket.
     Forbidden,
+    /// 409.
+    Taken,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -49,10 +51,13 @@ enum Action {
     Move(&'static str),
     /// The same after the token expired.
     MoveLate(&'static str),
+    /// Connects under a client id that the user ana holds.
+    TakeOver,
 }
 
 use Action::{
     Explain, Follow, FollowAll, FollowUser, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move, MoveLate, Publish, Stats,
+    TakeOver,
 };
 use Transport::{Grpc, Rest, WebSocket};
 
@@ -75,7 +80,7 @@ fn credentials() -> [(&'static str, Option<String>); 10] {
     ]
 }
 
-/// `.` done, `u` unknown, `f` forbidden; the columns are those of [`credentials`]:
+/// `.` done, `u` unknown, `f` forbidden, `t` taken; the columns are those of [`credentials`]:
 /// none, not a token, expired, alg none, another's key | static token, subscriber, with rooms, publisher, admin.
 const TABLE: &[(Action, &[Transport], &str)] = &[
     (Publish("presentacion.x"), &[Rest, Grpc], "uuuuu .ff.f"),
@@ -109,6 +114,7 @@ const TABLE: &[(Action, &[Transport], &str)] = &[
     // A static token does not expire.
     (MoveLate("general"), &[WebSocket], "uuuuu .ffff"),
     (MoveLate("tema_7"), &[WebSocket], "uuuuu .ffff"),
+    (TakeOver, &[WebSocket], "uuuuu t..tt"),
 ];
 
 // credential × transport × action × expected answer, every cell against the real server
@@ -127,6 +133,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
                     '.' => Outcome::Done,
                     'u' => Outcome::Unknown,
                     'f' => Outcome::Forbidden,
+                    't' => Outcome::Taken,
                     other => panic!("no outcome: {other}"),
                 };
                 let outcome = attempt((&app, &clock), *transport, *action, token.as_deref()).await;
@@ -175,6 +182,7 @@ fn of_status(status: u16) -> Outcome {
         101 | 200 => Outcome::Done,
         401 => Outcome::Unknown,
         403 => Outcome::Forbidden,
+        409 => Outcome::Taken,
         other => panic!("status {other}"),
     }
 }
@@ -213,10 +221,16 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
 }
 
 async fn over_websocket((app, clock): (&TestApp, &Manual), action: Action, token: Option<&str>) -> Outcome {
+    // It holds its client id until the end.
+    let _ana = match action {
+        TakeOver => Some(app.connect(&format!("held?token={}", mint(json!({ "sub": "ana" })))).await),
+        _ => None,
+    };
     let address = match action {
         Follow(room) => format!("matrix?room={room}"),
         FollowUser(user) => format!("matrix?user_id={user}"),
         Move(_) | MoveLate(_) => "matrix".to_owned(),
+        TakeOver => "held".to_owned(),
         other => panic!("not over a WebSocket: {other:?}"),
     };
     let headers: Vec<_> = token.map(|token| ("authorization", format!("Bearer {token}"))).into_iter().collect();

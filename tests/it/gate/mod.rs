@@ -4,6 +4,7 @@ mod issuer;
 mod key_owners;
 mod lifetime;
 mod matrix;
+mod names;
 mod tokens;
 mod tool;
 

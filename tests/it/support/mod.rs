@@ -29,7 +29,7 @@ use tonic::{
 pub(crate) use in_hand::InHand;
 pub(crate) use process::{Server, run_in, run_to_end, run_with_input, scratch};
 pub(crate) use raw::{Frame, RawSocket, drip, exchange, send_then_read};
-pub(crate) use socket::{Client, open, open_with, refusal};
+pub(crate) use socket::{Client, Socket, open, open_with, refusal};
 
 /// How long anything may take before the test fails. Nothing waits for it in a test that passes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -70,6 +70,11 @@ impl Client {
     pub(crate) async fn connect(http: SocketAddr, address: &str) -> Self {
         Self::over(open(http, address).await.unwrap_or_else(|error| panic!("{address}: {error}"))).await
     }
+
+    /// A client on a connection of which somebody else has read the first message.
+    pub(crate) fn after_first(socket: Socket) -> Self {
+        Self { socket, early: VecDeque::new(), established: Value::Null, pings: 0 }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {

@@ -19,6 +19,8 @@ use crate::{
     domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
     egress::{
         ClientInfo,
+        attempt::{Attempt, Dial, Moment},
+        clients::Owner,
         outbox::Filling,
         ws::{
             Outgoing,
@@ -43,6 +45,9 @@ pub(in crate::egress) struct Connection {
     client_id: ClientId,
     user_id: Option<UserId>,
     connected_at: DateTime<Utc>,
+    /// Which dial it comes from, and when it began; not as a [`Dial`], whose padding would be held, too.
+    attempt: Option<Attempt>,
+    began: Moment,
     rooms: Mutex<Arc<[RoomId]>>,
     socket: Socket,
     /// The client and the service may compress what they say.
@@ -83,6 +88,8 @@ impl Connection {
             client_id,
             user_id,
             connected_at: clock.wall(),
+            attempt: None,
+            began: Moment::new(clock.monotonic()),
             rooms: Mutex::new(rooms.into()),
             socket,
             deflates: false,
@@ -99,6 +106,16 @@ impl Connection {
         self
     }
 
+    /// Comes from this dial of its client.
+    pub(super) fn dialled(mut self, attempt: Option<Attempt>) -> Self {
+        self.attempt = attempt;
+        self
+    }
+
+    pub(in crate::egress) fn dial(&self) -> Dial {
+        Dial { attempt: self.attempt, at: self.began }
+    }
+
     pub(super) fn deflates(&self) -> bool {
         self.deflates
     }
@@ -113,6 +130,11 @@ impl Connection {
 
     pub(in crate::egress) fn user_id(&self) -> Option<&UserId> {
         self.user_id.as_ref()
+    }
+
+    /// Whose it is, by the token that it is open under now.
+    pub(in crate::egress) fn owner(&self) -> Owner {
+        Owner::new(&self.out.lock().permit, self.user_id.clone())
     }
 
     /// Whether it is open under the token with this id.
@@ -169,7 +191,7 @@ impl Connection {
     }
 
     /// Whether the client is still listened to: not once the connection is closing.
-    pub(super) fn is_open(&self) -> bool {
+    pub(in crate::egress) fn is_open(&self) -> bool {
         self.out.lock().state == State::Open
     }
 

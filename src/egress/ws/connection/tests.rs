@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::Manual,
     domain::{Audience, Content, Ephemeral, Event, Notification, Payload},
-    egress::outbox::Frame,
+    egress::{Clients, clients::Taken, outbox::Frame},
 };
 
 async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {
@@ -71,4 +71,31 @@ async fn whoever_drains_a_full_queue_calls_the_session() {
     connection.flush();
     connection.called().await;
     assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: false });
+}
+
+// its client may take its time to hang up, or never do
+#[tokio::test]
+async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
+    let clock = clock();
+    let ((first, _first), (second, _second)) = tokio::join!(connection(&clock), connection(&clock));
+    let dialled = |connection: Connection, attempt| Arc::new(connection.dialled(Attempt::parse(attempt)));
+    let (first, second) = (dialled(first, "2"), dialled(second, "1"));
+    let clients = Clients::new(2);
+    let claim = async |user: &str| {
+        let owner = Owner::new(&Permit::OPEN, UserId::parse(user).ok());
+        clients.claim(first.client_id(), Some(owner)).await
+    };
+    let claimed = claim("").await.expect("free");
+    assert!(clients.enter(claimed, &first).await.expect("free").is_none());
+    assert_eq!(claim("luis").await.expect_err("another user's"), Taken::OtherUser);
+    let claimed = claim("").await.expect("its own");
+    assert_eq!(clients.enter(claimed, &second).await.expect_err("of an earlier dial"), Taken::Newer);
+
+    first.close(Close::Disconnected);
+    let claimed = claim("luis").await.expect("free");
+    let replaced = clients.enter(claimed, &second).await.expect("free");
+    assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &first)));
+    assert_eq!(clients.len(), 1);
+    assert!(!clients.leave(&first), "it holds the id no longer");
+    assert!(clients.leave(&second) && clients.is_empty());
 }
