@@ -142,19 +142,19 @@ impl NotificationService for Notifications {
 
     async fn get_stats(&self, request: Request<v1::GetStatsRequest>) -> Answer<v1::GetStatsResponse> {
         caller(&request)?.check_publisher()?;
-        Ok(Response::new(self.stats.report()))
+        self.stats.report(request.into_inner()).await.map(Response::new)
     }
 
     async fn explain_route(&self, request: Request<v1::ExplainRouteRequest>) -> Answer<v1::ExplainRouteResponse> {
-        self.publisher.explain_route(request)
+        self.publisher.explain_route(request).await
     }
 
     async fn revoke_user(&self, request: Request<v1::RevokeUserRequest>) -> Answer<v1::RevokeUserResponse> {
-        self.removal.revoke_user(request)
+        self.removal.revoke_user(request).await
     }
 
     async fn disconnect(&self, request: Request<v1::DisconnectRequest>) -> Answer<v1::DisconnectResponse> {
-        self.removal.disconnect(request)
+        self.removal.disconnect(request).await
     }
 }
 

@@ -129,7 +129,7 @@ impl Life {
         self.deliveries.close();
         stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
         self.sessions.close();
-        sockets.close_all();
+        sockets.close_all().await;
         stage("sessions", 15, Box::pin(self.sessions.wait())).await;
         self.stopping.cancel();
         self.servers.close();

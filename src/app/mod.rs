@@ -186,7 +186,7 @@ impl App {
         let refusals = gate.refusals().clone();
         let stats =
             Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone(), refusals.clone());
-        let removal = Removal::new(clients.clone(), gate.revocations().clone());
+        let removal = Removal::new(clients.clone(), gate.revocations().clone(), life.servers.clone());
         let sockets = Sockets::new(
             &config.egress,
             clients,

@@ -132,6 +132,9 @@ pub struct Explanation {
 /// How many names an [`Explanation`] lists.
 const EXPLAINED_NAMES: usize = 100;
 
+/// How many explanations are made at the same time.
+const EXPLANATIONS: usize = 4;
+
 /// The publishers' end of the broker.
 #[derive(Debug, Clone)]
 pub struct Handle {
@@ -144,6 +147,7 @@ pub struct Handle {
     wait: Duration,
     rules: Arc<Rules>,
     rooms: Writer,
+    explaining: Arc<Semaphore>,
 }
 
 impl Handle {
@@ -185,8 +189,8 @@ impl Handle {
         self.rooms.receivers(&Audience::Everyone.into())
     }
 
-    /// Says where an event would go.
-    pub fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
+    /// Says where an event would go. Of those who ask, a few are served at a time: each has all receivers in memory.
+    pub async fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
         let (rule, audiences) = match target {
             Some(audiences) => (None, audiences),
             None => {
@@ -194,8 +198,8 @@ impl Handle {
                 (Some((route.rule.to_owned(), route.index)), route.audiences)
             }
         };
-        let receivers = self.rooms.receivers(&audiences);
-        let names = self.rooms.receiver_names(&audiences, EXPLAINED_NAMES);
+        let _turn = self.explaining.acquire().await.map_err(|_| Error::Closing)?;
+        let (receivers, names) = self.rooms.explain(&audiences, EXPLAINED_NAMES).await;
         Ok(Explanation { rule, audiences, receivers, names })
     }
 }
@@ -251,6 +255,7 @@ impl Broker {
             wait: options.publish_timeout.min(MAX_PATIENCE),
             rules: Arc::clone(&rules),
             rooms: rooms.clone(),
+            explaining: Arc::new(Semaphore::new(EXPLANATIONS)),
         };
         let fan_outs =
             rooms.shards().iter().map(|shard| fan_out::FanOut::new(journal.tail(), Arc::clone(shard))).collect();

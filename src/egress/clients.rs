@@ -5,8 +5,10 @@
 
 use std::{
     borrow::Borrow,
-    collections::{HashMap, HashSet},
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap, HashSet},
     hash::{Hash, Hasher},
+    ops::Bound,
     ptr,
     sync::Arc,
 };
@@ -84,13 +86,9 @@ impl Clients {
         self.len() == 0
     }
 
-    /// The connected clients, in the order of their names.
-    pub fn list(&self) -> Vec<ClientInfo> {
-        let registry = self.0.registry.lock();
-        let mut clients: Vec<_> = registry.connections.iter().map(|connection| connection.0.info()).collect();
-        drop(registry);
-        clients.sort_by(|a, b| a.client_id.cmp(&b.client_id));
-        clients
+    /// The connection of a client.
+    pub(super) fn get(&self, client_id: &ClientId) -> Option<Arc<Connection>> {
+        self.0.registry.lock().holders.get(client_id).map(|holder| Arc::clone(&holder.0))
     }
 
     /// A place for one more connection, until it is dropped; `None` when all are taken.
@@ -126,9 +124,12 @@ impl Clients {
         self.0.registry.lock().leave(connection)
     }
 
-    /// The connections of this moment.
-    pub(super) fn connections(&self) -> Vec<Arc<Connection>> {
-        self.0.registry.lock().connections.iter().map(|connection| Arc::clone(&connection.0)).collect()
+    /// The first `count` connections behind `after`, in the order of the client ids.
+    pub(super) fn some(&self, after: Option<&ClientId>, count: usize) -> Vec<Arc<Connection>> {
+        let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let registry = self.0.registry.lock();
+        let behind = registry.holders.range::<ClientId, _>((begin, Bound::Unbounded));
+        behind.take(count).map(|holder| Arc::clone(&holder.0)).collect()
     }
 }
 
@@ -148,8 +149,8 @@ impl Drop for Claim {
 #[derive(Debug, Default)]
 struct Registry {
     connections: HashSet<ByIdentity>,
-    /// Those of them that hold their client id.
-    holders: HashSet<ByClientId>,
+    /// Those of them that hold their client id, in order, so that whoever looks at all of them can go on where it was.
+    holders: BTreeSet<ByClientId>,
     /// There are no more entries than handshakes that are being answered.
     claims: HashMap<ClientId, Claims>,
 }
@@ -245,9 +246,15 @@ impl PartialEq for ByClientId {
 
 impl Eq for ByClientId {}
 
-impl Hash for ByClientId {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.client_id().hash(state);
+impl PartialOrd for ByClientId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ByClientId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.client_id().cmp(other.0.client_id())
     }
 }
 

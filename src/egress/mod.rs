@@ -15,6 +15,7 @@ mod removal;
 mod session;
 #[cfg(test)]
 mod tests;
+mod walk;
 mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -23,6 +24,7 @@ pub use clients::{ClientInfo, Clients};
 pub use grpc::{Notifications, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
+pub use walk::Walk;
 pub use ws::{Sockets, keep_alive, router as ws_router};
 
 use clap::{ArgAction, builder::BoolishValueParser};

@@ -1,5 +1,6 @@
 //! Closing the connections of those who shall not have them any more.
 
+use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -17,16 +18,17 @@ use crate::{
 pub struct Removal {
     clients: Clients,
     revocations: Revocations,
+    tasks: TaskTracker,
 }
 
 impl Removal {
-    /// Of these clients.
-    pub fn new(clients: Clients, revocations: Revocations) -> Self {
-        Self { clients, revocations }
+    /// Of these clients. What began is finished on `tasks`, also when its caller hangs up meanwhile.
+    pub fn new(clients: Clients, revocations: Revocations, tasks: TaskTracker) -> Self {
+        Self { clients, revocations, tasks }
     }
 
     /// Believes the user's tokens, or one token, no more, and closes what is open under them.
-    pub fn revoke_user(
+    pub async fn revoke_user(
         &self,
         request: Request<v1::RevokeUserRequest>,
     ) -> Result<Response<v1::RevokeUserResponse>, Status> {
@@ -36,19 +38,20 @@ impl Removal {
             ("", "") => return Err(nobody("user_id")),
             ("", token) => {
                 self.revocations.revoke_token(token);
-                self.close(Close::Revoked, |connection| connection.has_token(token))
+                let token = token.to_owned();
+                self.close(Close::Revoked, move |connection| connection.has_token(&token)).await?
             }
             (user, _) => {
                 let user = parse_user(user)?;
                 self.revocations.revoke_user(user.clone());
-                self.close(Close::Revoked, |connection| connection.user_id() == Some(&user))
+                self.close(Close::Revoked, move |connection| connection.user_id() == Some(&user)).await?
             }
         };
         Ok(Response::new(v1::RevokeUserResponse { closed }))
     }
 
     /// Closes the connections of a client or of a user; they may come back.
-    pub fn disconnect(
+    pub async fn disconnect(
         &self,
         request: Request<v1::DisconnectRequest>,
     ) -> Result<Response<v1::DisconnectResponse>, Status> {
@@ -58,20 +61,36 @@ impl Removal {
             ("", "") => return Err(nobody("client_id")),
             ("", user) => {
                 let user = parse_user(user)?;
-                self.close(Close::Disconnected, |connection| connection.user_id() == Some(&user))
+                self.close(Close::Disconnected, move |connection| connection.user_id() == Some(&user)).await?
             }
             (client, _) => {
                 let client = ClientId::parse(client).map_err(|error| bad_name("client_id", error))?;
-                self.close(Close::Disconnected, |connection| *connection.client_id() == client)
+                let connection = self.clients.get(&client);
+                connection.iter().for_each(|connection| connection.close(Close::Disconnected));
+                u32::from(connection.is_some())
             }
         };
         Ok(Response::new(v1::DisconnectResponse { closed }))
     }
 
-    fn close(&self, close: Close, whom: impl Fn(&Connection) -> bool) -> u32 {
-        let connections = self.clients.connections();
-        let closed = connections.iter().filter(|connection| whom(connection));
-        closed.map(|connection| connection.close(close)).count() as u32
+    /// Closes the connections of which `whom` is true, and gives their number.
+    async fn close(
+        &self,
+        close: Close,
+        whom: impl Fn(&Connection) -> bool + Send + 'static,
+    ) -> Result<u32, Status> {
+        let mut walk = self.clients.walk(None);
+        let closing = async move {
+            let mut closed = 0;
+            while let Some(connections) = walk.next_connections().await {
+                for connection in connections.iter().filter(|connection| whom(connection)) {
+                    connection.close(close);
+                    closed += 1;
+                }
+            }
+            closed
+        };
+        self.tasks.spawn(closing).await.map_err(|_| Status::internal("not all could be closed; try again"))
     }
 }
 

@@ -49,13 +49,13 @@ impl Publisher {
     }
 
     /// Says where an event would go.
-    pub fn explain_route(
+    pub async fn explain_route(
         &self,
         request: Request<v1::ExplainRouteRequest>,
     ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
         gate::caller(&request)?.check_publisher()?;
         let (event, payload, target) = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
-        let explanation = self.intake.explain(&event, &payload, target).map_err(|error| refusal(&error))?;
+        let explanation = self.intake.explain(&event, &payload, target).await.map_err(|error| refusal(&error))?;
         let Explanation { rule, audiences, receivers, names } = explanation;
         let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i32));
         Ok(Response::new(v1::ExplainRouteResponse {

@@ -67,8 +67,8 @@ impl Intake {
         }
     }
 
-    fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
-        self.broker.explain(event, payload, target)
+    async fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
+        self.broker.explain(event, payload, target).await
     }
 
     /// What the time is.

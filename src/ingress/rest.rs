@@ -148,7 +148,7 @@ async fn explain(
 ) -> Result<Json<Explained>, Problem> {
     let body = read_body(&ingress, request.into_body()).await?;
     let Draft { name, payload, target, .. } = notify::read(&body, None)?;
-    let explanation = ingress.intake.explain(&name, &payload, target).map_err(|error| problem(&error))?;
+    let explanation = ingress.intake.explain(&name, &payload, target).await.map_err(|error| problem(&error))?;
     let Explanation { rule, audiences, receivers, names } = explanation;
     let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i64));
     Ok(Json(Explained { rule, rule_index, audience: (&audiences).into(), receivers, client_ids: names }))

@@ -3,6 +3,7 @@
 mod console;
 mod health;
 mod index;
+mod page;
 mod probe;
 mod stats;
 mod stranger;

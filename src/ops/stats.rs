@@ -2,18 +2,24 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{Json, Router, extract::State, routing::get};
+use axum::{
+    Json, Router,
+    extract::{Query, State, rejection::QueryRejection},
+    routing::get,
+};
 use prost_types::Timestamp;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tonic::Status;
 
 use crate::{
     domain::RoomId,
     egress::{ClientInfo, Clients, Gap, History, Recent},
     gate::{self, Refusals},
     journal::Read,
+    ops::page::{Asked, MAX_PAGE, Page, SHOWN_ROOMS},
     rooms,
-    wire::{proto::v1, text},
+    wire::{problem::Problem, proto::v1, text},
 };
 
 /// How many notifications `GET /stats` shows.
@@ -33,7 +39,11 @@ pub struct Stats {
 struct Body {
     total_connections: usize,
     rooms: BTreeMap<String, usize>,
+    /// There are more rooms than these.
+    rooms_truncated: bool,
     clients: Vec<Client>,
+    /// There are more clients behind these.
+    clients_truncated: bool,
     recent_notifications: Vec<Box<RawValue>>,
     /// What of the recent ones cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -71,34 +81,40 @@ impl Stats {
         Router::new().route("/stats", get(show)).with_state(self)
     }
 
-    /// The statistics for `GetStats`.
-    pub fn report(&self) -> v1::GetStatsResponse {
+    /// The statistics for `GetStats`. Fails when there is no such page.
+    pub async fn report(&self, request: v1::GetStatsRequest) -> Result<v1::GetStatsResponse, Status> {
+        let (clients, clients_truncated) = Page::of_request(&request)?.read(&self.clients).await;
+        let (rooms, rooms_truncated) = self.rooms.rooms(MAX_PAGE).await;
         let bounds = self.journal.bounds();
-        let clients: Vec<_> = self.clients.list().into_iter().map(client_message).collect();
-        v1::GetStatsResponse {
-            total_connections: clients.len() as u32,
-            rooms: self.room_sizes().map(|(room, members)| (room, members as u32)).collect(),
-            clients,
+        Ok(v1::GetStatsResponse {
+            total_connections: self.clients.len() as u32,
+            rooms: rooms.into_iter().map(|(room, members)| (room.to_string(), members as u32)).collect(),
+            clients: clients.into_iter().map(client_message).collect(),
             total_notifications_sent: bounds.newest,
             epoch: self.journal.epoch().to_string(),
             oldest_sequence: if bounds.oldest > bounds.newest { 0 } else { bounds.oldest },
             newest_sequence: bounds.newest,
             refusals: self.refusals.counts().map(|(reason, count)| (reason.to_owned(), count)).collect(),
             idempotency_key_life: self.journal.shortest_key_life().and_then(|life| life.try_into().ok()),
-        }
+            clients_truncated,
+            rooms_truncated,
+        })
     }
 
     /// The statistics for `GET /stats`. Those who look into a trouble ask for them, so they come although the journal cannot be read.
-    async fn body(&self) -> Body {
+    async fn body(&self, page: Page) -> Body {
         let (recent, recent_unavailable) = match self.history.recent(None, RECENT).await {
             Ok(recent) => (recent, None),
             Err(error) => (Recent::default(), Some(error.to_string())),
         };
-        let clients: Vec<_> = self.clients.list().into_iter().map(client_body).collect();
+        let (clients, clients_truncated) = page.read(&self.clients).await;
+        let (rooms, rooms_truncated) = self.rooms.rooms(MAX_PAGE).await;
         Body {
-            total_connections: clients.len(),
-            rooms: self.room_sizes().collect(),
-            clients,
+            total_connections: self.clients.len(),
+            rooms: rooms.into_iter().map(|(room, members)| (room.to_string(), members)).collect(),
+            rooms_truncated,
+            clients: clients.into_iter().map(client_body).collect(),
+            clients_truncated,
             recent_notifications: recent.notifications,
             missing: recent.missing.into_iter().map(Gap::from).collect(),
             recent_unavailable,
@@ -106,18 +122,18 @@ impl Stats {
             refusals: self.refusals.counts().collect(),
         }
     }
-
-    fn room_sizes(&self) -> impl Iterator<Item = (String, usize)> {
-        self.rooms.rooms().into_iter().map(|(room, members)| (room.to_string(), members))
-    }
 }
 
-async fn show(_: gate::Observer, State(stats): State<Stats>) -> Json<Body> {
-    Json(stats.body().await)
+async fn show(
+    _: gate::Observer,
+    asked: Result<Query<Asked>, QueryRejection>,
+    State(stats): State<Stats>,
+) -> Result<Json<Body>, Problem> {
+    Ok(Json(stats.body(Page::of_query(asked)?).await))
 }
 
 fn names(rooms: &[RoomId]) -> Vec<String> {
-    rooms.iter().map(RoomId::to_string).collect()
+    rooms.iter().take(SHOWN_ROOMS).map(RoomId::to_string).collect()
 }
 
 fn client_body(client: ClientInfo) -> Client {
@@ -159,7 +175,7 @@ mod tests {
         config::Config,
         domain::{Audience, Epoch, Seq},
         gate::Gate,
-        journal::{Bounds, Error, Incarnation, Page, Query},
+        journal::{self, Bounds, Error, Incarnation, Query},
     };
 
     /// A journal of which nothing can be read: some of it is damaged, or the disk fails.
@@ -178,8 +194,8 @@ mod tests {
             Bounds { oldest: 1, newest: 7 }
         }
 
-        async fn read(&self, _: Query) -> Result<Page, Error> {
-            let page = Page { notifications: Vec::new(), more: false, bounds: self.bounds(), lost: vec![2..=3, 5..=7] };
+        async fn read(&self, _: Query) -> Result<journal::Page, Error> {
+            let page = journal::Page { notifications: Vec::new(), more: false, bounds: self.bounds(), lost: vec![2..=3, 5..=7] };
             self.0.clone().map_or(Ok(page), Err)
         }
 
@@ -197,7 +213,7 @@ mod tests {
         let journal: Arc<dyn Read> = Arc::new(journal);
         let history = History::new(Arc::clone(&journal));
         let stats = Stats::new(Clients::new(1), reader, journal, history, gate.refusals().clone());
-        serde_json::to_value(stats.body().await).expect("JSON")
+        serde_json::to_value(stats.body(Page::of_request(&v1::GetStatsRequest::default()).expect("a page")).await).expect("JSON")
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! The shards together, seen from the two sides.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     num::NonZeroUsize,
     sync::{
         Arc,
@@ -9,10 +9,16 @@ use std::{
     },
 };
 
+use foldhash::HashSet;
+use tokio::task::yield_now;
+
 use crate::{
     domain::{Audience, Audiences, RoomId},
-    rooms::{Member, MemberId, Shard, Subscription},
+    rooms::{Interest, Member, Shard, Subscription, shard::LOOKS_PER_TURN},
 };
+
+/// How many members are looked at to count those who are in several audiences once.
+const MAX_COUNTED: usize = 1_000;
 
 #[derive(Debug)]
 struct Registry {
@@ -37,42 +43,43 @@ impl Writer {
         &self.0.shards
     }
 
-    /// How many members a notification for `audiences` is for, each counted once.
+    /// How many members a notification for `audiences` is for. It takes no longer in a large room than in a small one.
+    ///
+    /// For one audience, or for everyone, that is exact. For several, each member counts once as long as all but the largest of
+    /// them have no more than [`MAX_COUNTED`] members together on this node. With more, a member of several of those that are too
+    /// large may count more than once; the sum is never more than have a subscription.
     pub fn receivers(&self, audiences: &Audiences) -> usize {
-        let everything: usize = self.0.shards.iter().map(|shard| shard.everything_len()).sum();
-        match audiences.as_slice() {
-            // Everyone comes first, and those who hear everything have joined nothing else.
-            [Audience::Everyone, ..] => self.0.members(&Audience::Everyone) + everything,
-            [audience] => self.0.members(audience) + everything,
-            _ => self.distinct(audiences).len(),
-        }
+        let mut looks = MAX_COUNTED;
+        self.0.shards.iter().map(|shard| shard.count(audiences.as_slice(), &mut looks)).sum()
     }
 
-    /// The names of the first `limit` members that a notification for `audiences` is for.
-    pub fn receiver_names(&self, audiences: &Audiences, limit: usize) -> Vec<String> {
-        let mut seen = HashSet::new();
-        let mut names = Vec::new();
-        self.visit(audiences, &mut |id, member| {
-            if names.len() < limit && seen.insert(id) {
-                names.push(member.name().to_owned());
-            }
-        });
-        names
-    }
-
-    fn distinct(&self, audiences: &Audiences) -> HashSet<MemberId> {
-        let mut ids = HashSet::new();
-        self.visit(audiences, &mut |id, _| {
-            ids.insert(id);
-        });
-        ids
-    }
-
-    fn visit(&self, audiences: &Audiences, visit: &mut dyn FnMut(MemberId, &dyn Member)) {
+    /// How many members a notification for `audiences` is for, each counted once, and the names of the first `limit`. It takes
+    /// as long as the rooms are large, but holds nobody up: only a few members are looked at in a turn.
+    pub async fn explain(&self, audiences: &Audiences, limit: usize) -> (usize, Vec<String>) {
+        let at_once = audiences.as_slice().len() == 1 || audiences.everyone();
+        let interests = audiences.as_slice().iter().cloned().map(Interest::In);
+        let interests: Vec<_> = interests.chain([Interest::Everything]).collect();
+        let (mut count, mut names) = (0, Vec::new());
         for shard in &self.0.shards {
-            audiences.as_slice().iter().for_each(|audience| shard.visit(audience, visit));
-            shard.visit_everything(visit);
+            // Nobody is in two shards.
+            let mut seen = HashSet::default();
+            for interest in &interests {
+                let mut place = Some(usize::MAX);
+                while let Some(until) = place
+                    && !(at_once && names.len() >= limit)
+                {
+                    seen.reserve(LOOKS_PER_TURN);
+                    place = shard.visit_some(interest, until, &mut |id, member| {
+                        if seen.insert(id) && names.len() < limit {
+                            names.push(member.name().to_owned());
+                        }
+                    });
+                    yield_now().await;
+                }
+            }
+            count += seen.len();
         }
+        (if at_once { self.receivers(audiences) } else { count }, names)
     }
 }
 
@@ -93,22 +100,48 @@ impl Reader {
         self.0.members(&Audience::Room(room.clone()))
     }
 
-    /// The rooms that have members, with how many.
-    pub fn rooms(&self) -> BTreeMap<RoomId, usize> {
+    /// The first `limit` rooms that have members, by name, with how many; and whether there are more. `general` is always among
+    /// them if it has any. It takes as long as there are shards and `limit` says, and looks at a few rooms in a turn.
+    pub async fn rooms(&self, limit: usize) -> (BTreeMap<RoomId, usize>, bool) {
         let mut rooms = BTreeMap::new();
         for shard in &self.0.shards {
-            shard.visit_audiences(&mut |audience, members| {
-                if let Audience::Room(room) = audience {
-                    *rooms.entry(room.clone()).or_default() += members;
+            let (mut looked, mut after) = (0, None);
+            // One more than wanted: that one says that there are more.
+            while looked <= limit {
+                let some = shard.some_rooms(after.as_ref());
+                looked += some.len();
+                let more = some.len() == LOOKS_PER_TURN;
+                after = some.last().map(|(room, _)| room.clone());
+                for (room, members) in some {
+                    *rooms.entry(room).or_default() += members;
                 }
-            });
+                if !more {
+                    break;
+                }
+                yield_now().await;
+            }
+            keep_first(&mut rooms, limit + 1);
         }
-        rooms
+        let truncated = rooms.len() > limit;
+        keep_first(&mut rooms, limit);
+        let general = RoomId::general();
+        let members = self.members(&general);
+        if members > 0 && !rooms.contains_key(&general) {
+            keep_first(&mut rooms, limit.saturating_sub(1));
+            rooms.insert(general, members);
+        }
+        (rooms, truncated)
     }
 }
 
 impl Registry {
     fn members(&self, audience: &Audience) -> usize {
         self.shards.iter().map(|shard| shard.len(audience)).sum()
+    }
+}
+
+fn keep_first(rooms: &mut BTreeMap<RoomId, usize>, count: usize) {
+    while rooms.len() > count {
+        rooms.pop_last();
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 pub enum Interest {
     /// What is for this audience.
     In(Audience),
-    /// Everything, whoever it is for.
+    /// Everything, whoever it is for. Who hears everything joins no audience besides.
     Everything,
 }
 
@@ -27,6 +27,7 @@ pub struct Subscription {
 
 impl Subscription {
     pub(super) fn new(id: MemberId, shard: Arc<Shard>, member: Arc<dyn Member>) -> Self {
+        shard.subscribe();
         Self { id, shard, member, interests: Vec::new() }
     }
 
@@ -48,5 +49,6 @@ impl Drop for Subscription {
         for interest in &self.interests {
             self.shard.leave(interest, self.id);
         }
+        self.shard.unsubscribe();
     }
 }

@@ -218,7 +218,7 @@ async fn every_call_needs_the_token() {
         anonymous.publish_stream(stream::iter([event("e")])).await.map(drop),
         anonymous.subscribe(everything.clone()).await.map(drop),
         anonymous.get_history(v1::GetHistoryRequest::default()).await.map(drop),
-        anonymous.get_stats(v1::GetStatsRequest {}).await.map(drop),
+        anonymous.get_stats(v1::GetStatsRequest::default()).await.map(drop),
         anonymous.explain_route(v1::ExplainRouteRequest { event: "e".into(), ..Default::default() }).await.map(drop),
         wrong.publish(event("e")).await.map(drop),
         wrong.publish_stream(stream::iter([event("e")])).await.map(drop),
@@ -676,7 +676,7 @@ async fn stats_are_those_of_the_http_endpoint() {
     let app = TestApp::start().await;
     let _ana = app.connect("ana?user_id=7&room=a&rooms=b").await;
     app.mark().await;
-    let stats = app.grpc().await.get_stats(v1::GetStatsRequest {}).await.expect("an answer").into_inner();
+    let stats = app.grpc().await.get_stats(v1::GetStatsRequest::default()).await.expect("an answer").into_inner();
     assert_eq!((stats.total_connections, stats.total_notifications_sent), (1, 1));
     assert_eq!((stats.oldest_sequence, stats.newest_sequence), (1, 1));
     assert_eq!(stats.rooms, [("a".to_owned(), 1), ("b".to_owned(), 1)].into());

@@ -6,9 +6,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::egress::ws::Sockets;
 
-/// How many connections are looked after before other tasks of this thread get their turn.
-const LOOKS_PER_TURN: usize = 256;
-
 /// Looks after all connections, a few times in each ping interval, until the server goes away. Each one is pinged once
 /// in an interval, and not all at the same time.
 pub async fn keep_alive(sockets: Sockets) {
@@ -20,12 +17,12 @@ pub async fn keep_alive(sockets: Sockets) {
     while sockets.0.draining.run_until_cancelled(ticks.tick()).await.is_some() {
         let now = Instant::now();
         let time = sockets.0.clock.wall().timestamp();
-        for (looked, connection) in sockets.0.clients.connections().into_iter().enumerate() {
-            let ping = connection.number() % rounds == round;
-            connection.look_after(now, ping, options.slow_timeout);
-            connection.look_at_token((now, time), options.token_grace);
-            if looked % LOOKS_PER_TURN == LOOKS_PER_TURN - 1 {
-                tokio::task::yield_now().await;
+        let mut walk = sockets.0.clients.walk(None);
+        while let Some(connections) = walk.next_connections().await {
+            for connection in connections {
+                let ping = connection.number() % rounds == round;
+                connection.look_after(now, ping, options.slow_timeout);
+                connection.look_at_token((now, time), options.token_grace);
             }
         }
         round = (round + 1) % rounds;

@@ -109,10 +109,13 @@ impl Sockets {
 
     /// Closes every connection behind what was sent, and asks each client to come back at another moment: ten thousand of
     /// them at once would be the next server's first trouble.
-    pub fn close_all(&self) {
-        // Before the list is made: a session that is not on it yet finds this when it has entered.
+    pub async fn close_all(&self) {
+        // Before the walk begins: a session that is not among the clients yet finds this when it has entered.
         self.0.closed.store(true, Ordering::SeqCst);
-        self.0.clients.connections().iter().for_each(|connection| self.send_away(connection));
+        let mut walk = self.0.clients.walk(None);
+        while let Some(connections) = walk.next_connections().await {
+            connections.iter().for_each(|connection| self.send_away(connection));
+        }
     }
 
     /// Waits until a session may begin or end.

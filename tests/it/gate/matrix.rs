@@ -203,7 +203,7 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
     let outcome = match action {
         Publish(event) => client.publish(PublishRequest { event: text(event), ..Default::default() }).await.map(drop),
         Explain => client.explain_route(ExplainRouteRequest { event: text("x"), ..Default::default() }).await.map(drop),
-        Stats => client.get_stats(GetStatsRequest {}).await.map(drop),
+        Stats => client.get_stats(GetStatsRequest::default()).await.map(drop),
         HistoryOfRoom(room) => client.get_history(history(&[], &[room])).await.map(drop),
         HistoryOfUser(user) => client.get_history(history(&[user], &[])).await.map(drop),
         HistoryOfAll => client.get_history(GetHistoryRequest::default()).await.map(drop),

@@ -24,9 +24,9 @@ async fn refusals_are_counted_by_their_reason() {
     let app = guarded().await;
     let bearer = |token: String| [("authorization", format!("Bearer {token}"))];
     app.get("/stats").await.refused(401);
-    app.grpc_with(None).await.get_stats(GetStatsRequest {}).await.expect_err("refused");
+    app.grpc_with(None).await.get_stats(GetStatsRequest::default()).await.expect_err("refused");
     open_with(app.http(), "ana", &bearer(WRONG.to_owned())).await.expect_err("refused");
-    app.grpc_with(Some(WRONG)).await.get_stats(GetStatsRequest {}).await.expect_err("refused");
+    app.grpc_with(Some(WRONG)).await.get_stats(GetStatsRequest::default()).await.expect_err("refused");
 
     let php = mint(json!({ "sub": "php", "publish": ["presentacion.*"] }));
     let event = |name: &str| PublishRequest { event: name.to_owned(), ..Default::default() };
@@ -43,7 +43,7 @@ async fn refusals_are_counted_by_their_reason() {
     let refusals = stats["refusals"].as_object().expect("figures").clone();
     let refused: Vec<_> = refusals.iter().filter(|(_, count)| **count != 0).collect();
     assert_eq!(json!(refused), json!([["bad_token", 2], ["forbidden", 3], ["no_token", 2]]));
-    let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest {}).await.expect("figures").into_inner();
+    let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest::default()).await.expect("figures").into_inner();
     assert_eq!(json!(stats.refusals), json!(refusals));
 }
 

@@ -1,0 +1,129 @@
+//! What is counted and looked at, and what that costs others.
+
+use std::{
+    num::NonZeroUsize,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use tokio::task::yield_now;
+
+use super::*;
+use crate::domain::{Audience, Audiences, Content, Delivery, Ephemeral, RoomId, UserId};
+
+/// A member that counts what it is offered.
+#[derive(Debug)]
+struct Listener {
+    name: String,
+    offered: AtomicUsize,
+}
+
+impl Member for Listener {
+    fn offer(&self, _: &Delivery) -> bool {
+        self.offered.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn flush(&self) {}
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// Members that are numbered by their coming.
+struct House {
+    writer: Writer,
+    reader: Reader,
+    listeners: Vec<Arc<Listener>>,
+    subscriptions: Vec<Subscription>,
+}
+
+fn room(name: &str) -> Audience {
+    Audience::Room(RoomId::parse(name).expect("a name"))
+}
+
+fn user(name: &str) -> Audience {
+    Audience::User(UserId::parse(name).expect("a name"))
+}
+
+fn target(users: &[&str], rooms: &[&str]) -> Audiences {
+    let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+    Audiences::from_target(false, &texts(users), &texts(rooms)).expect("a target")
+}
+
+impl House {
+    /// So many members, who hear what is for everyone.
+    fn new(members: usize) -> Self {
+        let (writer, reader) = split(NonZeroUsize::new(2).expect("not zero"));
+        let mut house = Self { writer, reader, listeners: Vec::new(), subscriptions: Vec::new() };
+        (0..members).for_each(|_| house.come(Interest::In(Audience::Everyone)));
+        house
+    }
+
+    fn come(&mut self, interest: Interest) {
+        let listener = Listener { name: format!("m{}", self.listeners.len()), offered: AtomicUsize::new(0) };
+        self.listeners.push(Arc::new(listener));
+        let member = Arc::clone(self.listeners.last().expect("it came"));
+        let mut subscription = self.reader.subscribe(member);
+        subscription.join(interest);
+        self.subscriptions.push(subscription);
+    }
+
+    fn join(&mut self, members: Range<usize>, audience: &Audience) {
+        self.subscriptions[members].iter_mut().for_each(|member| member.join(Interest::In(audience.clone())));
+    }
+
+    fn receivers(&self, audiences: &Audiences) -> usize {
+        self.writer.receivers(audiences)
+    }
+}
+
+#[tokio::test]
+async fn who_is_in_several_audiences_counts_once() {
+    let mut house = House::new(50);
+    house.join(0..30, &room("a"));
+    house.join(20..40, &room("b"));
+    house.join(25..45, &user("7"));
+    house.come(Interest::Everything);
+    for (audiences, count) in [
+        (room("a").into(), 31),
+        (room("empty").into(), 1),
+        (Audience::Everyone.into(), 51),
+        (target(&[], &["a", "b"]), 41),
+        (target(&["7"], &["a", "b", "empty"]), 46),
+        (Audiences::from_target(true, &[], &["a".to_owned()]).expect("a target"), 51),
+    ] {
+        assert_eq!(house.receivers(&audiences), count, "{audiences:?}");
+        let (explained, names) = house.writer.explain(&audiences, 100).await;
+        let distinct: std::collections::BTreeSet<_> = names.iter().collect();
+        assert_eq!((explained, names.len(), distinct.len()), (count, count, count), "{audiences:?}");
+    }
+    drop(house.subscriptions.split_off(20));
+    assert_eq!(house.receivers(&target(&["7"], &["a", "b"])), 20);
+}
+
+// however large one audience is, of the others as many are looked at as the bound says
+#[tokio::test]
+async fn a_count_costs_no_more_in_a_large_room() {
+    let mut house = House::new(6_000);
+    house.join(0..5_000, &room("large"));
+    house.join(4_500..5_400, &room("small"));
+    house.join(5_350..5_450, &user("7"));
+    assert_eq!(house.receivers(&target(&["7"], &["large", "small"])), 5_450);
+
+    house.join(4_000..5_200, &room("too large"));
+    let two = target(&[], &["large", "too large"]);
+    // Nobody has looked who is in both.
+    assert_eq!(house.receivers(&two), 5_000 + 1_200 - overlap_within_bound());
+    let (count, names) = house.writer.explain(&two, 100).await;
+    assert_eq!((count, names.len()), (5_200, 100));
+    // Nor are there ever more than there are members.
+    house.join(0..6_000, &room("all"));
+    house.join(0..6_000, &room("all again"));
+    assert_eq!(house.receivers(&target(&[], &["all", "all again"])), 6_000);
+}
