@@ -11,6 +11,8 @@ mod member;
 mod registry;
 mod shard;
 mod subscription;
+#[cfg(test)]
+mod tests;
 
 pub use member::{Member, MemberId};
 pub use registry::{Reader, Writer, split};

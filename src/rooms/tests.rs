@@ -107,23 +107,91 @@ async fn who_is_in_several_audiences_counts_once() {
     assert_eq!(house.receivers(&target(&["7"], &["a", "b"])), 20);
 }
 
-// however large one audience is, of the others as many are looked at as the bound says
+// however large the rooms are, no more members are looked at than the bound says
 #[tokio::test]
 async fn a_count_costs_no_more_in_a_large_room() {
-    let mut house = House::new(6_000);
+    let mut house = House::new(10_000);
     house.join(0..5_000, &room("large"));
     house.join(4_500..5_400, &room("small"));
     house.join(5_350..5_450, &user("7"));
     assert_eq!(house.receivers(&target(&["7"], &["large", "small"])), 5_450);
 
-    house.join(4_000..5_200, &room("too large"));
+    house.join(2_600..5_200, &room("too large"));
     let two = target(&[], &["large", "too large"]);
-    // Nobody has looked who is in both.
-    assert_eq!(house.receivers(&two), 5_000 + 1_200 - overlap_within_bound());
+    assert_eq!(house.receivers(&two), 5_000 + 2_600, "nobody looked who is in both");
     let (count, names) = house.writer.explain(&two, 100).await;
     assert_eq!((count, names.len()), (5_200, 100));
-    // Nor are there ever more than there are members.
-    house.join(0..6_000, &room("all"));
-    house.join(0..6_000, &room("all again"));
-    assert_eq!(house.receivers(&target(&[], &["all", "all again"])), 6_000);
+
+    house.join(0..10_000, &room("all"));
+    house.join(0..10_000, &room("all again"));
+    assert_eq!(house.receivers(&target(&[], &["all", "all again"])), 10_000, "there are no more members than that");
+}
+
+// an explanation looks at everybody, but not at once, and misses nobody who stays
+#[tokio::test]
+async fn who_explains_lets_others_have_their_turn() {
+    let mut house = House::new(2_000);
+    house.join(0..2_000, &room("a"));
+    house.join(0..2_000, &room("b"));
+    let (writer, stays) = (house.writer.clone(), house.subscriptions.split_off(1_000));
+    let mut goes = house.subscriptions;
+    let (mut turns, mut explained) = (0, false);
+    let audiences = target(&[], &["a", "b"]);
+    let ((count, _), ()) = tokio::join!(
+        async {
+            let explanation = writer.explain(&audiences, 100).await;
+            explained = true;
+            explanation
+        },
+        async {
+            // Some of the first leave in each turn: others take their places.
+            for _ in 0..10 {
+                yield_now().await;
+                turns += 1;
+                goes.drain(..100);
+            }
+        }
+    );
+    assert!(explained && turns == 10);
+    assert!((1_000..2_000).contains(&count), "{count}: those who stay, and not all who were there at first");
+    drop(stays);
+}
+
+#[tokio::test]
+async fn what_nobody_keeps_is_offered_once() {
+    let mut house = House::new(40);
+    house.join(0..30, &room("a"));
+    house.join(20..35, &room("b"));
+    house.join(25..37, &user("7"));
+    house.come(Interest::Everything);
+    let content = Content::Frame(Bytes::from_static(b"chat"));
+    let ephemeral = Ephemeral { audiences: target(&["7"], &["a", "b", "empty"]), except: None, content };
+    let batch = [Delivery::Ephemeral(Arc::new(ephemeral))];
+    let mut due = Vec::new();
+    house.writer.shards().iter().for_each(|shard| shard.offer(&batch, &mut due));
+    let offered: Vec<_> = house.listeners.iter().map(|listener| listener.offered.load(Ordering::Relaxed)).collect();
+    assert_eq!(offered, [vec![1; 37], vec![0; 3], vec![1]].concat());
+    assert_eq!(due.len(), 38);
+}
+
+#[tokio::test]
+async fn the_first_rooms_are_shown_and_general() {
+    let mut house = House::new(700);
+    for number in 0..700 {
+        house.join(number..number + 1, &room(&format!("a{number:03}")));
+    }
+    let shown = async |house: &House, limit| house.reader.rooms(limit).await;
+    let (rooms, more) = shown(&house, 700).await;
+    assert_eq!((rooms.len(), more), (700, false));
+    house.join(0..2, &room("general"));
+    house.join(1..4, &room("a500"));
+    for (limit, last) in [(600, "a598"), (701, "a699")] {
+        let (rooms, more) = shown(&house, limit).await;
+        let names: Vec<_> = rooms.keys().map(RoomId::as_str).collect();
+        assert_eq!((names.len(), more), (limit, limit < 701));
+        assert_eq!(&names[limit - 2..], [last, "general"]);
+        assert_eq!((rooms[&RoomId::general()], rooms[&RoomId::parse("a500").expect("a name")]), (2, 4));
+    }
+    house.subscriptions.clear();
+    assert_eq!(shown(&house, 10).await, Default::default());
 }
