@@ -37,6 +37,7 @@ fn main() -> Result<()> {
     match &*act {
         "publish" => publish(times),
         "offer" => offer(times),
+        "receivers" => receivers(times),
         "deliver" => deliver::run(times / MEMBERS),
         "append" => journal::append(times),
         "read" => journal::read(times),
@@ -63,4 +64,10 @@ fn offer(times: usize) -> Result<()> {
     let mut house = House::new(MEMBERS, 1)?;
     (0..times / MEMBERS).for_each(|_| house.fan_out());
     Ok(())
+}
+
+/// How many members of two rooms a publish is for, which is counted before it is appended.
+fn receivers(times: usize) -> Result<()> {
+    let house = House::new(30 * MEMBERS, 2)?;
+    (0..times).try_for_each(|_| house.receivers().map(|count| assert_eq!(count, 30 * MEMBERS, "nobody is in both")))
 }

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, sync::Arc};
 use bytes::Bytes;
 use exposia_notifications::{
     broker::Rules,
-    domain::{Audience, Delivery, Draft, Durability, Epoch, Notification, RoomId},
+    domain::{Audience, Audiences, Delivery, Draft, Durability, Epoch, Notification, RoomId},
     journal::Entry,
     rooms::{self, Interest, Member},
     wire::notify,
@@ -85,5 +85,11 @@ impl House {
     pub(crate) fn fan_out(&mut self) {
         self.writer.shards()[0].offer(&self.batch, &mut self.due);
         self.due.drain(..).for_each(|member| member.flush());
+    }
+
+    /// How many members a notification for the first two rooms is for.
+    pub(crate) fn receivers(&self) -> Result<usize> {
+        let rooms = ["tema_0".to_owned(), "tema_1".to_owned()];
+        Ok(self.writer.receivers(&Audiences::from_target(false, &[], &rooms)?))
     }
 }

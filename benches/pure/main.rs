@@ -16,6 +16,7 @@ fn main() -> Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
     publish(&mut criterion)?;
     fan_out(&mut criterion)?;
+    receivers(&mut criterion)?;
     criterion.final_summary();
     Ok(())
 }
@@ -43,6 +44,17 @@ fn fan_out(criterion: &mut Criterion) -> Result<()> {
     for rooms in [1, 100, MEMBERS] {
         let mut house = House::new(MEMBERS, rooms)?;
         group.bench_function(BenchmarkId::from_parameter(rooms), |bencher| bencher.iter(|| house.fan_out()));
+    }
+    group.finish();
+    Ok(())
+}
+
+/// What a publish to two rooms counts, with so many members in both together.
+fn receivers(criterion: &mut Criterion) -> Result<()> {
+    let mut group = criterion.benchmark_group("receivers");
+    for members in [1_000, 3_000, 100_000] {
+        let house = House::new(members, 2)?;
+        group.bench_function(BenchmarkId::from_parameter(members), |bencher| bencher.iter(|| house.receivers()));
     }
     group.finish();
     Ok(())

@@ -190,7 +190,12 @@ impl Handle {
     }
 
     /// Says where an event would go. Of those who ask, a few are served at a time: each has all receivers in memory.
-    pub async fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
+    pub async fn explain(
+        &self,
+        event: &str,
+        payload: &Payload,
+        target: Option<Audiences>,
+    ) -> Result<Explanation, Error> {
         let (rule, audiences) = match target {
             Some(audiences) => (None, audiences),
             None => {

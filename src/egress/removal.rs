@@ -74,11 +74,7 @@ impl Removal {
     }
 
     /// Closes the connections of which `whom` is true, and gives their number.
-    async fn close(
-        &self,
-        close: Close,
-        whom: impl Fn(&Connection) -> bool + Send + 'static,
-    ) -> Result<u32, Status> {
+    async fn close(&self, close: Close, whom: impl Fn(&Connection) -> bool + Send + 'static) -> Result<u32, Status> {
         let mut walk = self.clients.walk(None);
         let closing = async move {
             let mut closed = 0;
@@ -105,4 +101,64 @@ fn parse_user(text: &str) -> Result<UserId, Status> {
 
 fn bad_name(field: &str, error: NameError) -> Status {
     grpc_status(Code::Invalid, format!("{field} {error}"), Some(field))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+    use futures_util::{FutureExt, StreamExt};
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        clock::System,
+        config::Config,
+        egress::{Sockets, ws_router},
+        gate::{Gate, GateLayer},
+        journal::Memory,
+        listen, rooms,
+    };
+
+    // more of them than are closed in one turn
+    const MANY: usize = 300;
+
+    #[tokio::test]
+    async fn what_began_is_finished_although_its_caller_hung_up() {
+        let config = Config::defaults();
+        let clock = Arc::new(System::default());
+        let keys = config.gate.keys().expect("no keys");
+        let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock.clone());
+        let (_, rooms) = rooms::split(NonZeroUsize::MIN);
+        let (stopping, tasks, clients) = (CancellationToken::new(), TaskTracker::new(), Clients::new(MANY));
+        let sockets = Sockets::new(
+            &config.egress,
+            clients.clone(),
+            rooms,
+            Arc::new(Memory::new(&config.journal, clock.clone())),
+            gate.clone(),
+            (stopping.clone(), tasks.clone()),
+            clock,
+        );
+        let removal = Removal::new(clients, gate.revocations().clone(), tasks.clone());
+        let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
+        let address = socket.local_addr().expect("an address");
+        let listener = listen::Listener { socket, tls: None };
+        let router = ws_router(sockets).layer(GateLayer(gate));
+        tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
+        let mut clients = Vec::new();
+        for number in 0..MANY {
+            let url = format!("ws://{address}/ws/c{number}?room=r{number}");
+            let (mut client, _) = tokio_tungstenite::connect_async(url).await.expect("a handshake");
+            client.next().await.expect("a message").expect("the connection is open");
+            clients.push(client);
+        }
+
+        assert!(removal.close(Close::Revoked, |_| true).now_or_never().is_none(), "it takes several turns");
+        for mut client in clients {
+            let closed = timeout(Duration::from_secs(30), client.next()).await.expect("it is closed");
+            assert!(closed.expect("a close frame").expect("no failure").is_close());
+        }
+    }
 }

@@ -195,7 +195,12 @@ mod tests {
         }
 
         async fn read(&self, _: Query) -> Result<journal::Page, Error> {
-            let page = journal::Page { notifications: Vec::new(), more: false, bounds: self.bounds(), lost: vec![2..=3, 5..=7] };
+            let page = journal::Page {
+                notifications: Vec::new(),
+                more: false,
+                bounds: self.bounds(),
+                lost: vec![2..=3, 5..=7],
+            };
             self.0.clone().map_or(Ok(page), Err)
         }
 
@@ -213,7 +218,8 @@ mod tests {
         let journal: Arc<dyn Read> = Arc::new(journal);
         let history = History::new(Arc::clone(&journal));
         let stats = Stats::new(Clients::new(1), reader, journal, history, gate.refusals().clone());
-        serde_json::to_value(stats.body(Page::of_request(&v1::GetStatsRequest::default()).expect("a page")).await).expect("JSON")
+        serde_json::to_value(stats.body(Page::of_request(&v1::GetStatsRequest::default()).expect("a page")).await)
+            .expect("JSON")
     }
 
     #[tokio::test]

@@ -24,8 +24,10 @@ mod hostile_websocket;
 mod journal;
 mod life;
 mod limits;
+mod pages;
 mod rfc6455;
 // Only builds for tests can be told to break.
 #[cfg(debug_assertions)]
 mod supervision;
 mod tls;
+mod turns;

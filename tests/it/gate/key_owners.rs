@@ -64,7 +64,8 @@ async fn the_life_of_a_key_that_goes_too_early_is_told() {
         TestApp::start_with(|config| config.journal.idempotency_max_keys = Some(2.try_into().expect("not 0"))).await;
     let life = async || app.get("/health").await.json()["idempotency_key_life_seconds"].clone();
     let stats = async || {
-        let stats = app.grpc().await.get_stats(exposia_notifications::wire::proto::v1::GetStatsRequest::default()).await;
+        let stats =
+            app.grpc().await.get_stats(exposia_notifications::wire::proto::v1::GetStatsRequest::default()).await;
         stats.expect("statistics").into_inner().idempotency_key_life
     };
     for key in ["a", "b", "b"] {

@@ -43,7 +43,8 @@ async fn refusals_are_counted_by_their_reason() {
     let refusals = stats["refusals"].as_object().expect("figures").clone();
     let refused: Vec<_> = refusals.iter().filter(|(_, count)| **count != 0).collect();
     assert_eq!(json!(refused), json!([["bad_token", 2], ["forbidden", 3], ["no_token", 2]]));
-    let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest::default()).await.expect("figures").into_inner();
+    let stats =
+        app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest::default()).await.expect("figures").into_inner();
     assert_eq!(json!(stats.refusals), json!(refusals));
 }
 

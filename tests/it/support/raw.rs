@@ -125,6 +125,11 @@ impl RawSocket {
         self.0.shutdown().await.expect("the connection is open");
     }
 
+    /// The socket as the system has it, which answers at once whether there is something to read.
+    pub(crate) fn into_std(self) -> std::net::TcpStream {
+        self.0.into_std().expect("the connection is open")
+    }
+
     /// The next frame that is no ping: the server pings when it likes.
     pub(crate) async fn next(&mut self) -> Frame {
         loop {
