@@ -54,7 +54,7 @@ impl Writer {
     }
 
     /// How many members a notification for `audiences` is for, each counted once, and the names of the first `limit`. It takes
-    /// as long as the rooms are large, but holds nobody up: only a few members are looked at in a turn.
+    /// the longer the more members the audiences have, but holds nobody up: only a few are looked at in a turn.
     pub async fn explain(&self, audiences: &Audiences, limit: usize) -> (usize, Vec<String>) {
         let at_once = audiences.as_slice().len() == 1 || audiences.everyone();
         let interests = audiences.as_slice().iter().cloned().map(Interest::In);
@@ -101,7 +101,7 @@ impl Reader {
     }
 
     /// The first `limit` rooms that have members, by name, with how many; and whether there are more. `general` is always among
-    /// them if it has any. It takes as long as there are shards and `limit` says, and looks at a few rooms in a turn.
+    /// them if it has any. What it looks at is bounded by `limit` for each shard, and is a few rooms in a turn.
     pub async fn rooms(&self, limit: usize) -> (BTreeMap<RoomId, usize>, bool) {
         let mut rooms = BTreeMap::new();
         for shard in &self.0.shards {

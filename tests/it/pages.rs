@@ -13,6 +13,8 @@ use crate::support::{TOKEN, TestApp};
 
 /// Lets clients with these addresses in, and gives their connections when all of them are there.
 async fn connect(app: &TestApp, addresses: impl Iterator<Item = String>) -> Vec<TcpStream> {
+    // Many systems give a process no more than a thousand open files at first.
+    rlimit::increase_nofile_limit(u64::MAX).expect("more open files");
     let mut sockets = Vec::new();
     for address in addresses {
         let mut socket = TcpStream::connect(app.http()).await.expect("a connection");
