@@ -5,6 +5,7 @@ use std::{ops::RangeInclusive, sync::Arc};
 use axum::{
     Json, Router,
     extract::{self, State, rejection::QueryRejection},
+    response,
     routing::get,
 };
 use chrono::{DateTime, Utc};
@@ -159,7 +160,7 @@ async fn show(
     caller: Caller,
     part: Result<extract::Query<Part>, QueryRejection>,
     State(history): State<History>,
-) -> Result<Json<Shown>, Problem> {
+) -> Result<response::Response, Problem> {
     let permit = caller.reader()?;
     let part = part.map_err(|rejection| Problem::field("query", "", "value_error", rejection.body_text()))?;
     let audiences = part.audiences()?;
@@ -167,7 +168,7 @@ async fn show(
     let Recent { notifications: history, missing } =
         history.recent(audiences, SHOWN).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
     let missing = missing.into_iter().map(Gap::from).collect();
-    Ok(Json(Shown { total: history.len(), history, missing }))
+    Ok(caller.counted(Json(Shown { total: history.len(), history, missing }))?)
 }
 
 fn query(request: &v1::GetHistoryRequest) -> Result<Query, Status> {

@@ -2,6 +2,7 @@
 //! [`Caller`]. Nothing behind the gate sees a token.
 
 mod address;
+mod answers;
 mod budgets;
 mod caller;
 mod certificates;

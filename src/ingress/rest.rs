@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use axum::{Json, Router, body::Body, extract::State, routing::post};
+use axum::{Json, Router, body::Body, extract::State, response::Response, routing::post};
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use serde::Serialize;
-use tokio::time::timeout;
 
 use crate::{
     broker::{Accepted, Error, Explanation},
@@ -59,7 +58,7 @@ async fn notify(
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     // Before the body: what is too much is not read.
     let quota = caller.count_publish()?;
-    let body = read_body(&ingress, body).await?;
+    let body = read_body(&ingress, &caller, body).await?;
     let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?)?;
     caller.check_publish(&draft.name)?;
     let event = draft.name.to_string();
@@ -142,21 +141,21 @@ impl From<&Audiences> for Audience {
 }
 
 async fn explain(
-    _: Publisher,
+    Publisher(caller): Publisher,
     State(ingress): State<Ingress>,
     request: Request<Body>,
-) -> Result<Json<Explained>, Problem> {
-    let body = read_body(&ingress, request.into_body()).await?;
+) -> Result<Response, Problem> {
+    let body = read_body(&ingress, &caller, request.into_body()).await?;
     let Draft { name, payload, target, .. } = notify::read(&body, None)?;
     let explanation = ingress.intake.explain(&name, &payload, target).await.map_err(|error| problem(&error))?;
     let Explanation { rule, audiences, receivers, names } = explanation;
     let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i64));
-    Ok(Json(Explained { rule, rule_index, audience: (&audiences).into(), receivers, client_ids: names }))
+    let explained = Explained { rule, rule_index, audience: (&audiences).into(), receivers, client_ids: names };
+    Ok(caller.counted(Json(explained))?)
 }
 
-async fn read_body(ingress: &Ingress, body: Body) -> Result<Bytes, Problem> {
-    let read = timeout(ingress.body_timeout, body::read(body, ingress.max_body_bytes)).await;
-    read.unwrap_or_else(|_| Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long")))
+async fn read_body(ingress: &Ingress, caller: &Caller, body: Body) -> Result<Bytes, Problem> {
+    body::read(body, ingress.max_body_bytes, caller.charge(), ingress.body_timeout).await
 }
 
 fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, Problem> {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{
     Json, Router,
     extract::{Query, State, rejection::QueryRejection},
+    response::Response,
     routing::get,
 };
 use prost_types::Timestamp;
@@ -125,11 +126,11 @@ impl Stats {
 }
 
 async fn show(
-    _: gate::Observer,
+    gate::Observer(caller): gate::Observer,
     asked: Result<Query<Asked>, QueryRejection>,
     State(stats): State<Stats>,
-) -> Result<Json<Body>, Problem> {
-    Ok(Json(stats.body(Page::of_query(asked)?).await))
+) -> Result<Response, Problem> {
+    Ok(caller.counted(Json(stats.body(Page::of_query(asked)?).await))?)
 }
 
 fn names(rooms: &[RoomId]) -> Vec<String> {

@@ -8,6 +8,7 @@ mod origins;
 mod proxies;
 mod publishes;
 mod refusals;
+mod unfinished;
 
 use exposia_notifications::gate::RateLimit;
 use reqwest::Method;
