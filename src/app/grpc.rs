@@ -5,10 +5,7 @@ use std::{pin::Pin, time::Duration};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::{
-    Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService,
-    service::interceptor::InterceptedService, transport::Server,
-};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::util::MapResponseLayer;
 use tracing::info_span;
@@ -16,7 +13,7 @@ use tracing::info_span;
 use crate::{
     config::Config,
     egress::{self, History, Removal, Subscriber},
-    gate::{Gate, GateLayer, caller},
+    gate::{CallLayer, CallLimits, Gate, GateLayer, caller},
     ingress::{self, Publisher},
     listen::Limited,
     ops::Stats,
@@ -42,11 +39,12 @@ const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How many calls one connection may have open.
 const MAX_STREAMS: u32 = 1_000;
 
-/// How much a client may send ahead: enough for thousands of small requests in flight.
-const WINDOW: u32 = 4 * 1024 * 1024;
+/// How much a client may send ahead, on one stream and on all of its connection: enough for thousands of small requests in
+/// flight, and all that the connection can leave unread.
+const WINDOW: u32 = 1024 * 1024;
 
-/// Above the limit on messages, by this factor, tonic itself refuses and the stream ends; between the two, one request
-/// of a stream is refused and the others go on.
+/// Above the limit on messages, by this factor, a stream ends; between the two, one request of it is refused and the others
+/// go on.
 const HARD_LIMIT_FACTOR: usize = 4;
 
 /// Both halves of the service, and what stands between.
@@ -70,7 +68,12 @@ pub(super) fn serve(
 ) -> impl Future<Output = ()> + Send + 'static {
     let hard_limit = config.ingress.max_body_bytes.get().saturating_mul(HARD_LIMIT_FACTOR);
     let service = NotificationServiceServer::new(service).max_decoding_message_size(hard_limit);
-    let service = InterceptedService::new(service, check);
+    let limits = CallLimits {
+        max_message_bytes: config.ingress.max_body_bytes.get(),
+        max_streamed_bytes: hard_limit,
+        body_timeout: config.ingress.body_timeout,
+    };
+    let calls = CallLayer::new(&gate, limits);
     let reflection =
         || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
     let router = Server::builder()
@@ -83,6 +86,7 @@ pub(super) fn serve(
         .trace_fn(|request| info_span!("call", path = request.uri().path()))
         .layer(MapResponseLayer::new(with_our_codes))
         .layer(GateLayer(gate))
+        .layer(calls)
         .add_service(health)
         .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
         .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
@@ -101,13 +105,6 @@ fn with_our_codes<B>(mut response: http::Response<B>) -> http::Response<B> {
         let _ = fixed.add_header(response.headers_mut());
     }
     response
-}
-
-/// Every call needs a credential. One without is refused by its headers, before a byte of a message is read.
-#[allow(clippy::result_large_err, reason = "the form that tonic asks of an interceptor")]
-fn check(request: Request<()>) -> Result<Request<()>, Status> {
-    caller(&request)?.identity()?;
-    Ok(request)
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -177,7 +174,8 @@ fn deadline(metadata: &MetadataMap) -> Option<Instant> {
 
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
-/// The same stream, ended with DEADLINE_EXCEEDED at its deadline.
+/// The same stream, ended with DEADLINE_EXCEEDED at its deadline if the client reads. If it does not, the handler of the call
+/// sees to it.
 fn until<T: Send + 'static>(deadline: Option<Instant>, items: Items<T>) -> Items<T> {
     let Some(deadline) = deadline else { return items };
     Box::pin(stream::unfold(Some(items), move |items| async move {

@@ -64,6 +64,11 @@ pub enum Denied {
     /// So many connections are open for its user.
     #[error("this user has {0} connections already; try again later")]
     UserConnections(NonZeroUsize),
+    /// Too many calls without a credential are open, and this was the oldest.
+    #[error(
+        "too many calls without a token are open; send the metadata `authorization: Bearer <token>`, or try again later"
+    )]
+    StrangerCalls,
     /// Too many bytes are held of what is unfinished or unread.
     #[error("{} too many bytes of unfinished requests and unread answers (UNFINISHED_BYTES); finish some, or try again later", .0.holder())]
     Unfinished(Share),
@@ -92,6 +97,7 @@ impl Denied {
             | Self::MessageRate
             | Self::AddressConnections(_)
             | Self::UserConnections(_)
+            | Self::StrangerCalls
             | Self::Unfinished(Share::Address | Share::User) => Code::TooMany,
             Self::Unfinished(Share::Everybody) => Code::Exhausted,
             Self::Unserved(Unserved::Queue, _) => Code::Exhausted,
@@ -129,6 +135,7 @@ impl Denied {
             Self::MessageRate => Reason::MessageRate,
             Self::AddressConnections(_) => Reason::AddressConnections,
             Self::UserConnections(_) => Reason::UserConnections,
+            Self::StrangerCalls => Reason::StrangerCalls,
             Self::Unfinished(_) => Reason::UnfinishedBytes,
             Self::Unserved(unserved, _) => match unserved {
                 Unserved::Draining => Reason::Draining,

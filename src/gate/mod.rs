@@ -5,6 +5,7 @@ mod address;
 mod answers;
 mod budgets;
 mod caller;
+mod calls;
 mod certificates;
 mod denied;
 mod extract;
@@ -27,6 +28,7 @@ mod unfinished;
 
 pub use budgets::Budget;
 pub use caller::{Caller, Credential, Identity, Open, Permit};
+pub use calls::{CallLayer, CallLimits, Judged};
 pub use certificates::{Grants, GrantsError, GrantsFile};
 pub use denied::{Denied, Unserved};
 pub use extract::{Observer, Publisher, caller, denial_in};

@@ -46,6 +46,8 @@ pub enum Reason {
     AddressConnections,
     /// Its user has.
     UserConnections,
+    /// Too many calls without a credential were open.
+    StrangerCalls,
     /// Too many bytes are held of what is unfinished or unread.
     UnfinishedBytes,
     /// The service goes away.
@@ -74,6 +76,7 @@ impl Reason {
         Self::MessageRate,
         Self::AddressConnections,
         Self::UserConnections,
+        Self::StrangerCalls,
         Self::UnfinishedBytes,
         Self::Draining,
         Self::Connections,
@@ -96,6 +99,7 @@ impl Reason {
             Self::MessageRate => "message_rate",
             Self::AddressConnections => "address_connections",
             Self::UserConnections => "user_connections",
+            Self::StrangerCalls => "stranger_calls",
             Self::UnfinishedBytes => "unfinished_bytes",
             Self::Draining => "draining",
             Self::Connections => "connections",

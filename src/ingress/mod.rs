@@ -36,7 +36,7 @@ pub struct Options {
     #[arg(long, env = "MAX_BODY_BYTES", default_value = "1048576", value_name = "BYTES")]
     pub max_body_bytes: NonZeroUsize,
 
-    /// How long a client may take to send a request body.
+    /// How long a client may take to send a request body, or the message of a unary gRPC call.
     #[arg(long, env = "BODY_TIMEOUT", default_value = "30s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub body_timeout: Duration,

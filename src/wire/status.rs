@@ -64,6 +64,12 @@ pub fn grpc_status_after(code: Code, message: impl Into<String>, delay: Duration
     tonic::Status::with_error_details(grpc_code(code), message, ErrorDetails::with_retry_info(Some(delay)))
 }
 
+/// The end of a call whose request was not sent within `time`, a limit that `setting` has.
+pub fn grpc_too_late(setting: &str, time: Duration) -> tonic::Status {
+    let message = format!("the request did not come within {time:?} ({setting}); send each message in one go");
+    tonic::Status::deadline_exceeded(message)
+}
+
 /// Who gives the reasons in the details of a status their meaning.
 const DOMAIN: &str = "exposia.notifications.v1";
 

@@ -18,6 +18,7 @@ mod delivery;
 mod durability;
 mod gate;
 mod hostile;
+mod hostile_grpc;
 mod hostile_http;
 mod hostile_http2;
 mod hostile_websocket;

@@ -6,16 +6,18 @@ use chrono::{TimeDelta, Utc};
 use exposia_notifications::{
     clock::Manual,
     wire::proto::v1::{
-        ExplainRouteRequest, GetHistoryRequest, GetStatsRequest, PublishRequest, SubscribeRequest, Target,
+        DisconnectRequest, ExplainRouteRequest, GetHistoryRequest, GetStatsRequest, PublishRequest, RevokeUserRequest,
+        SubscribeRequest, Target,
     },
 };
 use jsonwebtoken::{Algorithm, EncodingKey};
 use reqwest::Method;
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
 
 use super::{ask_late, guarded_by, mint, mint_with};
-use crate::support::{Answer, Client, TOKEN, TestApp, open_with};
+use crate::support::{Answer, Call, Client, TOKEN, TestApp, framed, open_with};
 
 /// What comes of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +41,14 @@ enum Transport {
 #[derive(Debug, Clone, Copy)]
 enum Action {
     Publish(&'static str),
+    /// Opens a stream that publishes.
+    OpenStream,
+    /// Publishes in two pieces.
+    PublishInPieces,
+    /// Asks for the health of the service.
+    Health,
+    Revoke,
+    Disconnect,
     Explain,
     Stats,
     HistoryOfRoom(&'static str),
@@ -56,8 +66,8 @@ enum Action {
 }
 
 use Action::{
-    Explain, Follow, FollowAll, FollowUser, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move, MoveLate, Publish, Stats,
-    TakeOver,
+    Disconnect, Explain, Follow, FollowAll, FollowUser, Health, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move,
+    MoveLate, OpenStream, Publish, PublishInPieces, Revoke, Stats, TakeOver,
 };
 use Transport::{Grpc, Rest, WebSocket};
 
@@ -85,6 +95,11 @@ fn credentials() -> [(&'static str, Option<String>); 10] {
 const TABLE: &[(Action, &[Transport], &str)] = &[
     (Publish("presentacion.x"), &[Rest, Grpc], "uuuuu .ff.f"),
     (Publish("otra.x"), &[Rest, Grpc], "uuuuu .ffff"),
+    (OpenStream, &[Grpc], "uuuuu .ff.f"),
+    (PublishInPieces, &[Grpc], "uuuuu .ff.f"),
+    (Health, &[Rest, Grpc], "..... ....."),
+    (Revoke, &[Grpc], "uuuuu .fff."),
+    (Disconnect, &[Grpc], "uuuuu .fff."),
     (Explain, &[Rest, Grpc], "uuuuu .ff.f"),
     (Stats, &[Rest, Grpc], "uuuuu .ff.f"),
     (HistoryOfRoom("general"), &[Rest, Grpc], "uuuuu ....."),
@@ -165,6 +180,7 @@ async fn over_rest(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
         Publish(event) => app.request(Method::POST, "/notify").body(body(event)),
         Explain => app.request(Method::POST, "/routes/explain").body(body("x")),
         Stats => app.request(Method::GET, "/stats"),
+        Health => app.request(Method::GET, "/health"),
         HistoryOfRoom(room) => app.request(Method::GET, &format!("/history?room={room}")),
         HistoryOfUser(user) => app.request(Method::GET, &format!("/history?user_id={user}")),
         HistoryOfAll => app.request(Method::GET, "/history"),
@@ -201,6 +217,17 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
     let subscribe =
         |users: Vec<String>, rooms: Vec<String>, everything| SubscribeRequest { rooms, users, everything, since: None };
     let outcome = match action {
+        OpenStream => client.publish_stream(tokio_stream::empty()).await.map(drop),
+        PublishInPieces => publish_in_pieces(app, token).await,
+        Health => health(app, token).await,
+        Revoke => {
+            let request = RevokeUserRequest { user_id: text("nobody"), ..Default::default() };
+            client.revoke_user(request).await.map(drop)
+        }
+        Disconnect => {
+            let request = DisconnectRequest { user_id: text("nobody"), ..Default::default() };
+            client.disconnect(request).await.map(drop)
+        }
         Publish(event) => client.publish(PublishRequest { event: text(event), ..Default::default() }).await.map(drop),
         Explain => client.explain_route(ExplainRouteRequest { event: text("x"), ..Default::default() }).await.map(drop),
         Stats => client.get_stats(GetStatsRequest::default()).await.map(drop),
@@ -218,6 +245,24 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
         Err(Code::PermissionDenied) => Outcome::Forbidden,
         Err(other) => panic!("code {other}"),
     }
+}
+
+/// Publishes in two pieces.
+async fn publish_in_pieces(app: &TestApp, token: Option<&str>) -> Result<(), Status> {
+    let channel = app.channel().await;
+    let message = framed(&PublishRequest { event: "presentacion.x".to_owned(), ..Default::default() });
+    let call = Call::begin(&channel, "exposia.notifications.v1.NotificationService/Publish", token);
+    call.send(message[..7].to_vec()).await;
+    call.send(message[7..].to_vec()).await;
+    let status = call.end().await;
+    if status.code() == Code::Ok { Ok(()) } else { Err(status) }
+}
+
+async fn health(app: &TestApp, token: Option<&str>) -> Result<(), Status> {
+    let call = Call::begin(&app.channel().await, "grpc.health.v1.Health/Check", token);
+    call.send(framed(&HealthCheckRequest::default())).await;
+    let status = call.end().await;
+    if status.code() == Code::Ok { Ok(()) } else { Err(status) }
 }
 
 async fn over_websocket((app, clock): (&TestApp, &Manual), action: Action, token: Option<&str>) -> Outcome {

@@ -34,7 +34,7 @@ pub(crate) async fn guarded_with(change: impl FnOnce(&mut Config)) -> TestApp {
 }
 
 /// The same by the time of `clock`.
-async fn guarded_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> TestApp {
+pub(crate) async fn guarded_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> TestApp {
     TestApp::start_by(clock, |config| {
         config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
         change(config);

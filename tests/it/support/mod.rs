@@ -3,6 +3,7 @@
 //! Nothing here sleeps. What must come is awaited, for [`PATIENCE`] at the most; what must not come is proved absent by
 //! something that was sent after it and arrives first.
 
+mod calls;
 mod in_hand;
 mod process;
 mod raw;
@@ -26,6 +27,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
+pub(crate) use calls::{Answering, Call, announced, framed};
 pub(crate) use in_hand::InHand;
 pub(crate) use process::{Server, run_in, run_to_end, run_with_input, scratch};
 pub(crate) use raw::{Frame, RawSocket, drip, exchange, send_then_read};

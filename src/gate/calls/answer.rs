@@ -1,0 +1,129 @@
+//! The bodies of answers over gRPC, where they are more than what a handler made.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use hyper::body::{Frame, SizeHint};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Status, body::Body};
+
+use crate::gate::{
+    Caller, Denied,
+    answers::held,
+    calls::{messages::Fault, strangers::Stay},
+    denial_in,
+};
+
+/// The end of an answer to `caller` that is refused after its head is out.
+fn refusal(caller: &Caller, denied: Denied) -> Frame<Bytes> {
+    caller.refused(&denied);
+    end(&denied.into())
+}
+
+/// The end of an answer.
+fn end(status: &Status) -> Frame<Bytes> {
+    let mut trailers = HeaderMap::new();
+    // A status without its text and details is a status all the same.
+    let _ = status.add_header(&mut trailers);
+    Frame::trailers(trailers)
+}
+
+/// An answer whose bytes are counted until the transport has taken them. When they are too many, a refusal goes out in
+/// their place.
+#[derive(Debug)]
+pub(super) struct Unread {
+    body: Body,
+    caller: Caller,
+}
+
+impl Unread {
+    pub(super) fn new(body: Body, caller: Caller) -> Self {
+        Self { body, caller }
+    }
+}
+
+impl hyper::body::Body for Unread {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        frame.map_ok(|frame| {
+            let bytes = match frame.into_data() {
+                Ok(bytes) => bytes,
+                Err(trailers) => return trailers,
+            };
+            match self.caller.charge_answer(bytes.len()) {
+                Ok(Some(charge)) => Frame::data(held(bytes, charge)),
+                Ok(None) => Frame::data(bytes),
+                Err(denied) => {
+                    self.body = Body::empty();
+                    refusal(&self.caller, denied)
+                }
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}
+
+/// An answer to health or reflection. It ends when the place of its call is needed for another, and with what its request ended
+/// with, of which reflection does not tell.
+#[derive(Debug)]
+pub(super) struct Passing {
+    body: Body,
+    caller: Caller,
+    fault: Fault,
+    stay: Option<(Stay, Pin<Box<WaitForCancellationFutureOwned>>)>,
+}
+
+impl Passing {
+    pub(super) fn new(body: Body, caller: Caller, fault: Fault, stay: Option<Stay>) -> Self {
+        let stay = stay.map(|stay| {
+            let ended = Box::pin(stay.ended());
+            (stay, ended)
+        });
+        Self { body, caller, fault, stay }
+    }
+}
+
+impl hyper::body::Body for Passing {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if this.stay.as_mut().is_some_and(|(_, ended)| ended.as_mut().poll(cx).is_ready()) {
+            this.stay = None;
+            this.body = Body::empty();
+            return Poll::Ready(Some(Ok(refusal(&this.caller, Denied::StrangerCalls))));
+        }
+        let frame = Pin::new(&mut this.body).poll_frame(cx);
+        frame.map_ok(|frame| {
+            let fault = if frame.is_trailers() { this.fault.lock().take() } else { None };
+            let Some(fault) = fault else { return frame };
+            if let Some(denied) = denial_in(&fault) {
+                this.caller.refused(denied);
+            }
+            end(&fault)
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

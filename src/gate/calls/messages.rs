@@ -1,0 +1,173 @@
+//! The body of a gRPC request, message by message: what is too long, too slow or too much is refused before it is kept.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tonic::{Status, body::Body};
+
+use crate::{
+    domain::Code,
+    gate::{
+        Caller, Charge, Denied,
+        calls::{
+            framing::{Framing, TooLong},
+            methods::Form,
+            patience::Patience,
+            strangers::Stay,
+        },
+    },
+    wire::status::{grpc_status, grpc_too_late},
+};
+
+/// What may come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limit {
+    /// The largest message, in bytes.
+    pub(super) bytes: usize,
+    /// What limit that is.
+    pub(super) name: &'static str,
+}
+
+/// What a body ended with, for an answer whose handler does not pass it on.
+pub(super) type Fault = Arc<Mutex<Option<Status>>>;
+
+/// The body, as the handler reads it.
+#[derive(Debug)]
+pub(super) struct Messages {
+    body: Body,
+    form: Form,
+    limit: Limit,
+    framing: Framing,
+    patience: Patience,
+    caller: Caller,
+    /// What is held of a message that is not complete.
+    charge: Option<Charge>,
+    /// What ends the body, behind what was complete before.
+    fault: Option<Status>,
+    /// Where that is told besides.
+    told: Fault,
+    /// Of whoever has no credential: its place is needed for another call.
+    ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+}
+
+impl Messages {
+    pub(super) fn new(body: Body, (form, limit): (Form, Limit), patience: Patience, caller: Caller) -> Self {
+        let (framing, told) = (Framing::default(), Fault::default());
+        Self { body, form, limit, framing, patience, caller, charge: None, fault: None, told, ended: None }
+    }
+
+    /// The same, ended when the place of its call is needed for another.
+    pub(super) fn with_stay(mut self, stay: Option<&Stay>) -> Self {
+        self.ended = stay.map(|stay| Box::pin(stay.ended()));
+        self
+    }
+
+    /// What it ends with, once it has.
+    pub(super) fn told(&self) -> Fault {
+        Arc::clone(&self.told)
+    }
+
+    /// Ends the body: nothing more is to come, and nothing that came is kept.
+    fn end(&mut self, fault: Status) -> Status {
+        self.body = Body::empty();
+        self.charge = None;
+        self.framing = Framing::default();
+        *self.told.lock() = Some(fault.clone());
+        fault
+    }
+
+    /// Why it must end while the rest is waited for.
+    fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
+        if self.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
+            self.ended = None;
+            return Poll::Ready(Denied::StrangerCalls.into());
+        }
+        let over = self.patience.poll_over(cx, self.framing.held() > 0);
+        over.map(|over| grpc_too_late(over.setting, over.time))
+    }
+
+    /// What of a piece may be read.
+    fn take(&mut self, mut piece: Bytes) -> Result<Bytes, Status> {
+        let before = self.framing.complete();
+        let checked = self.check(&piece);
+        let completed = self.framing.complete() > before;
+        match checked {
+            Ok(()) => {}
+            Err((whole, fault)) => {
+                let fault = self.end(fault);
+                if whole == 0 {
+                    return Err(fault);
+                }
+                piece.truncate(whole);
+                self.fault = Some(fault);
+            }
+        }
+        if completed {
+            self.patience.complete();
+        }
+        Ok(piece)
+    }
+
+    /// Whether a piece may be kept; if not, how much of it belongs to messages that are complete, and what is wrong with the rest.
+    fn check(&mut self, piece: &Bytes) -> Result<(), (usize, Status)> {
+        let whole = match self.framing.follow(piece, self.limit.bytes) {
+            Ok(whole) => whole,
+            Err(TooLong { whole }) => {
+                let Limit { bytes, name } = self.limit;
+                let message = format!("the message must have at most {bytes} bytes ({name}); send less");
+                return Err((whole, grpc_status(Code::TooLarge, message, None)));
+            }
+        };
+        let held = self.framing.held();
+        if self.form == Form::One && (self.framing.complete() > 1 || self.framing.complete() == 1 && held > 0) {
+            let message = "a call of this method has one message; begin another call for the next";
+            return Err((0, grpc_status(Code::Malformed, message, None)));
+        }
+        if held == 0 {
+            self.charge = None;
+            return Ok(());
+        }
+        let charge = self.charge.get_or_insert_with(|| self.caller.charge());
+        charge.set(held).map_err(|denied| (whole, denied.into()))
+    }
+}
+
+impl hyper::body::Body for Messages {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        if let Some(fault) = this.fault.take() {
+            return Poll::Ready(Some(Err(fault)));
+        }
+        match Pin::new(&mut this.body).poll_frame(cx) {
+            Poll::Pending => this.poll_over(cx).map(|fault| Some(Err(this.end(fault)))),
+            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(match frame.into_data() {
+                Ok(piece) => this.take(piece).map(Frame::data),
+                Err(trailers) => Ok(trailers),
+            })),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready(None) if this.framing.held() > 0 => {
+                let message = "the body ended in the middle of a message; send all of it";
+                Poll::Ready(Some(Err(this.end(grpc_status(Code::Malformed, message, None)))))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.fault.is_none() && self.framing.held() == 0 && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::default()
+    }
+}

@@ -1,0 +1,148 @@
+//! The layer before the services of gRPC: a call is judged by its head, before a byte of a message is kept.
+//!
+//! What the method asks of its caller stands in one table. A request that may come is followed message by message, so that
+//! what is too long, too slow or too much is refused as it comes, and what is unfinished is counted. Whoever has no credential
+//! may ask for health and reflection, a few calls at a time.
+
+mod answer;
+mod framing;
+mod messages;
+mod methods;
+mod patience;
+mod strangers;
+
+use std::{
+    convert::Infallible,
+    net::{Ipv6Addr, SocketAddr},
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use tonic::{Status, body::Body};
+use tower::{Layer, Service};
+
+use crate::{
+    domain::Peer,
+    gate::{
+        Caller, Denied, Gate,
+        calls::{
+            answer::{Passing, Unread},
+            messages::{Limit, Messages},
+            methods::{Method, Size},
+            patience::Patience,
+            strangers::{Stay, Strangers},
+        },
+    },
+};
+
+/// The largest message of whoever asks for health or reflection: names are no longer.
+const SMALL: usize = 4 * 1024;
+
+/// What the requests of gRPC may be.
+#[derive(Debug, Clone, Copy)]
+pub struct CallLimits {
+    /// The largest message, in bytes.
+    pub max_message_bytes: usize,
+    /// The largest message of a stream, in bytes: what is between the two is rejected singly.
+    pub max_streamed_bytes: usize,
+    /// How long a request with one message may take.
+    pub body_timeout: Duration,
+}
+
+/// Judges each call by its head. It stands behind [`GateLayer`](crate::gate::GateLayer), which knows the caller.
+#[derive(Debug, Clone)]
+pub struct CallLayer {
+    limits: CallLimits,
+    message_timeout: Duration,
+    strangers: Strangers,
+}
+
+impl CallLayer {
+    /// With these limits, and the times of `gate`.
+    pub fn new(gate: &Gate, limits: CallLimits) -> Self {
+        Self { limits, message_timeout: gate.message_timeout(), strangers: Strangers::default() }
+    }
+
+    fn limit(&self, size: Size) -> Limit {
+        let (bytes, name) = match size {
+            Size::Small => (SMALL, "the limit of health and reflection"),
+            Size::Request => (self.limits.max_message_bytes, "MAX_BODY_BYTES"),
+            Size::InStream => (self.limits.max_streamed_bytes, "four times MAX_BODY_BYTES"),
+        };
+        Limit { bytes, name }
+    }
+
+    /// Whose call it is, and what of; or why it is none.
+    fn judge<B>(&self, request: &Request<B>) -> Result<(Caller, Method, Option<Stay>), Status> {
+        // A request that did not come through the gate may do nothing.
+        let caller: Option<&Caller> = request.extensions().get();
+        let caller = caller.ok_or(Denied::Unauthenticated(None))?;
+        let method = methods::judge(request.uri().path(), caller)?.ok_or_else(|| {
+            Status::unimplemented("there is no such method; the proto file and reflection list those that there are")
+        })?;
+        let stay = caller.identity().is_err().then(|| {
+            let peer = request.extensions().get::<Peer>();
+            let nowhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+            self.strangers.enter(peer.map_or(nowhere, |peer| peer.address), caller.address())
+        });
+        Ok((caller.clone(), method, stay))
+    }
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Judged<S>;
+
+    fn layer(&self, inner: S) -> Judged<S> {
+        Judged { layer: self.clone(), inner }
+    }
+}
+
+/// A service behind [`CallLayer`].
+#[derive(Debug, Clone)]
+pub struct Judged<S> {
+    layer: CallLayer,
+    inner: S,
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl<S> Service<Request<Body>> for Judged<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Answering;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Answering {
+        let (caller, method, stay) = match self.layer.judge(&request) {
+            Ok(judged) => judged,
+            Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
+        };
+        let patience = Patience::new(method.form, self.layer.limits.body_timeout, self.layer.message_timeout);
+        let limit = self.layer.limit(method.size);
+        let (head, body) = request.into_parts();
+        let messages = Messages::new(body, (method.form, limit), patience, caller.clone()).with_stay(stay.as_ref());
+        let fault = messages.told();
+        let answering = self.inner.call(Request::from_parts(head, Body::new(messages)));
+        if method.size == Size::Small {
+            return Box::pin(async move {
+                let response = answering.await?;
+                Ok(response.map(|body| Body::new(Passing::new(body, caller, fault, stay))))
+            });
+        }
+        if method.counts_answer {
+            return Box::pin(async move {
+                let response = answering.await?;
+                Ok(response.map(|body| Body::new(Unread::new(body, caller))))
+            });
+        }
+        Box::pin(answering)
+    }
+}

@@ -1,0 +1,113 @@
+//! What the head of a call decides.
+
+use prost::Message;
+use serde_json::json;
+use tonic::Code;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use super::{PUBLISH, PUBLISH_STREAM, event};
+use crate::{
+    gate::{guarded, mint},
+    support::{Call, TOKEN, TestApp, announced, framed, within},
+};
+
+/// What answers anybody.
+const OPEN: [&str; 4] = [
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+
+// a message that is too large for health and reflection is refused as soon as its length is known, whoever sends it
+#[tokio::test]
+async fn health_and_reflection_take_small_messages_only() {
+    let app = TestApp::start().await;
+    let channel = app.channel().await;
+    for path in OPEN {
+        for token in [None, Some(TOKEN)] {
+            let call = Call::begin(&channel, path, token);
+            call.send(announced(4 * 1024 + 1).to_vec()).await;
+            let status = call.status().await;
+            assert_eq!(status.code(), Code::ResourceExhausted, "{path}: {status}");
+            assert!(status.message().contains("4096"), "{path}: {status}");
+        }
+    }
+    let health = HealthCheckRequest { service: "s".repeat(4 * 1024 - 3) };
+    assert_eq!(health.encoded_len(), 4 * 1024);
+    let call = Call::begin(&channel, OPEN[0], None);
+    call.send(framed(&health)).await;
+    assert_eq!(call.end().await.code(), Code::NotFound, "the largest that may be is read");
+}
+
+// whoever has no credential has few calls open: the oldest gives way, and a check gets through
+#[tokio::test]
+async fn of_the_calls_without_a_credential_the_oldest_gives_way() {
+    const OF_CONNECTION: usize = 8;
+    let app = TestApp::start().await;
+    let channel = app.channel().await;
+    let known = Call::begin(&channel, OPEN[1], Some(TOKEN));
+    known.send(framed(&HealthCheckRequest::default())).await;
+    let mut known = known.ended().await;
+    known.piece().await;
+    let mut watching = Vec::new();
+    for _ in 0..OF_CONNECTION {
+        let watch = Call::begin(&channel, OPEN[1], None);
+        watch.send(framed(&HealthCheckRequest::default())).await;
+        let mut watch = watch.ended().await;
+        watch.piece().await;
+        watching.push(watch);
+    }
+    let mut health = HealthClient::new(channel.clone());
+    within("an answer", health.check(HealthCheckRequest::default())).await.expect("healthy");
+    let oldest = watching.remove(0).status().await;
+    assert_eq!(oldest.code(), Code::ResourceExhausted, "{oldest}");
+    // What was begun and not sent gives way as well.
+    for _ in 0..3 * OF_CONNECTION {
+        let unfinished = Call::begin(&channel, OPEN[0], None);
+        unfinished.send(announced(100).to_vec()).await;
+        drop(unfinished);
+        within("an answer", health.check(HealthCheckRequest::default())).await.expect("healthy");
+    }
+    let refusals = app.stats().await["refusals"]["stranger_calls"].as_u64();
+    assert!(refusals.is_some_and(|count| count > 0), "{refusals:?}");
+    drop(known);
+}
+
+// credential, method and right are judged before a byte of a message has come
+#[tokio::test]
+async fn who_may_not_is_told_before_a_message_comes() {
+    let app = guarded().await;
+    let channel = app.channel().await;
+    let subscriber = mint(json!({ "sub": "ana" }));
+    let admin = mint(json!({ "sub": "root", "admin": true }));
+    let service = |method: &str| format!("exposia.notifications.v1.NotificationService/{method}");
+    let cases = [
+        ("Publish", None, Code::Unauthenticated),
+        ("NoSuchMethod", None, Code::Unauthenticated),
+        ("Publish", Some("wrong"), Code::Unauthenticated),
+        ("Subscribe", Some("wrong"), Code::Unauthenticated),
+        ("Publish", Some(&subscriber), Code::PermissionDenied),
+        ("PublishStream", Some(&subscriber), Code::PermissionDenied),
+        ("ExplainRoute", Some(&subscriber), Code::PermissionDenied),
+        ("GetStats", Some(&subscriber), Code::PermissionDenied),
+        ("RevokeUser", Some(&subscriber), Code::PermissionDenied),
+        ("Disconnect", Some(&subscriber), Code::PermissionDenied),
+        ("PublishStream", Some(&admin), Code::PermissionDenied),
+        ("NoSuchMethod", Some(&subscriber), Code::Unimplemented),
+    ];
+    for (method, token, code) in cases {
+        let status = Call::begin(&channel, &service(method), token).status().await;
+        assert_eq!(status.code(), code, "{method}: {status}");
+    }
+    let status = Call::begin(&channel, "no.such.Service/Method", None).status().await;
+    assert_eq!(status.code(), Code::Unimplemented, "{status}");
+    // Whoever may is waited for.
+    let publisher = mint(json!({ "sub": "php", "publish": ["*"] }));
+    let call = Call::begin(&channel, PUBLISH, Some(&publisher));
+    call.send(framed(&event("e"))).await;
+    assert_eq!(call.end().await.code(), Code::Ok);
+    let call = Call::begin(&channel, PUBLISH_STREAM, Some(&publisher));
+    call.send(framed(&event("e"))).await;
+    assert_eq!(call.end().await.code(), Code::Ok);
+}
