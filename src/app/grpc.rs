@@ -123,13 +123,13 @@ impl NotificationService for Notifications {
         request: Request<Streaming<v1::PublishRequest>>,
     ) -> Answer<Self::PublishStreamStream> {
         let deadline = deadline(request.metadata());
-        let results = self.publisher.publish_stream(request)?;
+        let results = self.publisher.publish_stream(request, deadline)?;
         Ok(results.map(|results| until(deadline, results)))
     }
 
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Self::SubscribeStream> {
         let deadline = deadline(request.metadata());
-        let notifications = self.subscriber.subscribe(request).await?;
+        let notifications = self.subscriber.subscribe(request, deadline).await?;
         Ok(notifications.map(|notifications| until(deadline, notifications)))
     }
 

@@ -1,36 +1,29 @@
 //! Subscribers over gRPC: services that follow rooms, users, or everything.
 //!
-//! The same outbox as a WebSocket's, with the notifications themselves for frames; the stream takes them out.
+//! The same outbox as a WebSocket's, with the notifications themselves for frames; the stream takes them out. A watcher ends it
+//! when it must not go on, also while its client does not read.
 
-use std::{
-    mem,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     clock::Clock,
-    domain::{Audience, Audiences, Code, Committed, Content, Delivery, Ephemeral, Epoch, Notification, Position, Seq},
+    domain::{Audience, Audiences, Code, Epoch, Position, Seq},
     egress::{
         Options,
         catch_up::{self, How},
-        outbox::{Frame, Outbox},
+        follower::{Follower, Item, Next},
+        watcher::{self, Watcher},
     },
-    gate::{self, Caller, Denied, Place, Revocations, Watch},
+    gate::{self, Denied, Standing},
     journal::Read,
-    rooms::{Interest, Member, Reader, Subscription},
+    rooms::{Interest, Reader},
     wire::{
-        proto::{self, v1},
+        proto::v1,
         status::{grpc_gap, grpc_status, grpc_too_old},
     },
 };
@@ -44,26 +37,32 @@ pub struct Subscriber {
     rooms: Reader,
     journal: Arc<dyn Read>,
     max_bytes: usize,
-    revocations: Revocations,
+    slow_timeout: Duration,
     stopping: CancellationToken,
+    watchers: TaskTracker,
     clock: Arc<dyn Clock>,
 }
 
 impl Subscriber {
-    /// Streams end when their token does, and behind what was delivered when `stopping` is cancelled.
+    /// Streams end when their token does, and behind what was delivered when `stopping` is cancelled. `watchers` tracks who
+    /// watches over them.
     pub fn new(
         options: &Options,
         rooms: Reader,
         journal: Arc<dyn Read>,
-        revocations: Revocations,
-        stopping: CancellationToken,
+        (stopping, watchers): (CancellationToken, TaskTracker),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { rooms, journal, max_bytes: options.send_queue_bytes.get(), revocations, stopping, clock }
+        let (max_bytes, slow_timeout) = (options.send_queue_bytes.get(), options.slow_timeout);
+        Self { rooms, journal, max_bytes, slow_timeout, stopping, watchers, clock }
     }
 
-    /// Begins a stream, at the position that the client was at or from now on.
-    pub async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Result<Response<Notifications>, Status> {
+    /// Begins a stream, at the position that the client was at or from now on. It ends at `deadline`.
+    pub async fn subscribe(
+        &self,
+        request: Request<v1::SubscribeRequest>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Notifications>, Status> {
         let caller = gate::caller(&request)?;
         let permit = caller.subscriber()?;
         let request = request.into_inner();
@@ -79,20 +78,25 @@ impl Subscriber {
         if start.how == How::Lost {
             return Err(lost(&*self.journal, since.as_ref()));
         }
-        follower.outbox.lock().open_behind(start.cursor, None);
+        follower.begin(start.cursor, subscription, place);
         let epoch = self.journal.epoch();
+        let watcher = Watcher {
+            follower: Arc::clone(&follower),
+            standing: caller.standing(),
+            wanted: wanted.0.clone(),
+            deadline,
+            slow_timeout: self.slow_timeout,
+        };
         let following = Following {
             follower,
             wanted,
             journal: Arc::clone(&self.journal),
             max_bytes: self.max_bytes,
             stopping: self.stopping.clone(),
-            token: self.revocations.watch(permit),
+            standing: caller.standing(),
             clock: Arc::clone(&self.clock),
-            caller,
-            _subscription: subscription,
-            _place: place,
         };
+        self.watchers.spawn(watcher.watch());
         let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
         let mut response = Response::new(notifications);
         let metadata = response.metadata_mut();
@@ -140,116 +144,6 @@ impl Wanted {
     }
 }
 
-/// A subscriber as the rooms see it.
-#[derive(Debug)]
-struct Follower {
-    outbox: Mutex<Outbox<Item>>,
-    wake: Notify,
-    /// Something that nobody keeps did not fit.
-    too_slow: AtomicBool,
-}
-
-/// What waits for a subscriber.
-#[derive(Debug)]
-enum Item {
-    Kept(Arc<Notification>),
-    /// The event in it passes by.
-    Ephemeral(Arc<Ephemeral>),
-    /// What lies from the one to the other will not come.
-    Gap(Seq, Seq),
-}
-
-impl Item {
-    /// The message for the subscriber; none when it is of no use any more at `now`.
-    fn message(&self, epoch: &Epoch, now: DateTime<Utc>) -> Option<v1::Notification> {
-        match self {
-            Self::Kept(notification) if notification.is_expired(now) => None,
-            Self::Kept(notification) => Some(proto::notification_from(notification)),
-            Self::Ephemeral(ephemeral) => match &ephemeral.content {
-                Content::Event(passing) if passing.is_expired(now) => None,
-                Content::Event(passing) => Some(proto::notification_from_passing(passing, &ephemeral.audiences, epoch)),
-                Content::Frame(_) => None,
-            },
-            // It ends the stream.
-            Self::Gap(..) => None,
-        }
-    }
-}
-
-impl Frame for Item {
-    fn size(&self) -> usize {
-        match self {
-            Self::Kept(notification) => notification.size(),
-            Self::Ephemeral(ephemeral) => ephemeral.size(),
-            Self::Gap(..) => mem::size_of::<Self>(),
-        }
-    }
-}
-
-impl Follower {
-    fn new(max_bytes: usize) -> Self {
-        Self { outbox: Mutex::new(Outbox::new(max_bytes)), wake: Notify::new(), too_slow: AtomicBool::new(false) }
-    }
-
-    /// The next item; or the place after which the journal must be read; or neither, for now. Gaps with nothing between them
-    /// are one: each ends a stream, and there may be many.
-    fn next(&self) -> Next {
-        if self.too_slow.load(Ordering::Relaxed) {
-            return Next::TooSlow;
-        }
-        let mut outbox = self.outbox.lock();
-        match outbox.pop() {
-            Some(Item::Gap(from, mut to)) => {
-                while let Some(Item::Gap(_, further)) = outbox.first() {
-                    to = *further;
-                    outbox.pop();
-                }
-                Next::Gap(from, to)
-            }
-            Some(item) => Next::Item(item),
-            None if outbox.is_behind() => Next::CatchUp(outbox.cursor()),
-            None => Next::Nothing,
-        }
-    }
-}
-
-#[derive(Debug)]
-enum Next {
-    Item(Item),
-    Gap(Seq, Seq),
-    CatchUp(Seq),
-    TooSlow,
-    Nothing,
-}
-
-impl Member for Follower {
-    fn offer(&self, delivery: &Delivery) -> bool {
-        let mut outbox = self.outbox.lock();
-        let waited = !outbox.is_empty() || outbox.is_behind();
-        match delivery {
-            Delivery::Notification(Committed { notification, .. }) => {
-                outbox.offer(notification.seq, || Item::Kept(Arc::clone(notification)));
-            }
-            // Chat is between browsers.
-            Delivery::Ephemeral(ephemeral) if matches!(ephemeral.content, Content::Frame(_)) => return false,
-            Delivery::Ephemeral(ephemeral) => {
-                if outbox.offer_ephemeral(Item::Ephemeral(Arc::clone(ephemeral))).is_err() {
-                    self.too_slow.store(true, Ordering::Relaxed);
-                }
-            }
-        }
-        !waited
-    }
-
-    fn flush(&self) {
-        self.wake.notify_one();
-    }
-
-    fn name(&self) -> &'static str {
-        "grpc-subscriber"
-    }
-}
-
 /// A running stream. It leaves the rooms when it is dropped.
 #[derive(Debug)]
 struct Following {
@@ -258,19 +152,26 @@ struct Following {
     journal: Arc<dyn Read>,
     max_bytes: usize,
     stopping: CancellationToken,
-    token: Watch,
+    standing: Standing,
     clock: Arc<dyn Clock>,
-    caller: Caller,
-    _subscription: Subscription,
-    _place: Place,
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.follower.abandon();
+    }
 }
 
 impl Following {
     /// One step of the stream; none after an error.
     async fn next(this: Option<Self>) -> Option<(Result<v1::Notification, Status>, Option<Self>)> {
         let mut this = this?;
+        this.follower.asked();
         match this.receive().await {
-            Ok(notification) => Some((Ok(notification), Some(this))),
+            Ok(notification) => {
+                this.follower.answered();
+                Some((Ok(notification), Some(this)))
+            }
             Err(status) => Some((Err(status), None)),
         }
     }
@@ -278,10 +179,7 @@ impl Following {
     async fn receive(&mut self) -> Result<v1::Notification, Status> {
         let epoch = self.journal.epoch();
         loop {
-            self.token.check().map_err(|error| {
-                let message = format!("the token is no longer good: {error}; subscribe again with another");
-                grpc_status(Code::Unauthenticated, message, None)
-            })?;
+            watcher::judge(&mut self.standing, self.wanted.0.as_deref())?;
             match self.follower.next() {
                 Next::Item(item) => {
                     if let Some(message) = item.message(&epoch, self.clock.wall()) {
@@ -292,10 +190,10 @@ impl Following {
                 Next::TooSlow => {
                     return Err(Status::data_loss("too slow: an ephemeral event did not fit into the queue"));
                 }
+                Next::Over(status) => return Err(status),
                 Next::CatchUp(cursor) => self.catch_up(cursor).await?,
                 Next::Nothing => tokio::select! {
-                    () = self.follower.wake.notified() => {}
-                    () = self.token.changed() => {}
+                    () = self.follower.news() => {}
                     () = self.stopping.cancelled() => {
                         let message = "the server is going away; resume with the position you hold";
                         return Err(grpc_status(Code::Unavailable, message, None));
@@ -312,10 +210,10 @@ impl Following {
                 .await
                 .map_err(|error| {
                     let denied = Denied::by_journal(error.code(), &error);
-                    self.caller.refused(&denied);
+                    self.standing.caller().refused(&denied);
                     denied
                 })?;
-        self.follower.outbox.lock().fill(filling, Item::Gap);
+        self.follower.fill(filling);
         Ok(())
     }
 }

@@ -7,6 +7,7 @@
 mod attempt;
 mod catch_up;
 mod clients;
+mod follower;
 mod grpc;
 mod history;
 mod missing;
@@ -16,6 +17,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod walk;
+mod watcher;
 mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
@@ -61,7 +63,7 @@ pub struct Options {
         value_parser = crate::domain::parse_positive_duration)]
     pub ping_interval: Duration,
 
-    /// How long a client may take nothing of what waits for it before it is closed with 4101.
+    /// How long a client may take nothing of what waits for it before it is closed with 4101, or its gRPC stream with UNAVAILABLE.
     #[arg(long, env = "SLOW_TIMEOUT", default_value = "30s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub slow_timeout: Duration,

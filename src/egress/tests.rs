@@ -137,8 +137,7 @@ impl Outlets {
             &config.egress,
             reader,
             Arc::clone(&journal) as _,
-            gate.revocations().clone(),
-            stopping.clone(),
+            (stopping.clone(), tasks.clone()),
             clock.clone(),
         );
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
@@ -182,7 +181,7 @@ impl Outlets {
     /// What a gRPC subscriber that comes back to `since` receives, and with what its stream ends.
     async fn subscribe(&self, mut request: v1::SubscribeRequest, since: Seq) -> (Vec<Seq>, Status) {
         request.since = Some(v1::Position { sequence: since, epoch: self.journal.epoch().to_string() });
-        let mut stream = self.subscriber.subscribe(self.call(request)).await.expect("a stream").into_inner();
+        let mut stream = self.subscriber.subscribe(self.call(request), None).await.expect("a stream").into_inner();
         let mut seqs = Vec::new();
         loop {
             match timeout(Duration::from_secs(60), stream.next()).await.expect("it goes on or ends").expect("a status")
@@ -292,7 +291,7 @@ async fn a_stream_leaves_out_what_expired_while_it_waited() {
     let outlets = Outlets::with(entries.into(), &[5..=5], Seq::MAX).await;
     let since = Some(v1::Position { sequence: 0, epoch: outlets.journal.epoch().to_string() });
     let request = v1::SubscribeRequest { rooms: vec!["a".to_owned()], since, ..Default::default() };
-    let mut stream = outlets.subscriber.subscribe(outlets.call(request)).await.expect("a stream").into_inner();
+    let mut stream = outlets.subscriber.subscribe(outlets.call(request), None).await.expect("a stream").into_inner();
     let mut next = async || stream.next().await.expect("it goes on").map(|notification| notification.sequence);
     // By the first, the page is read, and the rest of it waits.
     assert_eq!(next().await.expect("a notification"), 1);

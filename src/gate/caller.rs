@@ -4,7 +4,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     domain::{Audience, KeyOwner, UserId},
-    gate::{Budget, Charge, Denied, Gate, Grant, Patterns, Place},
+    gate::{Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, standing::Granted},
     wire::quota::Quota,
 };
 
@@ -105,11 +105,32 @@ pub struct Caller {
     identity: Result<Arc<Identity>, Denied>,
     address: IpAddr,
     gate: Gate,
+    /// Where its identity comes from, if that is a certificate.
+    granted: Option<Arc<Granted>>,
 }
 
 impl Caller {
     pub(super) fn new(identity: Result<Arc<Identity>, Denied>, address: IpAddr, gate: Gate) -> Self {
-        Self { identity, address, gate }
+        Self { identity, address, gate, granted: None }
+    }
+
+    /// The same, known by a certificate.
+    pub(super) fn with_certificate(mut self, identity: Arc<Identity>, granted: Granted) -> Self {
+        (self.identity, self.granted) = (Ok(identity), Some(Arc::new(granted)));
+        self
+    }
+
+    /// The same with what its certificate allows now.
+    pub(super) fn renewed(&self, identity: Arc<Identity>) -> Self {
+        Self { identity: Ok(identity), ..self.clone() }
+    }
+
+    pub(super) fn granted(&self) -> Option<&Granted> {
+        self.granted.as_deref()
+    }
+
+    pub(super) fn revocations(&self) -> &Revocations {
+        self.gate.revocations()
     }
 
     /// Where it is.

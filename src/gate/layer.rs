@@ -22,7 +22,7 @@ use crate::{
     gate::{
         Budget, Caller, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals,
         Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures,
-        places::Places, unfinished::Unfinished,
+        places::Places, standing::Granted, unfinished::Unfinished,
     },
 };
 
@@ -92,21 +92,24 @@ impl Gate {
                 break;
             }
         }
-        if identity.is_err()
-            && let Some(known) = self.certified(request)
-        {
-            identity = Ok(known);
+        let certified = if identity.is_err() { self.certified(request) } else { None };
+        let caller = Caller::new(identity, address, self.clone());
+        match certified {
+            Some((known, granted)) => caller.with_certificate(known, granted),
+            None => caller,
         }
-        Caller::new(identity, address, self.clone())
     }
 
     /// Whose certificate it is.
-    fn certified<B>(&self, request: &Request<B>) -> Option<Arc<Identity>> {
+    fn certified<B>(&self, request: &Request<B>) -> Option<(Arc<Identity>, Granted)> {
         let grants = self.0.grants.as_ref()?;
         let certificate = request.extensions().get::<Peer>()?.certificate.as_ref()?;
         // A connection may live longer than its certificate.
-        let valid = certificate.expires_at > self.0.clock.wall().timestamp();
-        valid.then(|| Arc::new(grants.borrow().identify(certificate)))
+        if certificate.expires_at <= self.0.clock.wall().timestamp() {
+            return None;
+        }
+        let identity = Arc::new(grants.borrow().identify(certificate));
+        Some((identity, Granted { certificate: Arc::clone(certificate), grants: grants.clone() }))
     }
 
     /// Whose token it is that came from `address`. An address that sent too many wrong ones is not told, for a while.

@@ -23,6 +23,7 @@ mod rate;
 mod refusals;
 mod revocations;
 mod secret;
+mod standing;
 mod tool;
 mod unfinished;
 
@@ -45,5 +46,6 @@ pub use rate::{Bucket, Rate, RateLimit};
 pub use refusals::{Reason, Refusals};
 pub use revocations::{Revocations, Watch};
 pub use secret::Secret;
+pub use standing::{Right, Standing};
 pub use tool::{Tool, ToolError};
 pub use unfinished::{Charge, Share, Unfinished};

@@ -1,5 +1,6 @@
 //! The publishing half of the `NotificationService`.
 
+use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
@@ -40,11 +41,16 @@ impl Publisher {
         Ok(Response::new(answer(accepted)))
     }
 
-    /// Publishes a stream of events.
-    pub fn publish_stream(&self, request: Request<Streaming<v1::PublishRequest>>) -> Result<Response<Results>, Status> {
+    /// Publishes a stream of events, until `deadline`.
+    pub fn publish_stream(
+        &self,
+        request: Request<Streaming<v1::PublishRequest>>,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Results>, Status> {
         let caller = gate::caller(&request)?;
         caller.check_publisher()?;
-        let results = stream::publish(self.intake.clone(), caller, request.into_inner(), self.max_message_bytes);
+        let requests = request.into_inner();
+        let results = stream::publish(self.intake.clone(), caller, requests, self.max_message_bytes, deadline);
         Ok(Response::new(results))
     }
 

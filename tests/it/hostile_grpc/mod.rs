@@ -3,11 +3,14 @@
 
 mod heads;
 mod messages;
+mod publishing;
+mod subscribing;
 
 use exposia_notifications::wire::proto::v1::{PublishRequest, publish_request::Body};
 
 const PUBLISH: &str = "exposia.notifications.v1.NotificationService/Publish";
 const PUBLISH_STREAM: &str = "exposia.notifications.v1.NotificationService/PublishStream";
+const SUBSCRIBE: &str = "exposia.notifications.v1.NotificationService/Subscribe";
 const GET_HISTORY: &str = "exposia.notifications.v1.NotificationService/GetHistory";
 
 fn event(name: &str) -> PublishRequest {

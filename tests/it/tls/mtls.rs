@@ -4,13 +4,16 @@ use std::fs;
 
 use exposia_notifications::wire::proto::v1::{
     DisconnectRequest, PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient,
+    publish_result::Outcome,
 };
 use rcgen::SanType;
 use rustls::version::TLS12;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, transport::Identity};
 
 use super::{Authority, HTTP_2, Pair, TlsApp, connect, grpc};
-use crate::support::{TOKEN, eventually, scratch};
+use crate::support::{TOKEN, eventually, scratch, within};
 
 const GRANTS: &str = r#"
     [[grants]]
@@ -148,4 +151,37 @@ async fn grants_follow_their_file() {
     assert_eq!(code(php.publish(request()).await), Code::PermissionDenied);
     fs::write(folder.path().join("grants.toml"), GRANTS.replace("presentacion.*", "otra.*")).expect("written");
     eventually("the new grant", async || (code(php.publish(request()).await) == Code::Ok).then_some(())).await;
+}
+
+// a stream that publishes, and one that nobody reads, go by the grants in force, not by those when they began
+#[tokio::test]
+async fn streams_follow_the_grants() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&clients, &folder).await;
+    let mut php = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
+    let spiffe = "spiffe://exposia/admin".try_into().expect("a URI");
+    let mut admin = client(&app, Some(&clients.client("root", vec![SanType::URI(spiffe)]))).await;
+    let everything = SubscribeRequest { everything: true, ..Default::default() };
+    let mut following = admin.subscribe(everything).await.expect("let in").into_inner();
+    let (requests, queue) = mpsc::channel(1);
+    let mut results = php.publish_stream(ReceiverStream::new(queue)).await.expect("let in").into_inner();
+    let mut publish = async || {
+        let request = PublishRequest { event: "otra.cosa".into(), ..Default::default() };
+        requests.send(request).await.expect("the stream goes on");
+        let result = within("a result", results.message()).await.expect("the stream goes on").expect("a result");
+        matches!(result.outcome, Some(Outcome::Accepted(_))).then_some(())
+    };
+    assert_eq!(publish().await, None);
+    let grants = GRANTS.replace("presentacion.*", "otra.*").replace(r#"rooms = ["*"]"#, r#"rooms = ["a"]"#);
+    fs::write(folder.path().join("grants.toml"), grants).expect("written");
+    eventually("the new grant", publish).await;
+    let ended = within("the end of the stream", async {
+        loop {
+            if let Err(ended) = following.message().await {
+                break ended;
+            }
+        }
+    });
+    let ended = ended.await;
+    assert_eq!(ended.code(), Code::PermissionDenied, "{ended}");
 }

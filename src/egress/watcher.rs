@@ -1,0 +1,101 @@
+//! Watches over a gRPC subscription whether or not its client reads: while the client takes nothing, its stream is not asked for
+//! anything, so what ends it must come from elsewhere.
+
+use std::{future::pending, pin::pin, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tonic::Status;
+
+use crate::{
+    domain::{Audience, Code},
+    egress::follower::Follower,
+    gate::{Denied, Right, Standing, TokenError},
+    wire::status::grpc_status,
+};
+
+/// In how many looks a client is found to be too slow.
+const LOOKS: u32 = 4;
+
+/// What a subscription is watched for.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    pub(super) follower: Arc<Follower>,
+    pub(super) standing: Standing,
+    /// What it hears; `None` is everything.
+    pub(super) wanted: Option<Vec<Audience>>,
+    /// When the call is over.
+    pub(super) deadline: Option<Instant>,
+    /// How long nothing may be taken of what waits.
+    pub(super) slow_timeout: Duration,
+}
+
+impl Watcher {
+    /// Watches until the subscription is over, by itself or because it must be.
+    pub(super) async fn watch(mut self) {
+        let follower = Arc::clone(&self.follower);
+        let late = async {
+            match self.deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let mut slow = pin!(until_too_slow(&follower, self.slow_timeout));
+        let mut late = pin!(late);
+        let status = loop {
+            tokio::select! {
+                () = follower.left() => return,
+                () = &mut late => break Status::deadline_exceeded("the deadline of the call is over"),
+                () = &mut slow => break too_slow(self.slow_timeout),
+                changed = self.standing.changed() => {
+                    let judged = match changed {
+                        Ok(()) => judge(&mut self.standing, self.wanted.as_deref()),
+                        Err(error) => Err(no_longer_good(error)),
+                    };
+                    if let Err(status) = judged {
+                        break status;
+                    }
+                }
+            }
+        };
+        follower.end(status);
+    }
+}
+
+/// Whether a subscription to `wanted` may go on.
+pub(super) fn judge(standing: &mut Standing, wanted: Option<&[Audience]>) -> Result<(), Status> {
+    if standing.check().map_err(no_longer_good)? == Right::Same {
+        return Ok(());
+    }
+    let caller = standing.caller();
+    let judged = caller.subscriber().and_then(|permit| permit.check_all(wanted));
+    judged.map_err(|denied: Denied| {
+        caller.refused(&denied);
+        denied.into()
+    })
+}
+
+fn no_longer_good(error: TokenError) -> Status {
+    let message = format!("the token is no longer good: {error}; subscribe again with another");
+    grpc_status(Code::Unauthenticated, message, None)
+}
+
+fn too_slow(time: Duration) -> Status {
+    let message = format!(
+        "too slow: of what waits nothing was taken for {time:?} (SLOW_TIMEOUT); read faster, and subscribe again with the position you hold"
+    );
+    grpc_status(Code::Unavailable, message, None)
+}
+
+/// Waits until something has waited for `time`, and not much longer, and nothing was taken.
+async fn until_too_slow(follower: &Follower, time: Duration) {
+    let period = (time / LOOKS).max(Duration::from_millis(1));
+    let mut looks = interval_at(Instant::now() + period, period);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut before, mut in_vain) = (follower.taken(), 0);
+    while in_vain <= LOOKS {
+        looks.tick().await;
+        let taken = follower.taken();
+        in_vain = if taken == before && follower.is_waited_for() { in_vain + 1 } else { 0 };
+        before = taken;
+    }
+}
