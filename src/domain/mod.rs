@@ -22,5 +22,5 @@ pub use event::{Draft, Durability, Event, EventError, MAX_EVENT_CHARS, MAX_TTL, 
 pub use key::{Fingerprint, IdempotencyKey, KeyOwner};
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use payload::{Payload, PayloadError};
-pub use peer::{Certificate, Peer};
+pub use peer::{Certificate, CertificateName, NameKind, Peer, has_scheme};
 pub use position::{Epoch, Position, Seq};

@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
-    domain::{Audience, KeyOwner, UserId},
+    domain::{Audience, Certificate, KeyOwner, UserId},
     gate::{Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, standing::Granted},
     wire::quota::Quota,
 };
@@ -43,6 +43,8 @@ pub struct Identity {
     pub rooms: Patterns,
     /// When its token expires, in seconds since 1970.
     pub expires_at: Option<i64>,
+    /// The certificate that it is, if it is none of the tokens.
+    pub certificate: Option<Arc<Certificate>>,
     /// When its token was issued.
     pub issued_at: Option<i64>,
     /// The id of its token, `jti`.
@@ -63,6 +65,7 @@ impl Identity {
             grant: Some(Box::new(grant)),
             rooms: Patterns::all(),
             expires_at: None,
+            certificate: None,
             issued_at: None,
             token_id: None,
         }
@@ -74,6 +77,11 @@ impl Identity {
             Credential::Jwt(subject) => subject.as_ref(),
             Credential::Token(_) | Credential::Certificate(_) => None,
         }
+    }
+
+    /// Whether it is a certificate that is believed no longer.
+    pub(super) fn is_disbelieved(&self) -> bool {
+        self.certificate.as_ref().is_some_and(|certificate| !certificate.is_believed())
     }
 
     fn publishes(&self) -> Option<&Patterns> {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
     domain::{Certificate, KeyOwner},
-    gate::{Credential, Grant, Identity, Patterns, Rate},
+    gate::{Credential, Grant, Identity, Patterns, Rate, subject::Subject},
     reload::Source,
 };
 
@@ -58,7 +58,7 @@ pub struct Grants(Arc<[Entry]>);
 
 #[derive(Debug)]
 struct Entry {
-    subject: Patterns,
+    subject: Subject,
     key_owner: KeyOwner,
     grant: Grant,
     rooms: Patterns,
@@ -78,7 +78,7 @@ impl Row {
         let publish = self.publish.map(|patterns| Patterns::new(&patterns).ok_or(())).transpose().ok()?;
         let rooms = self.rooms.map_or_else(|| Some(Patterns::open_rooms()), |patterns| Patterns::new(&patterns))?;
         let key_owner = key_owner(&self.subject);
-        let subject = Patterns::new(&[self.subject])?;
+        let subject = Subject::new(&self.subject);
         Some(Entry { subject, key_owner, grant: Grant { publish, rate: self.rate, admin: self.admin }, rooms })
     }
 }
@@ -86,18 +86,20 @@ impl Row {
 impl Grants {
     /// Who the owner of a certificate is: the first row counts that fits one of its names. A certificate that none fits is
     /// known, and may do nothing that needs a grant.
-    pub(super) fn identify(&self, certificate: &Certificate) -> Identity {
+    pub(super) fn identify(&self, certificate: &Arc<Certificate>) -> Identity {
         let fitting = self.0.iter().find_map(|entry| {
-            let name = certificate.names.iter().find(|name| entry.subject.matches(name))?;
+            let name = certificate.names.iter().find(|name| entry.subject.fits(name))?;
             Some((name, entry))
         });
-        let name = fitting.map(|(name, _)| name).or(certificate.names.first()).cloned().unwrap_or_default();
+        let name = fitting.map(|(name, _)| name).or(certificate.names.first());
+        let name = name.map_or_else(String::new, ToString::to_string);
         Identity {
             key_owner: fitting.map_or_else(|| key_owner(&name), |(_, entry)| entry.key_owner),
-            credential: Credential::Certificate(name),
+            credential: Credential::Certificate(name.into()),
             grant: fitting.map(|(_, entry)| Box::new(entry.grant.clone())),
             rooms: fitting.map_or_else(Patterns::open_rooms, |(_, entry)| entry.rooms.clone()),
             expires_at: Some(certificate.expires_at),
+            certificate: Some(Arc::clone(certificate)),
             issued_at: None,
             token_id: None,
         }
@@ -132,6 +134,7 @@ impl Source for GrantsFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::{CertificateName, NameKind};
 
     fn grants(text: &str) -> Result<Grants, GrantsError> {
         let folder = tempfile::tempdir().expect("a folder");
@@ -140,8 +143,11 @@ mod tests {
         GrantsFile(path).read()
     }
 
-    fn certificate(names: &[&str]) -> Certificate {
-        Certificate { names: names.iter().map(|name| (*name).into()).collect(), expires_at: i64::MAX }
+    /// A certificate with DNS names, and such as are URIs.
+    fn certificate(names: &[&str]) -> Arc<Certificate> {
+        let kind = |name: &str| if name.contains("://") { NameKind::Uri } else { NameKind::Dns };
+        let names = names.iter().map(|name| CertificateName { kind: kind(name), text: (*name).into() });
+        Arc::new(Certificate::new(names.collect(), i64::MAX))
     }
 
     const TABLE: &str = r#"

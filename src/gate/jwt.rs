@@ -27,6 +27,9 @@ pub enum TokenError {
     /// It, or its user, was revoked.
     #[error("it was revoked")]
     Revoked,
+    /// It is a certificate, and its CA was taken out of those that are believed.
+    #[error("its CA is believed no longer")]
+    Disbelieved,
     /// It will be valid later.
     #[error("it is not valid yet")]
     NotYet,
@@ -193,6 +196,7 @@ impl Claims {
             grant: publishes.then(|| Box::new(Grant { publish, rate, admin: self.admin })),
             rooms: patterns(self.rooms).ok()?.unwrap_or_else(Patterns::open_rooms),
             expires_at: Some(self.exp as i64),
+            certificate: None,
             issued_at: self.iat.map(|seconds| seconds as i64),
             token_id: self.jti,
         })

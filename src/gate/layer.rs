@@ -104,8 +104,8 @@ impl Gate {
     fn certified<B>(&self, request: &Request<B>) -> Option<(Arc<Identity>, Granted)> {
         let grants = self.0.grants.as_ref()?;
         let certificate = request.extensions().get::<Peer>()?.certificate.as_ref()?;
-        // A connection may live longer than its certificate.
-        if certificate.expires_at <= self.0.clock.wall().timestamp() {
+        // A connection may live longer than its certificate, or than its CA is believed.
+        if certificate.expires_at <= self.0.clock.wall().timestamp() || !certificate.is_believed() {
             return None;
         }
         let identity = Arc::new(grants.borrow().identify(certificate));

@@ -24,6 +24,7 @@ mod refusals;
 mod revocations;
 mod secret;
 mod standing;
+mod subject;
 mod tool;
 mod unfinished;
 

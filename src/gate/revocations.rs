@@ -116,6 +116,9 @@ impl Watch {
         if self.expires_at.is_some_and(|at| at <= self.revocations.now()) {
             return Err(TokenError::Expired);
         }
+        if self.permit.identity().is_some_and(Identity::is_disbelieved) {
+            return Err(TokenError::Disbelieved);
+        }
         let news = self.changes.has_changed().unwrap_or(false);
         if news {
             self.changes.mark_unchanged();
@@ -163,6 +166,7 @@ mod tests {
             grant: None,
             rooms: Patterns::all(),
             expires_at: Some(expires_at),
+            certificate: None,
             issued_at: None,
             token_id: None,
         };

@@ -9,7 +9,7 @@ use x509_cert::{
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
-use crate::domain::Certificate;
+use crate::domain::{Certificate, CertificateName, NameKind};
 
 const COMMON_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.4.3");
 
@@ -23,15 +23,14 @@ const MAX_LENGTH: usize = 256;
 pub(in crate::listen) fn certificate(der: &[u8]) -> Option<Certificate> {
     let tbs = X509::from_der(der).ok()?.tbs_certificate;
     let common = tbs.subject.0.iter().flat_map(|names| names.0.iter()).filter(|name| name.oid == COMMON_NAME);
-    let common = common.filter_map(|name| plain(&name.value));
+    let common = common.filter_map(|name| Some((NameKind::Common, plain(&name.value)?)));
     let alternative = tbs.get::<SubjectAltName>().ok().flatten().map(|(_, names)| names.0).unwrap_or_default();
     let names = common.chain(alternative.iter().filter_map(text));
     // They get into logs, each on one line.
-    let names = names.filter(|name| name.len() <= MAX_LENGTH && !name.chars().any(char::is_control));
-    Some(Certificate {
-        names: names.take(MAX_NAMES).map(Into::into).collect(),
-        expires_at: i64::try_from(tbs.validity.not_after.to_unix_duration().as_secs()).unwrap_or(i64::MAX),
-    })
+    let names = names.filter(|(_, name)| name.len() <= MAX_LENGTH && !name.chars().any(char::is_control));
+    let names = names.take(MAX_NAMES).map(|(kind, name)| CertificateName { kind, text: name.into() });
+    let expires_at = i64::try_from(tbs.validity.not_after.to_unix_duration().as_secs()).unwrap_or(i64::MAX);
+    Some(Certificate::new(names.collect(), expires_at))
 }
 
 /// A name in one of the two forms that are current.
@@ -40,11 +39,11 @@ fn plain(value: &Any) -> Option<String> {
     utf8.or_else(|| Some(value.decode_as::<PrintableStringRef<'_>>().ok()?.to_string()))
 }
 
-fn text(name: &GeneralName) -> Option<String> {
+fn text(name: &GeneralName) -> Option<(NameKind, String)> {
     match name {
-        GeneralName::DnsName(name) | GeneralName::UniformResourceIdentifier(name) | GeneralName::Rfc822Name(name) => {
-            Some(name.to_string())
-        }
+        GeneralName::DnsName(name) => Some((NameKind::Dns, name.to_string())),
+        GeneralName::UniformResourceIdentifier(name) => Some((NameKind::Uri, name.to_string())),
+        GeneralName::Rfc822Name(name) => Some((NameKind::Email, name.to_string())),
         _ => None,
     }
 }
