@@ -62,7 +62,7 @@ async fn open(
 ) -> Option<Limited> {
     let patience = Box::pin(sleep(patience));
     let _ = tcp.set_nodelay(true);
-    let stream = match tls {
+    let stream = match &tls {
         None => Either::Left(tcp),
         Some(tls) => Either::Right(Box::pin(tls.accept(tcp, patience.deadline())).await.ok()?),
     };
@@ -71,9 +71,13 @@ async fn open(
         Either::Right(encrypted) => encrypted.get_ref().1.peer_certificates().and_then(<[_]>::first),
     };
     let certificate = certificate.and_then(|der| tls::peer::certificate(der)).map(Arc::new);
+    let trust = match (&stream, &tls, &certificate) {
+        (Either::Right(encrypted), Some(tls), Some(certificate)) => Some(tls.trust(encrypted, certificate, address)),
+        _ => None,
+    };
     let peer = Peer { address, certificate };
     let unproven = Some(Unproven { patience, missing: PREFACE });
-    Some(Limited { stream, peer, unproven, lingering: None, _place: place })
+    Some(Limited { stream, peer, trust, unproven, lingering: None, _place: place })
 }
 
 /// A connection, and who is at its other end.
@@ -91,6 +95,8 @@ const PREFACE: usize = 24;
 pub struct Limited {
     stream: Stream,
     peer: Peer,
+    /// Of one that was opened with a certificate.
+    trust: Option<tls::Trust>,
     unproven: Option<Unproven>,
     /// Runs once nothing more will be written.
     lingering: Option<Pin<Box<Sleep>>>,
@@ -101,6 +107,13 @@ pub struct Limited {
 struct Unproven {
     patience: Pin<Box<Sleep>>,
     missing: usize,
+}
+
+impl Limited {
+    /// Fails when the certificate that it was opened with is believed no longer.
+    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        self.trust.as_mut().map_or(Ok(()), |trust| trust.check(cx))
+    }
 }
 
 impl Connected for Limited {
@@ -114,6 +127,7 @@ impl Connected for Limited {
 
 impl AsyncRead for Limited {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let Some(unproven) = &mut self.unproven else { return read };
@@ -129,10 +143,12 @@ impl AsyncRead for Limited {
 
 impl AsyncWrite for Limited {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
@@ -160,6 +176,7 @@ impl AsyncWrite for Limited {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.check(cx)?;
         Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
     }
 

@@ -3,9 +3,12 @@
 pub(super) mod peer;
 mod pem;
 mod records;
+mod tickets;
+mod trust;
 
 use std::{
     io,
+    net::SocketAddr,
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
@@ -15,7 +18,8 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rustls::{
     RootCertStore, ServerConfig,
     crypto::{CryptoProvider, ring},
-    server::{NoClientAuth, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
+    pki_types::CertificateDer,
+    server::{NoClientAuth, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
     sign::{CertifiedKey, SingleCertAndKey},
 };
 use tokio::{
@@ -25,10 +29,12 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::reload::Source;
+use crate::{domain::Certificate, reload::Source};
 
 pub use pem::PemError;
 pub(super) use records::Records;
+use tickets::Tickets;
+pub(super) use trust::Trust;
 
 /// The settings of TLS.
 #[derive(Debug, Clone, clap::Args)]
@@ -66,6 +72,9 @@ pub enum Error {
     /// The CAs of clients cannot be used together.
     #[error("MTLS_CA_FILE: {0}")]
     Verifier(#[from] VerifierBuilderError),
+    /// There are no keys for the tickets of sessions.
+    #[error("no random numbers for the keys of TLS session tickets: {0}")]
+    Tickets(rustls::Error),
 }
 
 impl Options {
@@ -81,7 +90,8 @@ impl Options {
             (None, None) => Ok(None),
             (Some(certificate), Some(key)) => {
                 let (certificate, key, authorities) = (certificate.clone(), key.clone(), self.mtls_ca_file.clone());
-                Ok(Some(Files { certificate, key, authorities }))
+                let tickets = Arc::new(Tickets::new().map_err(Error::Tickets)?);
+                Ok(Some(Files { certificate, key, authorities, tickets }))
             }
             (Some(_), None) => Err(Error::Alone("TLS_CERT_FILE", "TLS_KEY_FILE")),
             (None, Some(_)) => Err(Error::Alone("TLS_KEY_FILE", "TLS_CERT_FILE")),
@@ -94,26 +104,38 @@ impl Options {
     }
 }
 
-/// Where certificate and key are, and the CAs of clients.
+/// Where certificate and key are, and the CAs of clients; and what outlives their contents.
 #[derive(Debug, Clone)]
 pub struct Files {
     certificate: PathBuf,
     key: PathBuf,
     authorities: Option<PathBuf>,
+    tickets: Arc<Tickets>,
 }
 
 impl Files {
-    /// Who says which clients' certificates are believed.
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-        let Some(file) = &self.authorities else { return Ok(Arc::new(NoClientAuth)) };
-        let mut roots = RootCertStore::empty();
-        for authority in pem::certificates(file).map_err(|error| Error::File("MTLS_CA_FILE", error))? {
-            roots.add(authority).map_err(Error::Authorities)?;
-        }
-        // Whoever has none may still have a token.
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-        Ok(builder.allow_unauthenticated().build()?)
+    /// The CAs of clients; none without a file for them.
+    fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
+        let authorities = self.authorities.as_deref().map(pem::certificates).transpose();
+        Ok(authorities.map_err(|error| Error::File("MTLS_CA_FILE", error))?.unwrap_or_default())
     }
+}
+
+/// Who says which clients' certificates are believed: those of `authorities`.
+fn verifier(
+    authorities: &[CertificateDer<'static>],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, Error> {
+    if authorities.is_empty() {
+        return Ok(Arc::new(NoClientAuth));
+    }
+    let mut roots = RootCertStore::empty();
+    for authority in authorities {
+        roots.add(authority.clone()).map_err(Error::Authorities)?;
+    }
+    // Whoever has none may still have a token.
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    Ok(builder.allow_unauthenticated().build()?)
 }
 
 impl Source for Files {
@@ -130,8 +152,10 @@ impl Source for Files {
         let key = pem::private_key(&self.key).map_err(|error| Error::File("TLS_KEY_FILE", error))?;
         let provider = Arc::new(ring::default_provider());
         let pair = CertifiedKey::from_der(chain, key, &provider).map_err(Error::Pair)?;
-        let clients = self.verifier(&provider)?;
-        Ok(Tls::new(&provider, pair, clients))
+        let authorities = self.authorities()?;
+        let clients = verifier(&authorities, &provider)?;
+        let tickets = [self.tickets.http(), self.tickets.grpc(&authorities).map_err(Error::Tickets)?];
+        Ok(Tls::new(&provider, pair, clients, tickets))
     }
 }
 
@@ -140,6 +164,8 @@ impl Source for Files {
 pub struct Tls {
     http: Arc<ServerConfig>,
     grpc: Arc<ServerConfig>,
+    /// Who judges the certificates of gRPC's clients.
+    clients: Arc<dyn ClientCertVerifier>,
 }
 
 /// The name of HTTP/2 in a handshake (RFC 9113, 3.2).
@@ -149,18 +175,26 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
 impl Tls {
-    fn new(provider: &Arc<CryptoProvider>, pair: CertifiedKey, clients: Arc<dyn ClientCertVerifier>) -> Self {
+    /// With the keys of tickets for HTTP and for gRPC.
+    fn new(
+        provider: &Arc<CryptoProvider>,
+        pair: CertifiedKey,
+        clients: Arc<dyn ClientCertVerifier>,
+        [http_tickets, grpc_tickets]: [Arc<dyn ProducesTickets>; 2],
+    ) -> Self {
         let pair = Arc::new(SingleCertAndKey::from(pair));
-        let config = |protocols: &[&[u8]], clients: Arc<dyn ClientCertVerifier>| {
+        let config = |protocols: &[&[u8]], clients: Arc<dyn ClientCertVerifier>, tickets| {
             let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
                 .with_safe_default_protocol_versions()
                 .expect("the provider has suites for TLS 1.2 and 1.3")
                 .with_client_cert_verifier(clients)
                 .with_cert_resolver(Arc::clone(&pair) as _);
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+            config.ticketer = tickets;
             Arc::new(config)
         };
-        Self { http: config(&[HTTP_2, HTTP_1], Arc::new(NoClientAuth)), grpc: config(&[HTTP_2], clients) }
+        let http = config(&[HTTP_2, HTTP_1], Arc::new(NoClientAuth), http_tickets);
+        Self { http, grpc: config(&[HTTP_2], Arc::clone(&clients), grpc_tickets), clients }
     }
 }
 
@@ -220,6 +254,21 @@ impl Acceptor {
             }
         }
         accepted
+    }
+
+    /// Watches over a connection that was opened with `certificate`, by `peer`.
+    pub(super) fn trust(&self, connection: &Encrypted, certificate: &Arc<Certificate>, peer: SocketAddr) -> Trust {
+        let chain = connection.get_ref().1.peer_certificates().unwrap_or_default();
+        let (tls, shown) = (self.tls.clone(), Arc::clone(&self.shown));
+        let told = move |error| match shown.check() {
+            Ok(()) => {
+                tracing::warn!(%error, %peer, "a connection ends: its client's certificate is believed no longer")
+            }
+            Err(_) => {
+                tracing::debug!(%error, %peer, "a connection ends: its client's certificate is believed no longer")
+            }
+        };
+        Trust::new(tls, chain, Arc::clone(certificate), told)
     }
 
     async fn shake_hands(&self, tcp: TcpStream) -> Result<Encrypted, Refusal> {

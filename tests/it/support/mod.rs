@@ -96,17 +96,13 @@ impl TestApp {
         app
     }
 
-    /// Starts it, and does not wait until it is healthy.
-    pub(crate) async fn launch(change: impl FnOnce(&mut Config)) -> Self {
-        Self::launch_with(change, |_| {}).await
-    }
-
-    /// The same, and does something with what was built before it runs.
+    /// Starts it, does something with what was built before it runs, and does not wait until it is healthy.
     pub(crate) async fn launch_with(change: impl FnOnce(&mut Config), prepare: impl FnOnce(&mut App)) -> Self {
         Self::launch_by(Arc::new(System::default()), change, prepare).await
     }
 
-    async fn launch_by(
+    /// The same by the time of `clock`.
+    pub(crate) async fn launch_by(
         clock: Arc<dyn Clock>,
         change: impl FnOnce(&mut Config),
         prepare: impl FnOnce(&mut App),

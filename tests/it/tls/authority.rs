@@ -4,6 +4,7 @@ use std::{fs, path::Path, sync::Arc};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+    date_time_ymd,
 };
 use rustls::{
     ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion,
@@ -48,6 +49,14 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.subject_alt_names = names;
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A certificate for a client that expires when the year 2050 begins.
+    pub(super) fn client_until_2050(&self, common_name: &str) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.not_after = date_time_ymd(2050, 1, 1);
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
     }
 

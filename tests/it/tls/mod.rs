@@ -7,12 +7,17 @@ mod https;
 mod log;
 mod mtls;
 mod reload;
+mod resumption;
 mod settings;
+mod trust;
 mod wss;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
-use exposia_notifications::config::Config;
+use exposia_notifications::{
+    clock::{Clock, System},
+    config::Config,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{
     Method, Request, Response,
@@ -77,14 +82,19 @@ impl TlsApp {
     }
 
     async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_by(Arc::new(System::default()), change).await
+    }
+
+    /// The same by the time of `clock`.
+    async fn start_by(clock: Arc<dyn Clock>, change: impl FnOnce(&mut Config)) -> Self {
         let authority = Authority::new();
         let files = Files::with(&authority.server());
-        let app = TestApp::launch(|config| {
+        let settings = |config: &mut Config| {
             config.listen.tls.tls_cert_file = Some(files.certificate.clone());
             config.listen.tls.tls_key_file = Some(files.key.clone());
             change(config);
-        })
-        .await;
+        };
+        let app = TestApp::launch_by(clock, settings, |_| {}).await;
         let app = Self { app, authority, files };
         eventually("healthy", async || (app.get("/health").await.0 == 200).then_some(())).await;
         app

@@ -1,10 +1,13 @@
 //! Client certificates on the gRPC listener.
 
-use std::fs;
+use std::{fs, sync::Arc};
 
-use exposia_notifications::wire::proto::v1::{
-    DisconnectRequest, PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient,
-    publish_result::Outcome,
+use exposia_notifications::{
+    clock::{Clock, System},
+    wire::proto::v1::{
+        DisconnectRequest, PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient,
+        publish_result::Outcome,
+    },
 };
 use rcgen::SanType;
 use rustls::version::TLS12;
@@ -27,11 +30,16 @@ const GRANTS: &str = r#"
 "#;
 
 /// A service that believes client certificates of `clients`, with [`GRANTS`] in a file.
-async fn start(clients: &Authority, folder: &tempfile::TempDir) -> TlsApp {
+pub(super) async fn start(clients: &[&Authority], folder: &tempfile::TempDir) -> TlsApp {
+    start_by(Arc::new(System::default()), clients, folder).await
+}
+
+/// The same by the time of `clock`.
+pub(super) async fn start_by(clock: Arc<dyn Clock>, clients: &[&Authority], folder: &tempfile::TempDir) -> TlsApp {
     let (authorities, grants) = (folder.path().join("clients.pem"), folder.path().join("grants.toml"));
-    fs::write(&authorities, clients.pem()).expect("written");
+    fs::write(&authorities, clients.iter().map(|clients| clients.pem()).collect::<String>()).expect("written");
     fs::write(&grants, GRANTS).expect("written");
-    TlsApp::start_with(|config| {
+    TlsApp::start_by(clock, |config| {
         config.listen.tls.mtls_ca_file = Some(authorities);
         config.gate.mtls_grants = Some(grants);
     })
@@ -47,7 +55,7 @@ async fn client(app: &TlsApp, pair: Option<&Pair>) -> NotificationServiceClient<
     NotificationServiceClient::new(grpc::channel(app, tls).await.expect("a connection"))
 }
 
-fn with<T>(token: Option<&str>, message: T) -> Request<T> {
+pub(super) fn with<T>(token: Option<&str>, message: T) -> Request<T> {
     let mut request = Request::new(message);
     if let Some(token) = token {
         let header = format!("Bearer {token}").parse().expect("a header value");
@@ -56,7 +64,7 @@ fn with<T>(token: Option<&str>, message: T) -> Request<T> {
     request
 }
 
-fn code<T>(outcome: Result<T, Status>) -> Code {
+pub(super) fn code<T>(outcome: Result<T, Status>) -> Code {
     outcome.map_or_else(|status| status.code(), |_| Code::Ok)
 }
 
@@ -64,7 +72,7 @@ fn code<T>(outcome: Result<T, Status>) -> Code {
 #[tokio::test]
 async fn a_certificate_may_do_what_its_grant_says() {
     let (clients, folder) = (Authority::new(), scratch());
-    let app = start(&clients, &folder).await;
+    let app = start(&[&clients], &folder).await;
     let php = clients.client("presentaciones-php", vec![]);
     let spiffe = "spiffe://exposia/admin".try_into().expect("a URI");
     let admin = clients.client("root", vec![SanType::URI(spiffe)]);
@@ -99,7 +107,7 @@ async fn a_certificate_may_do_what_its_grant_says() {
 #[tokio::test]
 async fn a_key_belongs_to_the_grant_of_a_certificate() {
     let (clients, folder) = (Authority::new(), scratch());
-    let app = start(&clients, &folder).await;
+    let app = start(&[&clients], &folder).await;
     let any = "\n[[grants]]\nsubject = \"pedidos-*\"\npublish = [\"presentacion.*\"]\n";
     fs::write(folder.path().join("grants.toml"), [GRANTS, any].concat()).expect("written");
     let publish = |token, source: &str| {
@@ -130,7 +138,7 @@ async fn a_key_belongs_to_the_grant_of_a_certificate() {
 #[tokio::test]
 async fn a_certificate_of_another_authority_fails_the_handshake() {
     let (clients, folder) = (Authority::new(), scratch());
-    let app = start(&clients, &folder).await;
+    let app = start(&[&clients], &folder).await;
     let known = clients.client("presentaciones-php", vec![]);
     let forged = Authority::new().client("presentaciones-php", vec![]);
     for (pair, expected) in [(&forged, false), (&known, true)] {
@@ -145,7 +153,7 @@ async fn a_certificate_of_another_authority_fails_the_handshake() {
 #[tokio::test]
 async fn grants_follow_their_file() {
     let (clients, folder) = (Authority::new(), scratch());
-    let app = start(&clients, &folder).await;
+    let app = start(&[&clients], &folder).await;
     let mut php = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
     let request = || PublishRequest { event: "otra.cosa".into(), ..Default::default() };
     assert_eq!(code(php.publish(request()).await), Code::PermissionDenied);
@@ -157,7 +165,7 @@ async fn grants_follow_their_file() {
 #[tokio::test]
 async fn streams_follow_the_grants() {
     let (clients, folder) = (Authority::new(), scratch());
-    let app = start(&clients, &folder).await;
+    let app = start(&[&clients], &folder).await;
     let mut php = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
     let spiffe = "spiffe://exposia/admin".try_into().expect("a URI");
     let mut admin = client(&app, Some(&clients.client("root", vec![SanType::URI(spiffe)]))).await;
@@ -184,4 +192,51 @@ async fn streams_follow_the_grants() {
     });
     let ended = ended.await;
     assert_eq!(ended.code(), Code::PermissionDenied, "{ended}");
+}
+
+// SECURITY.md: a name of one kind does not pass for one of another, unless the row says that it is for that kind
+#[tokio::test]
+async fn a_name_does_not_pass_for_one_of_another_kind() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&[&clients], &folder).await;
+    let rows = r#"
+        [[grants]]
+        subject = "spiffe://exposia/admin"
+        admin = true
+
+        [[grants]]
+        subject = "*.example.com"
+        admin = true
+
+        [[grants]]
+        subject = "email:luz@ops.example"
+        admin = true
+
+        [[grants]]
+        subject = "cn:spiffe://exposia/old"
+        admin = true
+    "#;
+    fs::write(folder.path().join("grants.toml"), rows).expect("written");
+    let disconnect = || with(None, DisconnectRequest { client_id: "nobody".into(), ..Default::default() });
+    let uri = |text: &str| SanType::URI(text.try_into().expect("a URI"));
+    let dns = |text: &str| SanType::DnsName(text.try_into().expect("a name"));
+    let email = |text: &str| SanType::Rfc822Name(text.try_into().expect("an address"));
+    let mut first = client(&app, Some(&clients.client("root", vec![uri("spiffe://exposia/admin")]))).await;
+    eventually("the new grants", async || (code(first.disconnect(disconnect()).await) == Code::Ok).then_some(())).await;
+    let table = [
+        ("spiffe://exposia/admin", vec![], Code::PermissionDenied),
+        ("spiffe://exposia/admin", vec![email("spiffe://exposia/admin")], Code::PermissionDenied),
+        ("mallory", vec![email("mallory@a.example.com")], Code::PermissionDenied),
+        ("mallory", vec![uri("https://evil/a.example.com")], Code::PermissionDenied),
+        ("mallory@a.example.com", vec![], Code::PermissionDenied),
+        ("luz@ops.example", vec![], Code::PermissionDenied),
+        ("a.example.com", vec![], Code::Ok),
+        ("web", vec![dns("a.example.com")], Code::Ok),
+        ("luz", vec![email("luz@ops.example")], Code::Ok),
+        ("spiffe://exposia/old", vec![], Code::Ok),
+    ];
+    for (row, (common_name, names, expected)) in table.into_iter().enumerate() {
+        let mut client = client(&app, Some(&clients.client(common_name, names))).await;
+        assert_eq!(code(client.disconnect(disconnect()).await), expected, "row {row}: {common_name}");
+    }
 }
