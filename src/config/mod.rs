@@ -189,8 +189,9 @@ impl Config {
     }
 
     /// What should be known of settings that are not wrong.
-    pub fn warnings(&self) -> Vec<&'static str> {
-        self.gate.warnings(self.environment == Environment::Production)
+    pub fn warnings(&self) -> Vec<String> {
+        let gate = self.gate.warnings(self.environment == Environment::Production);
+        gate.into_iter().map(Into::into).chain(self.listen.warning(self.egress.max_connections)).collect()
     }
 }
 

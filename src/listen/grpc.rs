@@ -21,7 +21,7 @@ use tonic::transport::server::Connected;
 
 use crate::{
     domain::Peer,
-    listen::{Acceptor, Listener, Options, Stream, http::pause_after, tls},
+    listen::{Acceptor, Listener, Options, Stream, descriptors::Descriptors, tls},
 };
 
 /// The connections that come in on `listener`, after their TLS handshakes. While `max` are open, further ones wait in the
@@ -33,21 +33,26 @@ pub fn incoming(
     let max = options.max_grpc_connections.get().min(Semaphore::MAX_PERMITS);
     let patience = options.handshake_timeout;
     let tls = listener.tls.clone();
-    accepted(listener, max)
+    accepted(listener, Descriptors::for_grpc(options), max)
         .map(move |(accepted, place)| open(accepted, tls.clone(), patience, place))
         .buffer_unordered(max)
         .filter_map(async |opened| opened.map(Ok))
 }
 
 /// The connections that are accepted, each with its place among `max`.
-fn accepted(listener: Listener, max: usize) -> impl futures_util::Stream<Item = (Accepted, OwnedSemaphorePermit)> {
+fn accepted(
+    listener: Listener,
+    descriptors: Descriptors,
+    max: usize,
+) -> impl futures_util::Stream<Item = (Accepted, OwnedSemaphorePermit)> {
     let places = Arc::new(Semaphore::new(max));
-    stream::unfold((listener, places), |(listener, places)| async move {
+    stream::unfold((listener, descriptors, places), |(listener, descriptors, places)| async move {
         let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
         loop {
-            match listener.socket.accept().await {
-                Ok(accepted) => return Some(((accepted, place), (listener, places))),
-                Err(error) => pause_after(&error).await,
+            let accepted = descriptors.accept(&listener.socket).await;
+            // What there is to say over gRPC takes a connection.
+            if descriptors.have_room_for(&accepted.0) {
+                return Some(((accepted, place), (listener, descriptors, places)));
             }
         }
     })

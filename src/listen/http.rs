@@ -4,7 +4,7 @@
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware::AddExtension};
 use hyper::server::conn::http1;
@@ -18,7 +18,7 @@ use tokio::{
     net::TcpStream,
     sync::Semaphore,
     task::yield_now,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tower::Layer;
@@ -26,16 +26,15 @@ use tower::Layer;
 use crate::{
     domain::Peer,
     listen::{
-        Acceptor, Listener, Options, Stream, http2,
+        Acceptor, Listener, Options, Stream,
+        descriptors::Descriptors,
+        http2,
         tls::{HTTP_2, Refusal},
     },
 };
 
 /// How long what was written may stay unread. It is above the time after which a subscriber is too slow.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// How long accepting pauses when the system has no file descriptors left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How many connections are accepted before other tasks get their turn. When everybody comes at once, those that came first
 /// are served before the rest is let in, and what is delivered meanwhile does not wait for all of them.
@@ -59,14 +58,8 @@ pub async fn serve(
 ) {
     let mut in_turn = 0;
     let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
-    while let Some(accepted) = stopping.run_until_cancelled(listener.socket.accept()).await {
-        let (stream, address) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                pause_after(&error).await;
-                continue;
-            }
-        };
+    let descriptors = Descriptors::for_http(&options);
+    while let Some((stream, address)) = stopping.run_until_cancelled(descriptors.accept(&listener.socket)).await {
         in_turn += 1;
         if in_turn == ACCEPTS_PER_TURN {
             in_turn = 0;
@@ -76,8 +69,9 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         // A client that never reads its answer is hung up on by the system.
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
-        match Arc::clone(&places).try_acquire_owned() {
-            Ok(place) => {
+        let has_room = descriptors.have_room_for(&stream);
+        match Arc::clone(&places).try_acquire_owned().ok().filter(|_| has_room) {
+            Some(place) => {
                 let service = Extension(Peer { address, certificate: None }).layer(router.clone());
                 let (options, stopping) = (options.clone(), stopping.clone());
                 let tls = listener.tls.clone();
@@ -90,8 +84,8 @@ pub async fn serve(
                 });
             }
             // To say so over TLS would cost as much as an answer.
-            Err(_) if listener.tls.is_some() => drop(stream),
-            Err(_) => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream, TOO_MANY)))),
+            None if listener.tls.is_some() => drop(stream),
+            None => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream, TOO_MANY)))),
         }
     }
 }
@@ -142,14 +136,4 @@ async fn connection(stream: Stream, service: Service, options: &Options, stoppin
 async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
     let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
-}
-
-/// A connection that was gone before it was accepted is nothing; running out of descriptors is, and passes.
-pub(super) async fn pause_after(error: &io::Error) {
-    let of_the_connection =
-        [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::ConnectionRefused];
-    if !of_the_connection.contains(&error.kind()) {
-        tracing::error!(%error, "a connection could not be accepted");
-        sleep(ACCEPT_PAUSE).await;
-    }
 }

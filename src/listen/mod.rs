@@ -1,9 +1,11 @@
 //! The sockets that the service listens on, with or without TLS, and the HTTP server behind one of them.
 
+mod descriptors;
 mod grpc;
 mod http;
 mod http2;
 mod socket;
+mod tally;
 mod tls;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
@@ -62,6 +64,11 @@ impl Options {
     pub fn check_host(&self) -> Result<(), String> {
         let bound = std::net::TcpListener::bind((self.host.as_str(), 0));
         bound.map(drop).map_err(|error| format!("HOST: cannot listen on {}: {error}", self.host))
+    }
+
+    /// What should be known of settings that are not wrong, where there may be `sockets` WebSockets.
+    pub fn warning(&self, sockets: NonZeroUsize) -> Option<String> {
+        descriptors::warning(self, sockets)
     }
 
     /// Where a process on this machine reaches the HTTP listener.

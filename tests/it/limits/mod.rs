@@ -2,6 +2,7 @@
 //! these tests is one an hour, so that the second is one too many on any machine.
 
 mod connections;
+mod descriptors;
 mod failures;
 mod messages;
 mod origins;

@@ -35,6 +35,19 @@ fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comm
     command
 }
 
+/// The same with at most so many file descriptors.
+fn limited(descriptors: u32, folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Command {
+    let unlimited = command(folder, arguments, settings);
+    let unlimited = unlimited.as_std();
+    let mut command = Command::new("/bin/sh");
+    let script = format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"");
+    command.args(["-c", &script]).arg(unlimited.get_program()).args(unlimited.get_args());
+    command.current_dir(folder).env_clear();
+    command.envs(unlimited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    command
+}
+
 /// An empty folder without a `.env`.
 pub(crate) fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().expect("a folder")
@@ -43,6 +56,12 @@ pub(crate) fn scratch() -> tempfile::TempDir {
 /// Runs the binary until it ends by itself.
 pub(crate) async fn run_to_end(arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     run_in(scratch().path(), arguments, settings).await
+}
+
+/// The same with at most so many file descriptors.
+pub(crate) async fn run_limited(descriptors: u32, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    let running = limited(descriptors, scratch().path(), arguments, settings).output();
+    within("the end of the process", running).await.expect("the binary runs")
 }
 
 /// Runs the binary in `folder` until it ends by itself.
@@ -86,6 +105,15 @@ impl Server {
         Self::start_heard(settings, 1).await
     }
 
+    /// The same with at most so many file descriptors.
+    pub(crate) async fn start_limited(descriptors: u32, settings: &[(&str, &str)]) -> Self {
+        let folder = scratch();
+        let command = limited(descriptors, folder.path(), &[], settings);
+        let mut server = Self::launch_command(command, folder, MAX_LINES).await;
+        server.line_with("serving").await;
+        server
+    }
+
     async fn start_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
         let mut server = Self::launch_heard(settings, max_lines).await;
         server.line_with("serving").await;
@@ -99,7 +127,12 @@ impl Server {
 
     async fn launch_heard(settings: &[(&str, &str)], max_lines: usize) -> Self {
         let folder = scratch();
-        let mut child = command(folder.path(), &[], settings).stdin(Stdio::piped()).spawn().expect("the binary runs");
+        let command = command(folder.path(), &[], settings);
+        Self::launch_command(command, folder, max_lines).await
+    }
+
+    async fn launch_command(mut command: Command, folder: tempfile::TempDir, max_lines: usize) -> Self {
+        let mut child = command.stdin(Stdio::piped()).spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let (sender, lines) = mpsc::channel(max_lines);
         tokio::spawn(async move {
