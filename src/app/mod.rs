@@ -221,7 +221,12 @@ impl App {
         let serving = listen::serve_http(http, router, config.listen.clone(), stopping, servers);
         supervisor.spawn("http", &life.servers, &life.stopping, serving);
         supervisor.spawn("keep-alive", &life.deliveries, &life.draining, egress::keep_alive(sockets.clone()));
-        supervisor.spawn("refusals", &life.servers, &life.stopping, refusals.sum_up(life.stopping.clone()));
+        let (refused, ended) =
+            (refusals.sum_up(life.stopping.clone()), egress::sum_up(sockets.clone(), life.stopping.clone()));
+        let summing_up = async move {
+            tokio::join!(refused, ended);
+        };
+        supervisor.spawn("refusals", &life.servers, &life.stopping, summing_up);
         let fetched = issuer.map(|issuer| life.fetch_keys(issuer, supervisor));
 
         life.serve(fetched, &health, shutdown, supervisor).await;

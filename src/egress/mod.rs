@@ -27,7 +27,7 @@ pub use grpc::{Notifications, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
 pub use walk::Walk;
-pub use ws::{Sockets, keep_alive, router as ws_router};
+pub use ws::{Sockets, keep_alive, router as ws_router, sum_up};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 
@@ -87,4 +87,8 @@ pub struct Options {
     /// Join and leave notices are sent in rooms of up to this many members.
     #[arg(long, env = "PRESENCE_LIMIT", default_value = "256", value_name = "N")]
     pub presence_limit: usize,
+
+    /// How many sessions that ended are logged one by one; of further ones the log has the number, by reason. Or off, for all.
+    #[arg(long, env = "LOG_SESSIONS", default_value = "100/s", value_name = "RATE", help_heading = "Logs")]
+    pub log_sessions: RateLimit,
 }

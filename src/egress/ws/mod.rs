@@ -6,6 +6,7 @@
 
 mod allowance;
 mod connection;
+mod endings;
 mod extension;
 mod handshake;
 mod inflate;
@@ -32,6 +33,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(super) use connection::Connection;
+use endings::Endings;
+pub use endings::sum_up;
 pub use handshake::router;
 pub use keep_alive::keep_alive;
 use outgoing::Outgoing;
@@ -76,6 +79,7 @@ struct Inner {
     /// Everybody was sent away: so is whoever was still shaking hands.
     closed: AtomicBool,
     turns: Semaphore,
+    endings: Endings,
     tasks: TaskTracker,
     clock: Arc<dyn Clock>,
 }
@@ -102,6 +106,7 @@ impl Sockets {
             draining,
             closed: AtomicBool::new(false),
             turns: Semaphore::new(TURNS),
+            endings: Endings::new(options.log_sessions),
             tasks,
             clock,
         }))

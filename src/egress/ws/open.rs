@@ -90,7 +90,7 @@ async fn end(mut live: Live, close: Close) {
     live.leave(close).await;
     drop(turn);
     pump::say_goodbye(&live.connection).await;
-    tracing::info!(reason = close.label(), "session closed");
+    sockets.0.endings.note(close);
 }
 
 /// A session with its place among the rooms and the clients.

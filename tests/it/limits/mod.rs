@@ -9,6 +9,7 @@ mod origins;
 mod proxies;
 mod publishes;
 mod refusals;
+mod sessions;
 mod unfinished;
 
 use exposia_notifications::gate::RateLimit;
