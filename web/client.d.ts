@@ -134,6 +134,12 @@ export interface Gap {
   to: number;
 }
 
+/** Messages that nobody keeps, such as chat, came faster than this client read, and did not fit. They do not come again. */
+export interface Dropped extends ServerMessage {
+  type: 'dropped';
+  count: number;
+}
+
 /** How a message came. */
 export interface Delivery {
   /** The text as the server sent it: numbers beyond 2^53 and the order of keys are whole only there. */
@@ -156,6 +162,8 @@ export interface EventMap {
   pong: [Pong, Delivery];
   /** The server no longer has, or could not deliver, a part of the stream. */
   gap: [Gap];
+  /** Messages that nobody keeps did not fit, since the client read too slowly. */
+  dropped: [Dropped, Delivery];
   /** After a reconnect with a position: whether the server could replay what was missed (`gap` follows if not). */
   recovered: [{ recovered: boolean; replayed: number }];
   /** The connection is gone; the next attempt begins in `delayMs`. */

@@ -32,6 +32,7 @@ const EVENT_OF_MESSAGE = new Map([
   ['subscribed', 'subscribed'],
   ['unsubscribed', 'unsubscribed'],
   ['gap', 'gap'],
+  ['dropped', 'dropped'],
   ['error', 'error'],
 ]);
 

@@ -5,6 +5,7 @@ use std::{mem, sync::Arc};
 use tokio::task::yield_now;
 
 use crate::{
+    domain::Delivery,
     journal::Tail,
     rooms::{Member, Shard},
 };
@@ -14,6 +15,10 @@ const FLUSHES_PER_TURN: usize = 128;
 
 /// How many batches that wait behind the first one go out with it.
 const MORE_BATCHES: usize = 16;
+
+/// No more batches go out together once they have so many bytes: what members hold for the end of a batch is little beside what they
+/// may hold, and those who read what they are given get it before there is more.
+const BYTES_TOGETHER: usize = 64 * 1024;
 
 #[derive(Debug)]
 pub(super) struct FanOut {
@@ -31,12 +36,15 @@ impl FanOut {
     pub(super) async fn run(mut self) {
         let mut due: Vec<Arc<dyn Member>> = Vec::new();
         while let Some(batch) = self.tail.next().await {
-            self.shard.offer(&batch, &mut due);
+            let mut bytes = self.offer(&batch, &mut due);
             for _ in 0..MORE_BATCHES {
                 // A batch may be for everybody: what comes next can wait for others' turn.
                 yield_now().await;
+                if bytes >= BYTES_TOGETHER {
+                    break;
+                }
                 let Some(batch) = self.tail.try_next() else { break };
-                self.shard.offer(&batch, &mut due);
+                bytes += self.offer(&batch, &mut due);
             }
             for (flushed, member) in mem::take(&mut due).into_iter().enumerate() {
                 member.flush();
@@ -44,6 +52,16 @@ impl FanOut {
                     yield_now().await;
                 }
             }
+            if bytes >= BYTES_TOGETHER {
+                // Those whose own tasks take what waits were only called: now they can.
+                yield_now().await;
+            }
         }
+    }
+
+    /// Offers a batch, and says how many bytes it has.
+    fn offer(&self, batch: &[Delivery], due: &mut Vec<Arc<dyn Member>>) -> usize {
+        self.shard.offer(batch, due);
+        batch.iter().map(Delivery::size).sum()
     }
 }

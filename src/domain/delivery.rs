@@ -22,6 +22,16 @@ impl From<Arc<Notification>> for Delivery {
     }
 }
 
+impl Delivery {
+    /// About how many bytes it has as it goes out.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Notification(committed) => committed.notification.event.size(),
+            Self::Ephemeral(ephemeral) => ephemeral.size(),
+        }
+    }
+}
+
 /// A notification that was just committed, on its way to whoever listens.
 #[derive(Debug)]
 pub struct Committed {

@@ -23,7 +23,8 @@ type Members = IndexMap<MemberId, Arc<dyn Member>>;
 /// How many members or rooms are looked at while the lock of a shard is held, by whoever looks at all of them.
 pub(super) const LOOKS_PER_TURN: usize = 256;
 
-/// The members of one shard. Its lock is held for one delivery at a time and never over a write to a socket.
+/// The members of one shard. Its lock is held for one delivery at a time, and over a write to a socket, which waits for nothing, only
+/// where something would else be dropped.
 #[derive(Debug, Default)]
 pub struct Shard {
     channels: Mutex<Channels>,

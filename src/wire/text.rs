@@ -220,6 +220,17 @@ pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: Dat
     })
 }
 
+/// The notice that so many frames that nobody keeps did not fit, in this place, and will not come.
+pub fn dropped(count: u32, now: DateTime<Utc>) -> Bytes {
+    #[derive(Serialize)]
+    struct Message {
+        r#type: &'static str,
+        count: u32,
+        timestamp: String,
+    }
+    json(&Message { r#type: "dropped", count, timestamp: timestamp(now) })
+}
+
 /// The notice that a client came into a room or left it.
 pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]

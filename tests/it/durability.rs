@@ -1,6 +1,8 @@
 //! What a publisher may ask for less of: keeping, and time.
 
-use exposia_notifications::wire::proto::v1::{Durability, PublishRequest, SubscribeRequest, Target};
+use exposia_notifications::wire::proto::v1::{
+    Durability, PublishRequest, SubscribeRequest, Target, publish_request::Body,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -59,6 +61,33 @@ async fn services_receive_ephemeral_events_too() {
     let notification = within("a notification", stream.message()).await.expect("a notification").expect("one");
     assert_eq!((notification.sequence, &notification.id), (0, &answer.id));
     assert_eq!((notification.event.as_str(), notification.audience), ("e", Some(target)));
+}
+
+// however many are published at once: a stream whose client reads takes them between the batches
+#[tokio::test]
+async fn a_service_that_reads_gets_every_ephemeral_event_of_a_burst() {
+    let app = TestApp::start().await;
+    let mut grpc = app.grpc().await;
+    let everything = SubscribeRequest { everything: true, ..Default::default() };
+    let mut stream = grpc.subscribe(everything).await.expect("a stream").into_inner();
+    let request = |number: usize| PublishRequest {
+        event: format!("e-{number}"),
+        body: Some(Body::PayloadJson(format!(r#"{{"text":"{}"}}"#, "x".repeat(30_000)).into())),
+        durability: Durability::Ephemeral.into(),
+        ..Default::default()
+    };
+    let requests = tokio_stream::iter((0..100).map(request).collect::<Vec<_>>());
+    let publishing = async {
+        let mut results = grpc.publish_stream(requests).await.expect("a stream").into_inner();
+        while within("a result", results.message()).await.expect("a result").is_some() {}
+    };
+    let reading = async {
+        for number in 0..100 {
+            let notification = within("a notification", stream.message()).await.expect("it goes on").expect("one");
+            assert_eq!(notification.event, format!("e-{number}"));
+        }
+    };
+    tokio::join!(publishing, reading);
 }
 
 // README, Publish: the answer says what the notification does survive

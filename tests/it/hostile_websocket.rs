@@ -1,9 +1,14 @@
 //! WebSocket clients that break the protocol, or flood it: each gets its stated answer, and the others notice nothing.
 //! Every case of RFC 6455 is in `rfc6455`.
 
+use std::num::NonZeroUsize;
+
+use serde_json::{Value, json};
+
 use crate::{
     hostile_http::goes_on,
-    support::{RawSocket, TestApp, open_with},
+    rfc6455::frame::{TEXT, fragments},
+    support::{Client, Frame, RawSocket, TestApp, open_with},
 };
 
 /// A frame as clients write it, with a mask that changes nothing.
@@ -66,5 +71,83 @@ async fn a_flood_of_pings_closes_with_4008() {
     ana.write(&masked(0x89, b"p").repeat(1_000)).await;
     assert_eq!(ana.close_code().await, 4008);
     app.until_connected(1).await;
+    goes_on(&app, &mut luz).await;
+}
+
+/// A chat message that says its number and is about a kilobyte long.
+fn chat(number: usize) -> Vec<u8> {
+    let message = format!("{number:01000}");
+    json!({ "type": "chat_message", "message": message }).to_string().into_bytes()
+}
+
+// what one client says in one breath is more than may wait for a reader; those who read get all of it
+#[tokio::test]
+async fn a_burst_of_chat_reaches_everybody_who_reads() {
+    const SAID: usize = 100;
+    let app = TestApp::start_with(|config| {
+        config.egress.send_queue_bytes = NonZeroUsize::new(4_096).expect("not zero");
+    })
+    .await;
+    let mut readers = Vec::new();
+    for number in 0..5 {
+        readers.push(app.connect(&format!("reader-{number}")).await);
+    }
+    let mut ana = RawSocket::connect(app.http(), "ana").await;
+    let breath: Vec<_> = (0..SAID).flat_map(|number| fragments(TEXT, &[&chat(number)]).concat()).collect();
+    ana.write(&breath).await;
+    for reader in &mut readers {
+        while reader.next().await["client_id"] != "ana" {}
+        for number in 0..SAID {
+            let said = reader.next().await;
+            assert_eq!(
+                (&said["type"], said["message"].as_str()),
+                (&json!("chat_message"), Some(&*format!("{number:01000}")))
+            );
+        }
+    }
+    app.until_connected(6).await;
+}
+
+/// Publishes to everybody an event that nobody keeps, large and with a number.
+async fn pass_by(app: &TestApp, number: usize) {
+    let payload = json!({ "number": number, "text": "x".repeat(900_000) });
+    let event = json!({ "event": "e", "payload": payload, "target": { "everyone": true }, "durability": "ephemeral" });
+    assert_eq!(app.notify(event.to_string()).await.status, 200);
+}
+
+// a reader that does not read is not closed for what nobody keeps: it is told how much it did not get, in the place where that is
+// missing, and gets what is kept
+#[tokio::test]
+async fn what_nobody_keeps_is_dropped_and_told_before_anybody_is_closed() {
+    const PUBLISHED: usize = 14;
+    let app = TestApp::start().await;
+    let mut slow = RawSocket::connect(app.http(), "slow").await;
+    let mut luz: Client = app.connect("luz").await;
+    for number in 0..PUBLISHED {
+        pass_by(&app, number).await;
+        assert_eq!(luz.next_of_type("system_notification").await["payload"]["number"], number, "she reads");
+    }
+    let mark = app.mark().await;
+    let (mut heard, mut dropped) = (0, 0);
+    loop {
+        let Frame::Text(text) = slow.next().await else { panic!("not a message") };
+        let message: Value = serde_json::from_str(&text).expect("JSON");
+        match message["type"].as_str() {
+            Some("dropped") => {
+                let fields: Vec<_> = message.as_object().expect("an object").keys().collect();
+                assert_eq!(fields, ["count", "timestamp", "type"]);
+                dropped += usize::try_from(message["count"].as_u64().expect("a number")).expect("few");
+            }
+            Some("system_notification") if message["seq"] == mark => break,
+            Some("system_notification") => {
+                assert_eq!(message["payload"]["number"], heard + dropped, "in its place");
+                heard += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(dropped > 0, "everything fitted, so nothing was tested");
+    assert_eq!(heard + dropped, PUBLISHED);
+    luz.expect_nothing_before(mark).await;
     goes_on(&app, &mut luz).await;
 }

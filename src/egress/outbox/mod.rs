@@ -5,8 +5,10 @@
 //! [`Behind`](Mode::Behind): from then on it only notes how far the offers went, and whoever owns it reads the journal
 //! after the [`cursor`](Outbox::cursor) and [`fill`](Outbox::fill)s the outbox page by page, until it has caught up
 //! with the offers. A resume is the same act with an older cursor: the outbox is opened behind.
+//!
+//! What nobody keeps cannot be read later. Where it does not fit it is dropped, and told as dropped.
 
-use std::{collections::VecDeque, iter::Peekable, ops::RangeInclusive};
+use std::{collections::VecDeque, iter::Peekable, mem, ops::RangeInclusive};
 
 use crate::{domain::Seq, journal::Bounds};
 
@@ -30,6 +32,8 @@ pub(super) struct Outbox<F> {
     /// The newest notification that was offered and not queued.
     noted: Seq,
     mode: Mode,
+    /// How many frames that nobody keeps did not fit, of which the subscriber was not told yet.
+    dropped: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,14 +59,22 @@ pub(super) struct Filling<F> {
     pub(super) lost: Vec<RangeInclusive<Seq>>,
 }
 
-/// A frame that nobody keeps did not fit: the subscriber is too slow for the room it is in.
+/// A frame that nobody keeps did not fit, and was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Full;
 
 impl<F: Frame> Outbox<F> {
     /// An outbox whose subscriber does not listen yet.
     pub(super) fn new(max_bytes: usize) -> Self {
-        Self { queue: VecDeque::new(), queued_bytes: 0, max_bytes, cursor: 0, noted: 0, mode: Mode::Opening }
+        Self {
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            max_bytes,
+            cursor: 0,
+            noted: 0,
+            mode: Mode::Opening,
+            dropped: 0,
+        }
     }
 
     /// Begins delivery after `cursor`, with the frame that tells the subscriber so.
@@ -121,16 +133,34 @@ impl<F: Frame> Outbox<F> {
         }
     }
 
-    /// Takes in a frame that nobody keeps. One that comes before the subscriber listens is not for it.
+    /// Takes in a frame that nobody keeps. One that does not fit is dropped and counted; so is all that comes behind it until the
+    /// subscriber [is told](Self::tell_dropped). One that comes before the subscriber listens is not for it.
     pub(super) fn offer_ephemeral(&mut self, frame: F) -> Result<(), Full> {
         if self.mode == Mode::Opening {
             return Ok(());
         }
-        if self.is_full() {
+        if self.is_full() || self.dropped > 0 {
+            self.dropped = self.dropped.saturating_add(1);
             return Err(Full);
         }
         self.push(frame);
         Ok(())
+    }
+
+    /// Queues what `notice` makes of the number of frames that were dropped, if there were any, as soon as there is room: it has
+    /// its place where they are missing.
+    pub(super) fn tell_dropped(&mut self, notice: impl FnOnce(u32) -> F) {
+        if self.dropped > 0 && !self.is_full() {
+            self.tell_dropped_now(notice);
+        }
+    }
+
+    /// The same, full or not, for a subscriber to whom nothing more will be told.
+    pub(super) fn tell_dropped_now(&mut self, notice: impl FnOnce(u32) -> F) {
+        if self.dropped > 0 {
+            let dropped = mem::take(&mut self.dropped);
+            self.push(notice(dropped));
+        }
     }
 
     /// Queues an answer to the subscriber itself, full or not: whoever owns the outbox asks it nothing while it is full.
@@ -218,6 +248,7 @@ impl<F: Frame> Outbox<F> {
         let rest = self.queue.split_off(keep.min(self.queue.len()));
         self.queued_bytes -= rest.iter().map(Frame::size).sum::<usize>();
         self.noted = 0;
+        self.dropped = 0;
     }
 }
 

@@ -8,6 +8,10 @@ use super::*;
 enum Sent {
     Notification(Seq),
     Gap(Seq, Seq),
+    /// A frame that nobody keeps, by its number.
+    Ephemeral(u32),
+    /// So many of them were dropped.
+    Dropped(u32),
 }
 
 impl Frame for Sent {
@@ -22,6 +26,8 @@ enum Step {
     Commit { mine: bool },
     /// The fan-out offers the next committed notification, this many times.
     Offer { times: usize },
+    /// So many frames come that nobody keeps. Of those dropped the owner tells before each, or leaves that for later.
+    Relay { count: u32, tells: bool },
     /// The subscriber takes this many frames.
     Take(usize),
     /// The owner reads a page of this size from the journal, if the outbox is behind and empty. What is lost is said in
@@ -49,6 +55,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => any::<bool>().prop_map(|mine| Step::Commit { mine }),
         4 => (1..3usize).prop_map(|times| Step::Offer { times }),
+        3 => (1..6u32, any::<bool>()).prop_map(|(count, tells)| Step::Relay { count, tells }),
         2 => (1..4usize).prop_map(Step::Take),
         2 => (1..4usize, form(), 0..4u64).prop_map(|(limit, form, early)| Step::Read(limit, form, early)),
         1 => (0..6usize).prop_map(Step::Forget),
@@ -63,6 +70,9 @@ struct World {
     lost: BTreeSet<Seq>,
     bounds: Bounds,
     offered: Seq,
+    /// How many frames came that nobody keeps, and those that came before the subscriber listened.
+    relayed: u32,
+    early: u32,
     sent: Vec<Sent>,
 }
 
@@ -81,7 +91,11 @@ impl World {
                     (0..times).for_each(|_| self.outbox.offer(self.offered, || Sent::Notification(self.offered)));
                 }
             }
-            Step::Take(count) => self.sent.extend((0..count).map_while(|_| self.outbox.pop())),
+            Step::Relay { count, tells } => (0..count).for_each(|_| self.relay(tells)),
+            Step::Take(count) => {
+                self.sent.extend((0..count).map_while(|_| self.outbox.pop()));
+                self.outbox.tell_dropped(Sent::Dropped);
+            }
             Step::Read(limit, form, early) if self.outbox.is_behind() && self.outbox.is_empty() => {
                 self.read(limit, form, early);
             }
@@ -93,6 +107,20 @@ impl World {
                 self.lost.extend((from..from + count).take_while(|seq| *seq <= self.bounds.newest));
             }
             Step::Offer { .. } | Step::Read(..) => {}
+        }
+    }
+
+    fn relay(&mut self, tells: bool) {
+        if tells {
+            self.outbox.tell_dropped(Sent::Dropped);
+        }
+        let full = self.outbox.is_full();
+        let taken = self.outbox.offer_ephemeral(Sent::Ephemeral(self.relayed));
+        self.relayed += 1;
+        if !self.outbox.is_listening() {
+            self.early = self.relayed;
+        } else if tells {
+            assert_eq!(taken.is_err(), full, "dropped if, and only if, there was no room");
         }
     }
 
@@ -143,7 +171,8 @@ impl World {
 
 proptest! {
     /// Law 2 and 3: whatever is committed, offered, lagged, read, forgotten and damaged in whatever order, a subscriber
-    /// gets each notification once and in order, or a gap that covers it; and no gap covers what could be read.
+    /// gets each notification once and in order, or a gap that covers it; and no gap covers what could be read. What nobody keeps
+    /// comes once and in order, too, or is counted as dropped where it is missing.
     #[test]
     fn each_notification_comes_once_and_in_order_or_in_a_stated_gap(
         before in proptest::collection::vec(step(), 0..20),
@@ -159,6 +188,8 @@ proptest! {
             lost: BTreeSet::new(),
             bounds: Bounds { oldest: 1, newest: 0 },
             offered: 0,
+            relayed: 0,
+            early: 0,
             sent: Vec::new(),
         };
         before.iter().for_each(|step| world.run(step));
@@ -170,10 +201,20 @@ proptest! {
 
         let mut covered = BTreeSet::new();
         let mut last = cursor;
+        let mut passed_by = world.early;
         for sent in &world.sent {
             let (from, to) = match sent {
                 Sent::Notification(seq) => (*seq, *seq),
                 Sent::Gap(from, to) => (*from, *to),
+                Sent::Ephemeral(number) => {
+                    prop_assert_eq!(*number, passed_by, "{:?}", world.sent);
+                    passed_by += 1;
+                    continue;
+                }
+                Sent::Dropped(count) => {
+                    passed_by += count;
+                    continue;
+                }
             };
             prop_assert!(last < from && from <= to, "{:?}", world.sent);
             last = to;
@@ -182,6 +223,7 @@ proptest! {
             prop_assert!(!is_gap || (from..=to).all(missing), "{sent:?} covers what could be read");
             covered.extend(from..=to);
         }
+        prop_assert_eq!(passed_by, world.relayed, "sent, or told as dropped: {:?}", world.sent);
         let due: BTreeSet<Seq> = world.mine.range(cursor + 1..).copied().collect();
         prop_assert!(due.is_subset(&covered), "due {due:?}, sent {:?}", world.sent);
         let strangers = world.sent.iter().any(|sent| matches!(sent, Sent::Notification(seq) if !world.mine.contains(seq)));
@@ -243,9 +285,25 @@ fn a_page_of_which_nothing_can_be_read_moves_the_cursor() {
 }
 
 #[test]
-fn a_frame_that_nobody_keeps_is_refused_when_the_queue_is_full() {
+fn a_frame_that_nobody_keeps_is_dropped_when_the_queue_is_full_and_told_when_there_is_room() {
     let mut outbox = Outbox::new(1);
     outbox.open(0, None);
-    assert_eq!(outbox.offer_ephemeral(Sent::Gap(1, 1)), Ok(()));
-    assert_eq!(outbox.offer_ephemeral(Sent::Gap(2, 2)), Err(Full));
+    outbox.tell_dropped(Sent::Dropped);
+    assert_eq!(outbox.offer_ephemeral(Sent::Ephemeral(1)), Ok(()));
+    for number in 2..5 {
+        assert_eq!(outbox.offer_ephemeral(Sent::Ephemeral(number)), Err(Full));
+        outbox.tell_dropped(Sent::Dropped);
+    }
+    assert_eq!(outbox.pop(), Some(Sent::Ephemeral(1)));
+    assert_eq!(outbox.offer_ephemeral(Sent::Ephemeral(5)), Err(Full), "it would come before what is told");
+    outbox.tell_dropped(Sent::Dropped);
+    assert_eq!(outbox.pop(), Some(Sent::Dropped(4)));
+    outbox.tell_dropped(Sent::Dropped);
+    assert!(outbox.is_empty(), "told once");
+    assert_eq!(outbox.offer_ephemeral(Sent::Ephemeral(6)), Ok(()));
+}
+
+#[test]
+fn the_count_of_what_was_dropped_costs_an_outbox_nothing() {
+    assert_eq!(mem::size_of::<Outbox<Sent>>(), 72);
 }

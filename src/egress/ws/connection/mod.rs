@@ -2,6 +2,7 @@
 
 use std::{
     io::{ErrorKind, IoSlice},
+    mem,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -238,6 +239,7 @@ impl Connection {
             if out.outbox.is_listening() {
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 let cursor = out.outbox.cursor();
+                out.outbox.tell_dropped_now(|count| self.dropped(count));
                 out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
             }
             self.close_in(&mut out, Close::GoingAway);
@@ -312,15 +314,27 @@ impl Connection {
         if out.blocked {
             out.drop_expired(self.clock.wall());
         }
+        self.write_on(out);
+    }
+
+    /// The same, whatever expired meanwhile.
+    fn write_on(&self, out: &mut Out) {
         // The session's task may have seen the queue full, and not be listening to its client.
         let was_full = out.outbox.is_full();
-        while !(out.outbox.is_empty() && self.socket.is_flushed()) {
+        loop {
+            out.outbox.tell_dropped(|count| self.dropped(count));
+            if out.outbox.is_empty() && self.socket.is_flushed() {
+                break;
+            }
             match self.write_some(out) {
                 Ok(bytes) => out.advance(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    out.blocked = true;
                     out.stalled_since.get_or_insert_with(Instant::now);
-                    return self.wake.notify_one();
+                    // While the socket is full the task waits for it, and need not be called again.
+                    if !mem::replace(&mut out.blocked, true) || (was_full && !out.outbox.is_full()) {
+                        self.wake.notify_one();
+                    }
+                    return;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return self.fail(out),
@@ -331,6 +345,21 @@ impl Connection {
         if was_full || out.outbox.is_behind() {
             self.wake.notify_one();
         }
+    }
+
+    /// Tells the client that so much did not fit.
+    fn dropped(&self, count: u32) -> Outgoing {
+        frame::text(&text::dropped(count, self.clock.wall())).into()
+    }
+
+    /// Takes in a frame that nobody keeps. Before anything counts as not fitting, the socket is tried: what waits may only wait for
+    /// the end of a batch.
+    fn offer_ephemeral(&self, out: &mut Out, frame: Outgoing) {
+        if out.outbox.is_full() {
+            self.write_on(out);
+        }
+        // One that did not fit is counted there, and told when there is room.
+        let _ = out.outbox.offer_ephemeral(frame);
     }
 
     fn write_some(&self, out: &Out) -> std::io::Result<usize> {
@@ -359,10 +388,7 @@ impl Member for Connection {
             }
             Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(&self.client_id) => return false,
             Delivery::Ephemeral(ephemeral) => {
-                let frame = Outgoing::ephemeral(ephemeral, self.deflates);
-                if out.outbox.offer_ephemeral(frame).is_err() {
-                    self.close_in(&mut out, Close::TooSlow);
-                }
+                self.offer_ephemeral(&mut out, Outgoing::ephemeral(ephemeral, self.deflates));
             }
         }
         out.becomes_due()

@@ -1,3 +1,5 @@
+use std::future::poll_fn;
+
 use chrono::TimeDelta;
 use tokio::{
     io::AsyncReadExt,
@@ -28,6 +30,11 @@ async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {
     );
     assert!(connection.open(0, false, Bytes::from_static(b"first")));
     (connection, client.expect("connected"))
+}
+
+fn ephemeral(frame: &'static [u8]) -> Delivery {
+    let content = Content::Frame(Bytes::from_static(frame));
+    Delivery::Ephemeral(Arc::new(Ephemeral { audiences: Audience::Everyone.into(), except: None, content }))
 }
 
 fn clock() -> Arc<Manual> {
@@ -64,9 +71,7 @@ async fn what_expired_while_it_waited_is_not_sent() {
 #[tokio::test]
 async fn whoever_drains_a_full_queue_calls_the_session() {
     let (connection, _client) = connection(&clock()).await;
-    let content = Content::Frame(Bytes::from_static(b"as large as the queue"));
-    let ephemeral = Ephemeral { audiences: Audience::Everyone.into(), except: None, content };
-    assert!(connection.offer(&Delivery::Ephemeral(Arc::new(ephemeral))), "a flush is due");
+    assert!(connection.offer(&ephemeral(b"as large as the queue")), "a flush is due");
     assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: true });
     connection.flush();
     connection.called().await;
@@ -98,4 +103,51 @@ async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
     assert_eq!(clients.len(), 1);
     assert!(!clients.leave(&first), "it holds the id no longer");
     assert!(clients.leave(&second) && clients.is_empty());
+}
+
+// What waits may only wait for the end of a batch.
+#[tokio::test]
+async fn the_socket_is_tried_before_anything_is_dropped() {
+    let (connection, mut client) = connection(&clock()).await;
+    for _ in 0..100 {
+        connection.offer(&ephemeral(b"as large as the queue"));
+    }
+    connection.flush();
+    drop(connection);
+    let mut sent = Vec::new();
+    client.read_to_end(&mut sent).await.expect("read");
+    assert_eq!(sent, [&b"first"[..], &b"as large as the queue".repeat(100)].concat());
+}
+
+// The socket is full and nobody reads: what nobody keeps is dropped, and told where it is missing; then all goes on.
+#[tokio::test]
+async fn what_does_not_fit_is_told_and_closes_nothing() {
+    const EACH: &[u8] = &[b'x'; 100_000];
+    let (connection, mut client) = connection(&clock()).await;
+    let mut offered: u32 = 0;
+    while !connection.out.lock().blocked {
+        assert!(connection.is_open());
+        connection.offer(&ephemeral(EACH));
+        offered += 1;
+    }
+    for _ in 0..7 {
+        connection.offer(&ephemeral(EACH));
+        offered += 1;
+    }
+    assert!(connection.is_open());
+    let mut sent = Vec::new();
+    let writing = async {
+        while connection.out.lock().blocked {
+            poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("the client reads");
+            connection.flush();
+        }
+        connection.offer(&ephemeral(b"behind"));
+        connection.flush();
+        drop(connection);
+    };
+    let (read, ()) = tokio::join!(client.read_to_end(&mut sent), writing);
+    read.expect("read");
+    let whole = sent.iter().filter(|byte| **byte == b'x').count() / EACH.len();
+    let told = frame::text(&text::dropped(offered - u32::try_from(whole).expect("few"), DateTime::UNIX_EPOCH));
+    assert!(sent == [b"first", &EACH.repeat(whole)[..], &told, b"behind"].concat(), "{whole} of {offered}");
 }
