@@ -50,7 +50,16 @@ pub struct Options {
     #[arg(long, env = "MAX_MESSAGE_BYTES", default_value = "262144", value_name = "BYTES")]
     pub max_message_bytes: NonZeroUsize,
 
-    /// How fast a WebSocket client may send messages; one that does not listen to the error is closed with 4008. Or off.
+    /// In how many fragments a WebSocket message may come; a client that goes beyond is closed with 4008.
+    #[arg(long, env = "MAX_FRAGMENTS", default_value = "1024", value_name = "N")]
+    pub max_fragments: NonZeroUsize,
+
+    /// How long the text of a chat message may be, in bytes, as JSON has it between the quotes; a longer one gets an error.
+    #[arg(long, env = "MAX_CHAT_BYTES", default_value = "16384", value_name = "BYTES")]
+    pub max_chat_bytes: NonZeroUsize,
+
+    /// How fast a WebSocket client may send messages; one that does not listen to the error is closed with 4008. A message counts as
+    /// one for each started 4 KiB, and one more for each fragment after its first. Or off.
     #[arg(long, env = "MESSAGE_RATE", default_value = "1000/10s", value_name = "RATE")]
     pub message_rate: RateLimit,
 

@@ -1,11 +1,14 @@
 //! A WebSocket client's life as a pure state machine: its messages in, what is to be done out. No socket, no clock, no rooms
 //! but the names of those it is in.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{Audience, ClientId, RoomId},
+    egress::Options,
     gate::{Denied, Permit, TokenError},
     wire::{client::ClientMessage, text},
 };
@@ -27,33 +30,44 @@ pub(super) enum Effect {
     Refused(Denied),
 }
 
+/// How much a client may do. There is one for each connection, so it is small.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How many rooms it may listen to.
+    pub(super) max_rooms: u32,
+    /// How many bytes the text of a chat message may have, as JSON.
+    pub(super) max_chat_bytes: u32,
+}
+
+impl Limits {
+    /// What the settings say.
+    pub(super) fn of(options: &Options) -> Self {
+        let number = |limit: NonZeroUsize| u32::try_from(limit.get()).unwrap_or(u32::MAX);
+        Self { max_rooms: number(options.max_rooms_per_connection), max_chat_bytes: number(options.max_chat_bytes) }
+    }
+}
+
 /// Which rooms a client is in, and what its messages do about it.
 #[derive(Debug)]
 pub(super) struct Session {
     client_id: ClientId,
     /// Its own room first, then those that it listens to besides.
     rooms: Vec<RoomId>,
-    max_rooms: usize,
+    limits: Limits,
     /// What it may hear.
     permit: Permit,
 }
 
 impl Session {
     /// A client in `room`, which listens to `further` rooms besides.
-    pub(super) fn new(
-        client_id: ClientId,
-        room: RoomId,
-        further: Vec<RoomId>,
-        max_rooms: usize,
-        permit: Permit,
-    ) -> Self {
+    pub(super) fn new(client_id: ClientId, room: RoomId, further: Vec<RoomId>, limits: Limits, permit: Permit) -> Self {
         let mut rooms = vec![room];
         for room in further {
             if !rooms.contains(&room) {
                 rooms.push(room);
             }
         }
-        Self { client_id, rooms, max_rooms, permit }
+        Self { client_id, rooms, limits, permit }
     }
 
     /// The rooms, the client's own first.
@@ -122,6 +136,10 @@ impl Session {
         if !self.rooms.contains(&room) {
             return refusal(&format!("No estás en la sala {room}"), now);
         }
+        let max_bytes = self.limits.max_chat_bytes;
+        if text::length_in_json(message) > max_bytes as usize {
+            return refusal(&format!("El mensaje es demasiado largo: admite como máximo {max_bytes} bytes"), now);
+        }
         let text = text::chat(&self.client_id, message, &room, now);
         vec![Effect::Relay(room, text)]
     }
@@ -146,8 +164,9 @@ impl Session {
     fn subscribe(&mut self, room: &RoomId, now: DateTime<Utc>) -> Vec<Effect> {
         let mut effects = Vec::new();
         if !self.rooms.contains(room) {
-            if self.rooms.len() >= self.max_rooms {
-                return refusal(&format!("Límite de {} salas por conexión alcanzado", self.max_rooms), now);
+            let max_rooms = self.limits.max_rooms;
+            if self.rooms.len() >= max_rooms as usize {
+                return refusal(&format!("Límite de {max_rooms} salas por conexión alcanzado"), now);
             }
             self.rooms.push(room.clone());
             effects.push(Effect::Enter(room.clone()));
@@ -186,7 +205,8 @@ mod tests {
 
     fn session(rooms: &[&str]) -> Session {
         let further = rooms[1..].iter().map(|name| room(name)).collect();
-        Session::new(ClientId::parse("ana").expect("a name"), room(rooms[0]), further, 3, Permit::OPEN)
+        let limits = Limits { max_rooms: 3, max_chat_bytes: 10 };
+        Session::new(ClientId::parse("ana").expect("a name"), room(rooms[0]), further, limits, Permit::OPEN)
     }
 
     /// The effects with their texts as JSON, without the timestamps.
@@ -260,5 +280,25 @@ mod tests {
         assert_eq!(said, [("relay general".to_owned(), text)]);
         assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":"x","room":"b"}))[0].0, "relay b");
         assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":"x","room":"z"}))[0].1["type"], "error");
+    }
+
+    // what counts is what the others get, however the client wrote it
+    #[test]
+    fn chat_is_short() {
+        let mut ana = session(&["general"]);
+        let error = json!({"type":"error","message":"El mensaje es demasiado largo: admite como máximo 10 bytes"});
+        let refused = [("reply".to_owned(), error)];
+        for (longest, too_long) in [
+            ("1234567890", "12345678901"),
+            ("ñññññ", "ñññññ1"),
+            ("\"\n345678", "\"\n3456789"),
+            ("\u{1}7890", "\u{1}78901"),
+        ] {
+            let said = effects(&mut ana, &json!({"type":"chat_message","message":longest}));
+            assert_eq!((said[0].0.as_str(), &said[0].1["message"]), ("relay general", &json!(longest)));
+            assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":too_long})), refused);
+        }
+        let escaped = r#"{"type":"chat_message","message":"\u0031\u0032\u0033"}"#;
+        assert!(matches!(ana.on_text(escaped, DateTime::UNIX_EPOCH)[..], [Effect::Relay(..)]));
     }
 }

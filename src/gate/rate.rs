@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZeroU32, str::FromStr, time::Duration};
 
 use governor::{
-    Quota, RateLimiter,
+    InsufficientCapacity, Quota, RateLimiter,
     clock::{Clock, MonotonicClock},
     middleware::StateInformationMiddleware,
     state::{InMemoryState, NotKeyed},
@@ -77,6 +77,13 @@ impl Bucket {
         let taken = self.0.check().map(|left| left.remaining_burst_capacity());
         taken.map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
     }
+
+    /// Takes `count` out at once, or none. It may be no more than the bucket holds when it is full: so many there never are.
+    pub fn take_many(&self, count: NonZeroU32) -> Result<u32, Duration> {
+        let taken = self.0.check_n(count).map_err(|InsufficientCapacity(_)| Duration::MAX)?;
+        let taken = taken.map(|left| left.remaining_burst_capacity());
+        taken.map_err(|not_until| not_until.wait_time_from(MonotonicClock.now()))
+    }
 }
 
 #[cfg(test)]
@@ -103,5 +110,19 @@ mod tests {
         assert_eq!((bucket.take(), bucket.take()), (Ok(1), Ok(0)));
         let wait = bucket.take().expect_err("empty");
         assert!(wait > Duration::from_secs(60) && wait <= Duration::from_secs(1_800), "{wait:?}");
+    }
+
+    #[test]
+    fn many_are_taken_at_once_or_none() {
+        let bucket = |rate: &str| Bucket::new(rate.parse().expect("a rate"));
+        let count = |count| NonZeroU32::new(count).expect("not zero");
+        let ten = bucket("10/h");
+        assert_eq!((ten.take_many(count(6)), ten.take_many(count(4))), (Ok(4), Ok(0)));
+        assert!(bucket("10/h").take_many(count(10)).is_ok());
+        let ten = bucket("10/h");
+        assert_eq!(ten.take_many(count(11)), Err(Duration::MAX));
+        assert_eq!(ten.take(), Ok(9));
+        assert!(ten.take_many(count(10)).is_err());
+        assert_eq!(ten.take_many(count(9)), Ok(0), "what was refused took nothing");
     }
 }

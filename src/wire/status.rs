@@ -141,6 +141,10 @@ pub enum Close {
     Disconnected,
     /// The client sends more than it may, and was told.
     TooMany,
+    /// A message of the client comes in more fragments than the limit.
+    TooManyFragments,
+    /// A message of the client was not finished in time.
+    Overdue,
     /// The client does not answer pings.
     Unresponsive,
     /// The client does not take what it is sent.
@@ -174,6 +178,8 @@ impl Close {
             Self::Revoked => Some((4003, "the token was revoked")),
             Self::Disconnected => Some((4003, "disconnected by an administrator")),
             Self::TooMany => Some((4008, "too many messages")),
+            Self::TooManyFragments => Some((4008, "too many fragments")),
+            Self::Overdue => Some((4008, "a message was not finished in time")),
             Self::OverCapacity => Some((4100, "over capacity")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
@@ -195,6 +201,8 @@ impl Close {
             Self::Revoked => "revoked",
             Self::Disconnected => "disconnected",
             Self::TooMany => "too_many",
+            Self::TooManyFragments => "too_many_fragments",
+            Self::Overdue => "overdue",
             Self::Unresponsive => "unresponsive",
             Self::TooSlow => "too_slow",
             Self::OverCapacity => "over_capacity",

@@ -220,6 +220,16 @@ pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: Dat
     })
 }
 
+/// How many bytes `text` has as JSON, without the quotes around it.
+pub fn length_in_json(text: &str) -> usize {
+    let length = |byte| match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(length).sum()
+}
+
 /// The notice that so many frames that nobody keeps did not fit, in this place, and will not come.
 pub fn dropped(count: u32, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]

@@ -373,7 +373,7 @@ async fn a_message_over_the_limit_closes_the_connection() {
 // wire-contract, HTTP: the default limit of an incoming WebSocket message is 256 KiB
 #[tokio::test]
 async fn a_message_of_256_kib_is_read() {
-    let app = TestApp::start().await;
+    let app = TestApp::start_with(|config| config.egress.max_chat_bytes = config.egress.max_message_bytes).await;
     let mut luz = app.connect("luz").await;
     let mut ana = app.connect("ana").await;
     luz.next_of_type("user_joined").await;

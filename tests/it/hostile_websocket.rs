@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     hostile_http::goes_on,
-    rfc6455::frame::{TEXT, fragments},
+    rfc6455::frame::{CONTINUATION, FIN, TEXT, fragments},
     support::{Client, Frame, RawSocket, TestApp, open_with},
 };
 
@@ -72,6 +72,48 @@ async fn a_flood_of_pings_closes_with_4008() {
     assert_eq!(ana.close_code().await, 4008);
     app.until_connected(1).await;
     goes_on(&app, &mut luz).await;
+}
+
+// one message that never ends, of fragments with nothing in them or with little, closes with 4008: they count, wherever they are put
+// together
+#[tokio::test]
+async fn a_message_of_too_many_fragments_closes_with_4008() {
+    for (first, content) in [(TEXT, &b""[..]), (TEXT, b"a"), (TEXT | 0x40, b""), (TEXT | 0x40, &[0, 0, 0, 0xff, 0xff])]
+    {
+        let app = TestApp::start_with(|config| config.egress.permessage_deflate = true).await;
+        let mut luz = app.connect("luz").await;
+        let offer = "permessage-deflate";
+        let (mut ana, _) = RawSocket::connect_offering(app.http(), "ana?room=b", offer, b"").await;
+        ana.write(&[masked(first, b""), masked(CONTINUATION, content).repeat(1_023)].concat()).await;
+        ana.write(&masked(FIN | 0x9, b"still there")).await;
+        assert!(matches!(ana.next().await, Frame::Text(_)), "the first message");
+        assert_eq!(ana.next().await, Frame::Pong(b"still there".to_vec()));
+        ana.write(&masked(CONTINUATION, content)).await;
+        assert_eq!(ana.close_code().await, 4008);
+        app.until_connected(1).await;
+        goes_on(&app, &mut luz).await;
+    }
+}
+
+// the same in what comes with the handshake, before anybody reads
+#[tokio::test]
+async fn too_many_fragments_with_the_handshake_close_with_4008() {
+    let app = TestApp::start().await;
+    let endless = [masked(TEXT, b""), masked(CONTINUATION, b"").repeat(1_024)].concat();
+    assert_eq!(RawSocket::connect_with(app.http(), "ana", &endless).await.close_code().await, 4008);
+}
+
+// a client that sends the largest message in pieces of 1 KiB is none of those
+#[tokio::test]
+async fn the_largest_message_may_come_in_small_fragments() {
+    let app = TestApp::start().await;
+    let mut ana = RawSocket::connect(app.http(), "ana").await;
+    let mut message = br#"{"type":"ping"}"#.to_vec();
+    message.resize(262_144, b' ');
+    let pieces: Vec<_> = message.chunks(1_024).collect();
+    ana.write(&fragments(TEXT, &pieces).concat()).await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("connection_established")));
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
 }
 
 /// A chat message that says its number and is about a kilobyte long.

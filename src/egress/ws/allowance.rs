@@ -1,6 +1,11 @@
 //! How much a client may say.
 
+use std::num::NonZeroU32;
+
 use crate::gate::{Bucket, Rate};
+
+/// A message counts as one for each started part of so many bytes: what it costs others grows with its length.
+const PART: usize = 4096;
 
 /// A client that was refused this many messages more than it was allowed since is not going to stop.
 const MAX_EXCESS: u32 = 100;
@@ -24,17 +29,25 @@ pub(super) enum Verdict {
 }
 
 impl Allowance {
-    /// Takes one message of `rate`; `None` allows everything.
-    pub(super) fn take(&mut self, rate: Option<Rate>) -> Verdict {
+    /// Takes a message that is so long, and in whose course so many frames came that continue one, out of what `rate` gives;
+    /// `None` allows everything.
+    pub(super) fn take(&mut self, rate: Option<Rate>, length: usize, continuations: u32) -> Verdict {
         let Some(rate) = rate else { return Verdict::Allowed };
         let bucket = self.bucket.get_or_insert_with(|| Box::new(Bucket::new(rate)));
-        if bucket.take().is_ok() {
+        // What counts for more than there ever is takes all of it.
+        if bucket.take_many(weight(length, continuations).min(rate.count)).is_ok() {
             self.excess = self.excess.saturating_sub(1);
             return Verdict::Allowed;
         }
         self.excess += 1;
         if self.excess > MAX_EXCESS { Verdict::TooMany } else { Verdict::Refused }
     }
+}
+
+/// As how many messages one counts.
+fn weight(length: usize, continuations: u32) -> NonZeroU32 {
+    let parts = u32::try_from(length.div_ceil(PART)).unwrap_or(u32::MAX).max(1);
+    NonZeroU32::MIN.saturating_add(parts - 1).saturating_add(continuations)
 }
 
 #[cfg(test)]
@@ -44,7 +57,7 @@ mod tests {
     #[test]
     fn whoever_goes_on_is_told_a_hundred_times() {
         let mut allowance = Allowance::default();
-        let mut take = || allowance.take("10/h".parse().ok());
+        let mut take = || allowance.take("10/h".parse().ok(), 15, 0);
         let verdicts: Vec<_> =
             std::iter::repeat_with(&mut take).take_while(|verdict| *verdict != Verdict::TooMany).collect();
         assert!(verdicts[..10].iter().all(|verdict| *verdict == Verdict::Allowed), "what the bucket holds");
@@ -54,6 +67,21 @@ mod tests {
     #[test]
     fn without_a_limit_everything_is_allowed() {
         let mut allowance = Allowance::default();
-        assert!((0..10_000).all(|_| allowance.take(None) == Verdict::Allowed));
+        assert!((0..10_000).all(|_| allowance.take(None, 1 << 20, 9) == Verdict::Allowed));
+    }
+
+    #[test]
+    fn what_counts_for_more_than_there_ever_is_takes_all() {
+        let mut allowance = Allowance::default();
+        let mut take = |length| allowance.take("10/h".parse().ok(), length, u32::MAX);
+        assert_eq!((take(1 << 20), take(0)), (Verdict::Allowed, Verdict::Refused));
+    }
+
+    #[test]
+    fn a_long_message_and_one_in_pieces_count_as_several() {
+        let weight = |length, continuations| weight(length, continuations).get();
+        assert_eq!([0, 1, 4096, 4097, 8192, 262_144].map(|length| weight(length, 0)), [1, 1, 1, 2, 2, 64]);
+        assert_eq!((weight(0, 7), weight(262_144, 255)), (8, 64 + 255));
+        assert_eq!(weight(usize::MAX, u32::MAX), u32::MAX);
     }
 }

@@ -8,6 +8,7 @@ mod allowance;
 mod connection;
 mod endings;
 mod extension;
+mod frames;
 mod handshake;
 mod inflate;
 mod keep_alive;
@@ -16,6 +17,8 @@ mod out;
 mod outgoing;
 mod protocol;
 mod pump;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use std::{

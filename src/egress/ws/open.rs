@@ -12,10 +12,13 @@ use crate::{
     egress::{
         catch_up::{self, How},
         clients::{Claim, Taken},
-        session::Session,
+        session::{self, Session},
         ws::{
-            Connection, Outgoing, Sockets, allowance::Allowance, handshake::Hello, protocol::Protocol, pump,
-            session_span,
+            Connection, Outgoing, Sockets,
+            allowance::Allowance,
+            handshake::Hello,
+            protocol::{Limits, Protocol},
+            pump, session_span,
         },
     },
     gate::{Denied, Permit, Place},
@@ -46,7 +49,7 @@ pub(super) async fn run(
         hello.client_id.clone(),
         hello.room.clone(),
         hello.rooms.clone(),
-        options.max_rooms_per_connection.get(),
+        session::Limits::of(&options),
         hello.permit.clone(),
     );
     let connection = Connection::new(
@@ -75,12 +78,17 @@ pub(super) async fn run(
     if sockets.is_closed() {
         sockets.send_away(&live.connection);
     }
-    // A block, for the future of an `async fn` would hold what it is given twice.
-    sockets.0.tasks.spawn(async move {
+    sockets.0.tasks.spawn(go_on(live, head));
+}
+
+/// The task of a session that was opened.
+#[expect(clippy::manual_async_fn, reason = "the future of an `async fn` would hold what it is given twice")]
+pub(super) fn go_on(mut live: Live, head: Vec<u8>) -> impl Future<Output = ()> + Send {
+    async move {
         let close = pump::run(&mut live, head).await;
         let span = live.span();
         Box::pin(end(live, close).instrument(span)).await;
-    });
+    }
 }
 
 async fn end(mut live: Live, close: Close) {
@@ -191,8 +199,9 @@ impl Live {
 
     /// Reads what the client says, from `head` on.
     pub(super) fn protocol(&self, head: Vec<u8>) -> Box<Protocol> {
-        let max_bytes = self.sockets.0.options.max_message_bytes.get();
-        Box::new(Protocol::new(Arc::clone(&self.connection), head, max_bytes))
+        let options = &self.sockets.0.options;
+        let limits = Limits { max_message_bytes: options.max_message_bytes, max_fragments: options.max_fragments };
+        Box::new(Protocol::new(Arc::clone(&self.connection), head, limits))
     }
 
     /// What the time is.

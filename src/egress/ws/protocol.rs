@@ -5,10 +5,13 @@
 
 use std::{
     io::{self, Read, Write},
+    mem,
+    num::NonZeroUsize,
     sync::Arc,
 };
 
 use bytes::Bytes;
+use tokio::time::Instant;
 use tungstenite::{
     Error, Message, WebSocket,
     error::{CapacityError, ProtocolError},
@@ -16,7 +19,12 @@ use tungstenite::{
 };
 
 use crate::{
-    egress::ws::{Connection, inflate::Inflate},
+    egress::ws::{
+        Connection,
+        frames::{Frames, TooMany},
+        inflate::Inflate,
+    },
+    gate::{Charge, Denied},
     wire::status::Close,
 };
 
@@ -26,12 +34,32 @@ const READ_BUFFER: usize = 512;
 /// How often the socket is read before other tasks get their turn.
 const READS_PER_TURN: usize = 256;
 
+/// What is held of a message is charged in steps of so many bytes. What is shorter is a part of what a connection costs.
+const CHARGED: usize = 1024;
+
 /// Exists only while a client is speaking: see [`is_idle`](Self::is_idle).
 #[derive(Debug)]
 pub(super) struct Protocol {
     socket: WebSocket<Socket>,
-    /// How long the messages that came out are on the wire, at the least.
-    framed: u64,
+    unfinished: Option<Unfinished>,
+}
+
+/// A message whose end did not come with its beginning.
+#[derive(Debug)]
+struct Unfinished {
+    charge: Charge,
+    since: Instant,
+    /// How many messages were finished before it.
+    behind: u32,
+}
+
+/// How much a client may send.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// How many bytes a message may have, unpacked.
+    pub(super) max_message_bytes: NonZeroUsize,
+    /// In how many fragments it may come.
+    pub(super) max_fragments: NonZeroUsize,
 }
 
 /// What came in.
@@ -45,44 +73,80 @@ pub(super) enum Incoming {
     Control,
 }
 
+impl Incoming {
+    /// How many bytes it has.
+    pub(super) fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+            Self::Control => 0,
+        }
+    }
+}
+
 impl Protocol {
     /// Over a socket from which `head` was read already.
-    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, max_message_bytes: usize) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, limits: Limits) -> Self {
+        let max_message_bytes = limits.max_message_bytes.get();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)
             .write_buffer_size(0)
             .max_message_size(Some(max_message_bytes))
             .max_frame_size(Some(max_message_bytes));
         let inflate = connection.deflates().then(|| Inflate::new(max_message_bytes));
-        let wire = Wire { connection, reads: READS_PER_TURN, spent: false };
-        let mut socket = Socket { wire, inflate, bytes: 0 };
+        let frames = Frames::new(limits.max_fragments);
+        let wire = Wire { connection, frames, too_many: false, reads: READS_PER_TURN, spent: false };
+        let mut socket = Socket { wire, inflate };
         let head = socket.begin(head);
-        Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), framed: 0 }
+        Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), unfinished: None }
     }
 
-    /// Whether no part of a message is held here, so that another `Protocol` may take over when the client speaks again.
-    ///
-    /// What the messages took is counted as if each had come in one frame with the shortest header. One that did not
-    /// makes the count fall short for good: then this one stays.
+    /// Whether no part of a message is held here, so that another `Protocol` may take over when the client speaks again. It is
+    /// asked when all that came was taken out.
     pub(super) fn is_idle(&self) -> bool {
         let socket = self.socket.get_ref();
-        socket.bytes == self.framed && socket.inflate.as_ref().is_none_or(Inflate::is_idle)
+        socket.wire.frames.is_between_messages() && socket.inflate.as_ref().is_none_or(Inflate::is_idle)
+    }
+
+    /// Counts what is held of a message whose end did not come yet, in what `charge` begins. It is asked when all that came was
+    /// taken out: what came whole was never counted.
+    pub(super) fn account(&mut self, charge: impl FnOnce() -> Charge) -> Result<(), Denied> {
+        if self.is_idle() {
+            self.unfinished = None;
+            return Ok(());
+        }
+        let socket = self.socket.get_ref();
+        let behind = socket.wire.frames.finished();
+        let bytes = socket.wire.frames.unfinished_bytes() + socket.inflate.as_ref().map_or(0, Inflate::held_bytes);
+        let begin = || Unfinished { charge: charge(), since: Instant::now(), behind };
+        let unfinished = self.unfinished.get_or_insert_with(begin);
+        if unfinished.behind != behind {
+            unfinished.since = Instant::now();
+            unfinished.behind = behind;
+        }
+        unfinished.charge.set(bytes / CHARGED * CHARGED)
+    }
+
+    /// Since when a message has been unfinished.
+    pub(super) fn unfinished_since(&self) -> Option<Instant> {
+        self.unfinished.as_ref().map(|unfinished| unfinished.since)
+    }
+
+    /// How many frames came, since this was asked last, that continue a message.
+    pub(super) fn take_continuations(&mut self) -> u32 {
+        self.socket.get_mut().wire.frames.take_continuations()
     }
 
     /// Whether reading stopped for the sake of others, and begins the next turn.
     pub(super) fn take_spent(&mut self) -> bool {
         let wire = &mut self.socket.get_mut().wire;
         wire.reads = READS_PER_TURN;
-        std::mem::take(&mut wire.spent)
+        mem::take(&mut wire.spent)
     }
 
     /// The next message that is complete; `None` when there is none yet. An error says how the connection ends.
     pub(super) fn next(&mut self) -> Result<Option<Incoming>, Close> {
-        let message = self.socket.read();
-        if let Ok(message) = &message {
-            self.framed += shortest_frame(message.len());
-        }
-        match message {
+        match self.socket.read() {
             Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
             Ok(Message::Binary(bytes)) => Ok(Some(Incoming::Binary(bytes))),
             Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => Ok(Some(Incoming::Control)),
@@ -92,20 +156,11 @@ impl Protocol {
                 Err(Close::ByClient)
             }
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(Error::Io(_)) if self.socket.get_ref().wire.too_many => Err(Close::TooManyFragments),
             Err(Error::Io(_)) if self.socket.get_ref().is_broken() => Err(Close::BadProtocol),
             Err(error) => Err(fault(&error)),
         }
     }
-}
-
-/// How long a client's frame around `length` bytes is: it has a mask of four bytes, and a length of one, three or nine.
-fn shortest_frame(length: usize) -> u64 {
-    let header = match length {
-        0..=125 => 6,
-        126..=65_535 => 8,
-        _ => 14,
-    };
-    header + length as u64
 }
 
 fn fault(error: &Error) -> Close {
@@ -123,14 +178,15 @@ fn fault(error: &Error) -> Close {
 struct Socket {
     wire: Wire,
     inflate: Option<Inflate>,
-    /// How much was read, unpacked.
-    bytes: u64,
 }
 
 /// What comes from the client.
 #[derive(Debug)]
 struct Wire {
     connection: Arc<Connection>,
+    frames: Frames,
+    /// A message has more fragments than it may: nothing more is read.
+    too_many: bool,
     /// How many reads are left in this turn. tungstenite reads until a message is complete, and a client may never
     /// complete one.
     reads: usize,
@@ -138,8 +194,18 @@ struct Wire {
     spent: bool,
 }
 
+impl Wire {
+    /// Takes note of what came. What came with a fragment too many is still looked at, as far as it was complete before.
+    fn note(&mut self, bytes: &[u8]) {
+        self.too_many |= self.frames.follow(bytes) == Err(TooMany);
+    }
+}
+
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.too_many {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         if self.reads == 0 {
             self.spent = true;
             return Err(io::ErrorKind::WouldBlock.into());
@@ -147,6 +213,7 @@ impl Read for Wire {
         self.reads -= 1;
         let bytes = self.connection.socket().try_read(buffer)?;
         self.connection.heard();
+        self.note(&buffer[..bytes]);
         Ok(bytes)
     }
 }
@@ -154,15 +221,13 @@ impl Read for Wire {
 impl Socket {
     /// Takes in what came with the handshake, and gives what of it tungstenite is to begin with.
     fn begin(&mut self, head: Vec<u8>) -> Vec<u8> {
+        self.wire.note(&head);
         match &mut self.inflate {
             Some(inflate) => {
                 inflate.take(&head);
                 Vec::new()
             }
-            None => {
-                self.bytes = head.len() as u64;
-                head
-            }
+            None => head,
         }
     }
 }
@@ -176,22 +241,18 @@ impl Socket {
 
 impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let bytes = match &mut self.inflate {
-            None => self.wire.read(buffer)?,
-            Some(inflate) => loop {
-                let bytes = inflate.read(buffer)?;
-                if bytes > 0 {
-                    break bytes;
-                }
-                let mut packed = [0; READ_BUFFER];
-                match self.wire.read(&mut packed)? {
-                    0 => break 0,
-                    bytes => inflate.take(&packed[..bytes]),
-                }
-            },
-        };
-        self.bytes += bytes as u64;
-        Ok(bytes)
+        let Some(inflate) = &mut self.inflate else { return self.wire.read(buffer) };
+        loop {
+            let bytes = inflate.read(buffer)?;
+            if bytes > 0 {
+                return Ok(bytes);
+            }
+            let mut packed = [0; READ_BUFFER];
+            match self.wire.read(&mut packed)? {
+                0 => return Ok(0),
+                bytes => inflate.take(&packed[..bytes]),
+            }
+        }
     }
 }
 

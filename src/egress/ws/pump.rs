@@ -3,7 +3,10 @@
 use std::{future::poll_fn, sync::Arc};
 
 use bytes::Bytes;
-use tokio::{task::yield_now, time::timeout};
+use tokio::{
+    task::yield_now,
+    time::{Instant, timeout, timeout_at},
+};
 use tracing::Instrument;
 
 use crate::{
@@ -25,6 +28,9 @@ use crate::{
 
 /// How many messages of a client are handled before other tasks get their turn.
 const MESSAGES_PER_TURN: usize = 32;
+
+/// How often a client is read whose connection is closing. One that sends so much behind its end does not listen.
+const READS_OF_SCRAP: usize = 2_048;
 
 /// What a client is told whose message is one too many.
 const TOO_MANY: &str = "Demasiados mensajes: este no se ha atendido; espera un momento";
@@ -60,9 +66,27 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
                 }
                 protocol = protocol.filter(|protocol| readable || !protocol.is_idle());
             }
-            Todo::Wait { blocked, full } => readable = wait(&connection, blocked, full).await,
+            Todo::Wait { blocked, full } => {
+                // A client that is not listened to cannot finish what it began.
+                let deadline = protocol.as_ref().filter(|_| !full).and_then(|speaking| deadline(live, speaking));
+                readable = match deadline {
+                    None => wait(&connection, blocked, full).await,
+                    // In a box: most who wait wait for no end of a message.
+                    Some(deadline) => Box::pin(wait_until(deadline, &connection, blocked)).await,
+                }
+            }
         }
     }
+}
+
+/// Waits for whatever comes first, and closes the connection if that is the time at which a message should have ended. Answers
+/// whether the client may have said something.
+async fn wait_until(deadline: Instant, connection: &Connection, blocked: bool) -> bool {
+    let waited = timeout_at(deadline, wait(connection, blocked, false)).await;
+    waited.unwrap_or_else(|_| {
+        connection.close(Close::Overdue);
+        false
+    })
 }
 
 /// Waits for whatever comes first. Answers whether the client may have said something.
@@ -78,6 +102,25 @@ async fn wait(connection: &Connection, blocked: bool, full: bool) -> bool {
     }
 }
 
+/// Counts what is held of a message that the client did not finish yet, and says how the connection ends if that is too much or for
+/// too long.
+fn account(live: &Live, protocol: &mut Protocol) -> Result<(), Close> {
+    // Only a token says for certain who the user is.
+    let user = live.session.permit().identity().and_then(|identity| identity.user());
+    if let Err(denied) = protocol.account(|| live.sockets.0.gate.charge(live.address, user)) {
+        live.refused(&denied);
+        return Err(Close::OverCapacity);
+    }
+    let is_overdue = deadline(live, protocol).is_some_and(|deadline| deadline <= Instant::now());
+    if is_overdue { Err(Close::Overdue) } else { Ok(()) }
+}
+
+/// When the message that is unfinished must be finished.
+fn deadline(live: &Live, protocol: &Protocol) -> Option<Instant> {
+    // A time that is too long to be reached is no bound.
+    protocol.unfinished_since()?.checked_add(live.sockets.0.gate.message_timeout())
+}
+
 /// Handles what the client said, up to a limit. Answers whether there may be more.
 async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Close> {
     for _ in 0..MESSAGES_PER_TURN {
@@ -85,13 +128,16 @@ async fn take_turn(live: &mut Live, protocol: &mut Protocol) -> Result<bool, Clo
         if !live.connection.is_open() {
             return Ok(false);
         }
-        let incoming = match protocol.next()? {
-            None if protocol.take_spent() => break,
-            None => return Ok(false),
-            Some(incoming) => incoming,
+        let Some(incoming) = protocol.next()? else {
+            account(live, protocol)?;
+            if protocol.take_spent() {
+                break;
+            }
+            return Ok(false);
         };
         let now = live.now();
-        let verdict = live.allowance.take(live.sockets.0.options.message_rate.0);
+        let rate = live.sockets.0.options.message_rate.0;
+        let verdict = live.allowance.take(rate, incoming.length(), protocol.take_continuations());
         let effects = match (verdict, incoming) {
             (Verdict::TooMany, _) => return Err(Close::TooMany),
             (_, Incoming::Control) => continue,
@@ -182,7 +228,10 @@ pub(super) async fn say_goodbye(connection: &Connection) {
             return;
         }
         let mut scrap = [0; 512];
-        while poll_fn(|cx| socket.poll_read_ready(cx)).await.is_ok() {
+        for _ in 0..READS_OF_SCRAP {
+            if poll_fn(|cx| socket.poll_read_ready(cx)).await.is_err() {
+                return;
+            }
             match socket.try_read(&mut scrap) {
                 Ok(0) => return,
                 Err(error) if error.kind() != std::io::ErrorKind::WouldBlock => return,

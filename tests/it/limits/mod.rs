@@ -10,6 +10,7 @@ mod proxies;
 mod publishes;
 mod refusals;
 mod sessions;
+mod speaking;
 mod unfinished;
 
 use exposia_notifications::gate::RateLimit;

@@ -67,7 +67,7 @@ struct Bench {
 
 impl Bench {
     async fn start() -> Self {
-        let app = TestApp::start().await;
+        let app = TestApp::start_with(|config| config.egress.max_chat_bytes = config.egress.max_message_bytes).await;
         let bystander = app.connect("bystander").await;
         Self { app, bystander }
     }

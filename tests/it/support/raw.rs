@@ -161,6 +161,20 @@ impl RawSocket {
         }
     }
 
+    /// The code that the server closes with, to a client that sends `bytes` now and again until then.
+    pub(crate) async fn close_code_while_sending(&mut self, bytes: &[u8]) -> u16 {
+        let mut between = interval(Duration::from_millis(20));
+        loop {
+            tokio::select! {
+                readable = self.0.readable() => {
+                    readable.expect("the connection is open");
+                    return self.close_code().await;
+                }
+                _ = between.tick() => self.write_some(bytes).await,
+            }
+        }
+    }
+
     async fn read(&mut self) -> std::io::Result<Frame> {
         let first = self.0.read_u8().await?;
         let length = match self.0.read_u8().await? {

@@ -20,6 +20,9 @@ use crate::wire::deflate::TAIL;
 /// A message grows by so many bytes at a time while it is unpacked.
 const STEP: usize = 16 * 1024;
 
+/// What unpacking takes besides what comes of it: the last 32 KiB, which what follows may refer to, and tables.
+const UNPACKING: usize = 48 * 1024;
+
 /// Sits between a socket and tungstenite: takes what the one has, and is read by the other.
 #[derive(Debug)]
 pub(super) struct Inflate {
@@ -81,6 +84,12 @@ impl Inflate {
     pub(super) fn is_idle(&self) -> bool {
         let between_frames = matches!(&self.place, Place::Head(head) if head.is_empty());
         between_frames && self.message.is_none() && self.out.is_empty() && self.looked_at == self.packed.len()
+    }
+
+    /// How many bytes are held here of what is unfinished or was not read.
+    pub(super) fn held_bytes(&self) -> usize {
+        let unpacked = self.message.as_ref().map_or(0, |message| UNPACKING + message.content.capacity());
+        self.packed.capacity() + self.out.capacity() + unpacked
     }
 
     /// Whether what came cannot be understood, nor anything after it.

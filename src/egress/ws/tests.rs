@@ -1,0 +1,24 @@
+//! What a connection takes of memory while nothing happens.
+
+use std::mem::size_of;
+
+use super::{Connection, open};
+
+/// How large the future is that `begin` begins.
+fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
+    size_of::<F>()
+}
+
+/// What a connection took when this was first written.
+const CONNECTION: usize = 312;
+const TASK: usize = 456;
+
+/// So much more it may take.
+const ROOM: usize = 24;
+
+// There may be a hundred thousand connections that only wait. What exists while a client speaks belongs in a box.
+#[test]
+fn an_idle_connection_does_not_grow_unseen() {
+    let (connection, task) = (size_of::<Connection>(), size_of_future(open::go_on));
+    assert!(connection + task <= CONNECTION + TASK + ROOM, "a connection takes {connection} bytes and its task {task}");
+}

@@ -1,0 +1,100 @@
+//! What a WebSocket client holds of the service while it speaks: bytes of messages that it does not finish, and for how long.
+
+use std::{num::NonZeroUsize, time::Duration};
+
+use exposia_notifications::config::Config;
+
+use crate::{
+    rfc6455::frame::{CONTINUATION, FIN, TEXT, masked},
+    support::{Frame, RawSocket, TestApp, eventually},
+};
+
+/// How much anybody at one address may hold.
+const SHARE: usize = 64 * 1024;
+
+fn small_share(config: &mut Config) {
+    config.gate.unfinished_bytes = NonZeroUsize::new(2 * SHARE).expect("not zero");
+}
+
+/// A message with a part of `length` bytes, and the rest of it.
+fn cut(length: usize) -> (Vec<u8>, Vec<u8>) {
+    let mut message = br#"{"type":"ping"}"#.to_vec();
+    message.resize(length + 1, b' ');
+    let whole = masked(FIN | TEXT, &message);
+    (whole[..length].to_vec(), whole[length..].to_vec())
+}
+
+/// A client that heard that it is connected.
+async fn connect(app: &TestApp, name: &str) -> RawSocket {
+    let mut raw = RawSocket::connect(app.http(), &format!("{name}?room={name}")).await;
+    assert!(matches!(raw.next().await, Frame::Text(_)));
+    raw
+}
+
+// two who hold more together than their address may: one of them is closed with 4100, the other finishes; then there is room again
+#[tokio::test]
+async fn unfinished_messages_have_one_share_and_give_it_back() {
+    let app = TestApp::start_with(small_share).await;
+    let (mut ana, mut luz) = (connect(&app, "ana").await, connect(&app, "luz").await);
+    let (beginning, rest) = cut(SHARE * 2 / 3);
+    ana.write(&beginning).await;
+    luz.write(&beginning).await;
+    let (code, mut other) = tokio::select! {
+        code = ana.close_code() => (code, luz),
+        code = luz.close_code() => (code, ana),
+    };
+    assert_eq!(code, 4100);
+    other.write(&rest).await;
+    assert!(matches!(other.next().await, Frame::Text(text) if text.contains("pong")));
+    let stats = app.stats().await;
+    assert_eq!(stats["refusals"]["unfinished_bytes"], 1, "{}", stats["refusals"]);
+    let mut number = 0;
+    eventually("room for another", async || {
+        number += 1;
+        let mut next = connect(&app, &format!("next-{number}")).await;
+        next.write_some(&beginning).await;
+        next.write_some(&rest).await;
+        matches!(next.next().await, Frame::Text(text) if text.contains("pong")).then_some(())
+    })
+    .await;
+}
+
+// what is unpacked counts as what it takes here: a few bytes of the wire and the room to unpack them
+#[tokio::test]
+async fn an_unfinished_compressed_message_counts_as_what_it_takes() {
+    let app = TestApp::start_with(|config| {
+        config.gate.unfinished_bytes = NonZeroUsize::new(SHARE).expect("not zero");
+        config.egress.permessage_deflate = true;
+    })
+    .await;
+    let (mut ana, _) = RawSocket::connect_offering(app.http(), "ana", "permessage-deflate", b"").await;
+    // An empty block; nothing comes of it.
+    let beginning = masked(TEXT | 0x40, &[0, 0, 0, 0xff, 0xff]);
+    ana.write(&[beginning, masked(CONTINUATION, &[0, 0, 0, 0xff, 0xff])].concat()).await;
+    assert_eq!(ana.close_code().await, 4100);
+}
+
+// a message that is not finished in MESSAGE_TIMEOUT closes the connection with 4008, whether the client is silent or sends a little
+// now and again; one that finished what it said may wait as long as it likes
+#[tokio::test]
+async fn a_message_is_finished_in_time() {
+    let app = TestApp::start_with(|config| config.gate.message_timeout = Duration::from_millis(200)).await;
+    let mut ana = connect(&app, "ana").await;
+    ana.write(&[masked(TEXT, br#"{"type""#), masked(FIN | CONTINUATION, br#":"ping"}"#)].concat()).await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
+    let (beginning, _) = cut(1_000);
+    let mut silent = connect(&app, "silent").await;
+    silent.write(&beginning).await;
+    assert_eq!(silent.close_code().await, 4008);
+    let mut slow = connect(&app, "slow").await;
+    slow.write(&beginning[..10]).await;
+    assert_eq!(slow.close_code_while_sending(b"x").await, 4008);
+    let mut in_fragments = connect(&app, "in-fragments").await;
+    in_fragments.write(&masked(TEXT, b"{")).await;
+    assert_eq!(in_fragments.close_code_while_sending(&masked(CONTINUATION, b"")).await, 4008);
+    let mut in_a_head = connect(&app, "in-a-head").await;
+    in_a_head.write(&[0x81]).await;
+    assert_eq!(in_a_head.close_code().await, 4008);
+    ana.write(&masked(FIN | TEXT, br#"{"type":"ping"}"#)).await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
+}
