@@ -78,7 +78,7 @@ async fn long_messages_and_fragments_count_as_several() {
     let short = ping(20);
     let in_pieces = fragments(TEXT, &short.chunks(2).collect::<Vec<_>>()).concat();
     for (counts_nine, name) in [(long, "long"), (in_pieces, "in-pieces")] {
-        let mut ana = RawSocket::connect(app.http(), name).await;
+        let mut ana = RawSocket::connect(app.http(), &format!("{name}?room={name}")).await;
         assert_eq!(next(&mut ana).await.0, "connection_established");
         ana.write(&counts_nine.repeat(2)).await;
         ana.write(&masked(FIN | TEXT, &short)).await;
