@@ -1,4 +1,5 @@
-//! Who guesses tokens, and is not listened to for a while.
+//! Who guesses tokens, and is hardly listened to for a while. What keeps guessers out is the length of the tokens; this bounds what
+//! they cost.
 
 use std::{
     net::IpAddr,
@@ -25,9 +26,15 @@ pub(super) struct Failures {
 #[derive(Debug)]
 struct Failing {
     bucket: Bucket,
-    /// No token of the address is looked at before.
-    ignored_until: Option<Instant>,
+    /// Few signatures of the address are checked before.
+    held_until: Option<Instant>,
+    /// How many of them.
+    checks: Bucket,
 }
+
+/// How many signatures are checked of an address that sent too many wrong tokens: a right one among them is found, and guessing
+/// costs no more than this.
+const CHECKS: &str = "50/s";
 
 impl Failures {
     /// Without a rate nothing is counted.
@@ -35,23 +42,31 @@ impl Failures {
         Self { rate, by_address: Mutex::new(LruCache::new(REMEMBERED)) }
     }
 
-    /// For how long no token of `address` is looked at yet.
-    pub(super) fn ignored_for(&self, address: IpAddr) -> Option<Duration> {
-        self.rate?;
-        let until = self.by_address.lock().peek(&address::counted(address))?.ignored_until?;
-        until.checked_duration_since(MonotonicClock.now()).filter(|wait| !wait.is_zero())
+    /// Whether a signature from `address` may be checked now, or for how long few are.
+    pub(super) fn may_check(&self, address: IpAddr) -> Result<(), Duration> {
+        if self.rate.is_none() {
+            return Ok(());
+        }
+        let by_address = self.by_address.lock();
+        let Some(failing) = by_address.peek(&address::counted(address)) else { return Ok(()) };
+        let left = failing.held_until.and_then(|until| until.checked_duration_since(MonotonicClock.now()));
+        match left.filter(|left| !left.is_zero()) {
+            Some(left) => failing.checks.take().map(drop).map_err(|_| left),
+            None => Ok(()),
+        }
     }
 
-    /// Counts a failure. Once there are too many, says for how long no token will be looked at.
+    /// Counts a failure. Once there are too many, says for how long few signatures will be checked.
     pub(super) fn count(&self, address: IpAddr) -> Result<(), Duration> {
         let Some(rate) = self.rate else { return Ok(()) };
         let mut by_address = self.by_address.lock();
         let failing = by_address.get_or_insert_mut(address::counted(address), || Failing {
             bucket: Bucket::new(rate),
-            ignored_until: None,
+            held_until: None,
+            checks: Bucket::new(CHECKS.parse().expect("a rate")),
         });
         failing.bucket.take().map(drop).inspect_err(|wait| {
-            failing.ignored_until = MonotonicClock.now().checked_add(*wait);
+            failing.held_until = MonotonicClock.now().checked_add(*wait);
         })
     }
 }

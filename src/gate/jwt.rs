@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
-use serde::Deserialize;
+use serde_json::{Map, Number, Value};
 
 use crate::{
     domain::{KeyOwner, UserId},
-    gate::{Credential, Grant, Identity, Patterns},
+    gate::{Credential, Grant, Identity, Patterns, Rate},
 };
 
 /// Why a token is not believed. The texts are ours, so that nothing of the token gets into a log.
@@ -39,9 +39,23 @@ pub enum TokenError {
     /// It is meant for somebody else.
     #[error("its `aud` is not the one expected")]
     Audience,
-    /// A claim is missing or is not what it should be.
-    #[error("a claim is missing (`exp`, `iss` or `aud`) or of the wrong form")]
-    Claims,
+    /// Its header asks for an extension that is not known (RFC 7515, 4.1.11).
+    #[error("its header names an extension in `crit`, and none is known here")]
+    Critical,
+    /// What it says is no set of claims.
+    #[error("what was signed is no JSON object")]
+    NoClaims,
+    /// A claim is missing, or is not what it should be.
+    #[error("its claim `{0}` {1}")]
+    Claim(&'static str, &'static str),
+}
+
+impl TokenError {
+    /// Whether whoever sent it may be guessing. What was well signed comes from the issuer, and what is signed with a key that is
+    /// not known may do so.
+    pub(super) fn may_be_a_guess(self) -> bool {
+        matches!(self, Self::Unreadable | Self::Signature)
+    }
 }
 
 impl From<jsonwebtoken::errors::Error> for TokenError {
@@ -50,9 +64,21 @@ impl From<jsonwebtoken::errors::Error> for TokenError {
             ErrorKind::InvalidSignature => Self::Signature,
             ErrorKind::InvalidIssuer => Self::Issuer,
             ErrorKind::InvalidAudience => Self::Audience,
-            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) | ErrorKind::Json(_) => Self::Claims,
+            ErrorKind::MissingRequiredClaim(name) => Self::missing(name),
+            ErrorKind::Json(_) => Self::NoClaims,
             ErrorKind::InvalidAlgorithm => Self::NoKey,
             _ => Self::Unreadable,
+        }
+    }
+}
+
+impl TokenError {
+    /// A claim that is asked for is not there, or cannot be read.
+    fn missing(name: &str) -> Self {
+        match name {
+            "iss" => Self::Claim("iss", "is missing, or is neither a text nor a list of texts"),
+            "aud" => Self::Claim("aud", "is missing, or is neither a text nor a list of texts"),
+            _ => Self::Claim("exp", "is missing, or is no number of seconds"),
         }
     }
 }
@@ -130,75 +156,149 @@ impl Expected {
         validation.algorithms = vec![header.alg];
         let mut outcome = Err(TokenError::NoKey);
         for key in keys.into_iter().filter(|key| key.fits(header.alg, header.kid.as_deref())) {
-            outcome = decode::<Claims>(token, &key.key, &validation).map_err(TokenError::from);
+            outcome = decode::<Map<String, Value>>(token, &key.key, &validation).map_err(TokenError::from);
             // Another key of the set may have made this signature; any other fault stays one.
             if !matches!(outcome, Err(TokenError::Signature)) {
                 break;
             }
         }
-        let claims = outcome?.claims;
+        let token = outcome?;
+        if token.header.crit.is_some() {
+            return Err(TokenError::Critical);
+        }
+        let claims = Claims::read(token.claims)?;
         claims.check_times(now.timestamp(), self.leeway)?;
-        claims.identity().ok_or(TokenError::Claims)
+        Ok(claims.identity())
     }
 }
 
-#[derive(Deserialize)]
+/// What a token says.
+#[derive(Debug)]
 struct Claims {
-    /// A text or, where none is expected, whatever it is.
-    iss: Option<serde_json::Value>,
-    sub: Option<String>,
-    publish: Option<Vec<String>>,
+    key_owner: KeyOwner,
+    subject: Option<UserId>,
+    publish: Option<Patterns>,
     /// As the setting `PUBLISH_RATE` is written.
-    rate: Option<String>,
-    #[serde(default)]
+    rate: Option<Rate>,
     admin: bool,
-    rooms: Option<Vec<String>>,
-    /// RFC 7519 allows fractions of seconds.
-    exp: f64,
-    nbf: Option<f64>,
-    iat: Option<f64>,
-    jti: Option<Box<str>>,
+    rooms: Option<Patterns>,
+    /// In seconds since 1970; RFC 7519 allows fractions.
+    expires_at: f64,
+    not_before: Option<f64>,
+    issued_at: Option<f64>,
+    id: Option<Box<str>>,
 }
 
 impl Claims {
+    fn read(claims: Map<String, Value>) -> Result<Self, TokenError> {
+        let mut claims = Unread(claims);
+        let subject = claims.text("sub")?;
+        let key_owner = key_owner(claims.take("iss"), subject.as_deref());
+        const NO_NAME: &str = "must have 1 to 128 characters that can be seen";
+        let parse = |subject: String| UserId::parse(&subject).map_err(|_| TokenError::Claim("sub", NO_NAME));
+        let rate = claims.text("rate")?.map(|rate| rate.parse()).transpose();
+        Ok(Self {
+            key_owner,
+            subject: subject.map(parse).transpose()?,
+            publish: claims.patterns("publish")?,
+            rate: rate.map_err(|_| TokenError::Claim("rate", "must be a rate such as \"100/s\""))?,
+            admin: claims.flag("admin")?,
+            rooms: claims.patterns("rooms")?,
+            expires_at: claims.time("exp")?.ok_or_else(|| TokenError::missing("exp"))?,
+            not_before: claims.time("nbf")?,
+            issued_at: claims.time("iat")?,
+            id: claims.text("jti")?.map(String::into_boxed_str),
+        })
+    }
+
     /// Whether the token is of `now`, in seconds since 1970, or of not more than `leeway` seconds before or after.
     fn check_times(&self, now: i64, leeway: u64) -> Result<(), TokenError> {
         let (now, leeway) = (now as f64, leeway as f64);
-        if self.exp.round() < now - leeway {
+        if self.expires_at.round() < now - leeway {
             return Err(TokenError::Expired);
         }
-        let begun = self.nbf.is_none_or(|nbf| nbf.round() <= now + leeway);
+        let begun = self.not_before.is_none_or(|begin| begin.round() <= now + leeway);
         if begun { Ok(()) } else { Err(TokenError::NotYet) }
     }
 
-    /// Whose the idempotency keys are that come with the token, and with any other of the same issuer and subject.
-    fn key_owner(&self) -> KeyOwner {
-        let issuer = match &self.iss {
-            None => String::new(),
-            Some(serde_json::Value::String(issuer)) => issuer.clone(),
-            Some(other) => other.to_string(),
-        };
-        match &self.sub {
-            Some(subject) => KeyOwner::named("subject", &[&issuer, subject]),
-            None => KeyOwner::named("issuer", &[&issuer]),
+    fn identity(self) -> Identity {
+        let publishes = self.publish.is_some() || self.admin;
+        let grant = Grant { publish: self.publish, rate: self.rate, admin: self.admin };
+        Identity {
+            key_owner: self.key_owner,
+            credential: Credential::Jwt(self.subject),
+            grant: publishes.then(|| Box::new(grant)),
+            rooms: self.rooms.unwrap_or_else(Patterns::open_rooms),
+            expires_at: Some(self.expires_at as i64),
+            certificate: None,
+            issued_at: self.issued_at.map(|seconds| seconds as i64),
+            token_id: self.id,
+        }
+    }
+}
+
+/// Whose the idempotency keys are that come with the token, and with any other of the same issuer and subject.
+fn key_owner(issuer: Option<Value>, subject: Option<&str>) -> KeyOwner {
+    let issuer = match issuer {
+        None => String::new(),
+        Some(Value::String(issuer)) => issuer,
+        Some(other) => other.to_string(),
+    };
+    match subject {
+        Some(subject) => KeyOwner::named("subject", &[&issuer, subject]),
+        None => KeyOwner::named("issuer", &[&issuer]),
+    }
+}
+
+/// The claims of a token that nobody took out yet. `null` is absence: libraries write it for what is not set.
+struct Unread(Map<String, Value>);
+
+impl Unread {
+    fn take(&mut self, name: &str) -> Option<Value> {
+        self.0.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// A text, or a number: many user tables count their users, and their libraries write what they find.
+    fn text(&mut self, name: &'static str) -> Result<Option<String>, TokenError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Number(number)) => Ok(Some(digits(&number))),
+            Some(_) => Err(TokenError::Claim(name, "must be a text or a number")),
         }
     }
 
-    fn identity(self) -> Option<Identity> {
-        let key_owner = self.key_owner();
-        let patterns = |claim: Option<Vec<String>>| claim.map(|texts| Patterns::new(&texts).ok_or(())).transpose();
-        let publish = patterns(self.publish).ok()?;
-        let rate = self.rate.map(|rate| rate.parse()).transpose().ok()?;
-        let publishes = publish.is_some() || self.admin;
-        Some(Identity {
-            key_owner,
-            credential: Credential::Jwt(self.sub.map(|subject| UserId::parse(&subject)).transpose().ok()?),
-            grant: publishes.then(|| Box::new(Grant { publish, rate, admin: self.admin })),
-            rooms: patterns(self.rooms).ok()?.unwrap_or_else(Patterns::open_rooms),
-            expires_at: Some(self.exp as i64),
-            certificate: None,
-            issued_at: self.iat.map(|seconds| seconds as i64),
-            token_id: self.jti,
-        })
+    fn flag(&mut self, name: &'static str) -> Result<bool, TokenError> {
+        match self.take(name) {
+            None => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(_) => Err(TokenError::Claim(name, "must be true or false")),
+        }
+    }
+
+    /// In seconds since 1970.
+    fn time(&mut self, name: &'static str) -> Result<Option<f64>, TokenError> {
+        match self.take(name) {
+            None => Ok(None),
+            Some(time) => time.as_f64().map(Some).ok_or(TokenError::Claim(name, "must be a number of seconds since 1970")),
+        }
+    }
+
+    fn patterns(&mut self, name: &'static str) -> Result<Option<Patterns>, TokenError> {
+        const NO_LIST: &str = "must be a list of texts, such as [\"a.*\"]";
+        let Some(list) = self.take(name) else { return Ok(None) };
+        let texts: Vec<String> = serde_json::from_value(list).map_err(|_| TokenError::Claim(name, NO_LIST))?;
+        Patterns::new(&texts).map(Some).ok_or(TokenError::Claim(name, "has more than 64 patterns"))
+    }
+}
+
+/// The text of a number. One without a fraction is its digits, however it is written.
+fn digits(number: &Number) -> String {
+    const WHOLE: f64 = 9_007_199_254_740_992.0;
+    match number.as_f64() {
+        Some(float) if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 && float.abs() < WHOLE => {
+            format!("{float:.0}")
+        }
+        _ => number.to_string(),
     }
 }

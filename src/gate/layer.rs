@@ -112,26 +112,26 @@ impl Gate {
         Some((identity, Granted { certificate: Arc::clone(certificate), grants: grants.clone() }))
     }
 
-    /// Whose token it is that came from `address`. An address that sent too many wrong ones is not told, for a while.
+    /// Whose token it is that came from `address`. Of an address that sent too many wrong ones a right one is still believed; but few
+    /// signatures are checked, and a wrong one is not told from another, for a while.
     pub fn identify(&self, token: &str, address: IpAddr) -> Result<Arc<Identity>, Denied> {
-        if let Some(wait) = self.0.failures.ignored_for(address) {
-            return Err(Denied::AuthFailures(wait));
+        if let Some(identity) = self.known(token) {
+            return Ok(identity);
         }
-        self.verify(token).map_err(|error| match error {
-            // A token that was good once is no guess, and comes from whoever does not watch the clock; nor is one whose key
-            // may be on its way.
-            TokenError::Expired | TokenError::Revoked | TokenError::NotYet | TokenError::NoKey => {
-                Denied::Unauthenticated(Some(error))
-            }
-            _ => match self.0.failures.count(address) {
-                Ok(()) => Denied::Unauthenticated(Some(error)),
-                Err(wait) => Denied::AuthFailures(wait),
-            },
+        self.0.failures.may_check(address).map_err(Denied::AuthFailures)?;
+        self.signed(token).map_err(|error| match error.may_be_a_guess().then(|| self.0.failures.count(address)) {
+            Some(Err(wait)) => Denied::AuthFailures(wait),
+            Some(Ok(())) | None => Denied::Unauthenticated(Some(error)),
         })
     }
 
     /// Whose token it is, wherever it came from.
     pub(super) fn verify(&self, token: &str) -> Result<Arc<Identity>, TokenError> {
+        self.known(token).map_or_else(|| self.signed(token), Ok)
+    }
+
+    /// Whose static token it is.
+    fn known(&self, token: &str) -> Option<Arc<Identity>> {
         // All are compared, so that the time does not tell which one it was.
         let known = self.0.tokens.iter().fold(
             None,
@@ -139,13 +139,13 @@ impl Gate {
                 if secret.is(token) { Some(identity) } else { known }
             },
         );
-        match known {
-            Some(identity) => Ok(Arc::clone(identity)),
-            None => {
-                let identity = self.0.keys.verify(token, &self.0.expected, self.0.clock.wall())?;
-                if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
-            }
-        }
+        known.cloned()
+    }
+
+    /// Whose JWT it is.
+    fn signed(&self, token: &str) -> Result<Arc<Identity>, TokenError> {
+        let identity = self.0.keys.verify(token, &self.0.expected, self.0.clock.wall())?;
+        if self.0.revocations.has(&identity) { Err(TokenError::Revoked) } else { Ok(Arc::new(identity)) }
     }
 
     /// What may be done without a credential.
