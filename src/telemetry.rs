@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     backtrace::{Backtrace, BacktraceStatus},
+    borrow::Cow,
     io::{self, IsTerminal, Write},
     panic, thread,
 };
@@ -101,12 +102,43 @@ struct Held<W> {
 impl<W: Write> Write for Held<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.lifeline.failpoint();
-        self.out.write(bytes)
+        match escaped(bytes) {
+            Cow::Borrowed(bytes) => self.out.write(bytes),
+            Cow::Owned(escaped) => self.out.write_all(&escaped).map(|()| bytes.len()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
+}
+
+/// The bytes of lines with what would break or turn them, wherever it came from, written as JSON escapes it: the separators of
+/// lines and paragraphs, and the marks that embed, override and isolate the direction of text.
+fn escaped(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let mark = |at: &[u8]| match *at {
+        [0xe2, 0x80, last @ 0xa8..=0xae, ..] => Some(0x2000 | u32::from(last & 0x3f)),
+        [0xe2, 0x81, last @ 0xa6..=0xa9, ..] => Some(0x2040 | u32::from(last & 0x3f)),
+        _ => None,
+    };
+    if !bytes.contains(&0xe2) {
+        return bytes.into();
+    }
+    let mut escaped = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(first) = rest.first() {
+        match mark(rest) {
+            Some(code) => {
+                escaped.extend(format!("\\u{code:04x}").bytes());
+                rest = &rest[3..];
+            }
+            None => {
+                escaped.push(*first);
+                rest = &rest[1..];
+            }
+        }
+    }
+    escaped.into()
 }
 
 /// Makes each panic a line of the log, in its format, in place of some that people alone can read.
@@ -127,4 +159,17 @@ fn log_panics() {
 fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("without a message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_turns_a_line_is_written_as_its_number() {
+        let escaped = |text: &str| String::from_utf8(escaped(text.as_bytes()).into_owned()).expect("UTF-8");
+        assert_eq!(escaped("ana\u{202e}\u{2028}\u{2069}."), r"ana\u202e\u2028\u2069.");
+        let plain = "José “€” \u{200f}😀\n";
+        assert_eq!(escaped(plain), plain);
+    }
 }

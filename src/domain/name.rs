@@ -14,8 +14,8 @@ pub enum NameError {
     /// It is longer than [`MAX_NAME_CHARS`].
     #[error("must have at most {MAX_NAME_CHARS} characters")]
     TooLong,
-    /// It has a control character in it.
-    #[error("must not contain control characters")]
+    /// It has a character in it that is not seen and changes what is.
+    #[error("must not contain control characters, line separators or marks of direction")]
     Control,
 }
 
@@ -27,10 +27,17 @@ fn check(text: &str) -> Result<(), NameError> {
     if text.len() > MAX_NAME_CHARS && text.chars().count() > MAX_NAME_CHARS {
         return Err(NameError::TooLong);
     }
-    if text.chars().any(char::is_control) {
+    if text.chars().any(is_control) {
         return Err(NameError::Control);
     }
     Ok(())
+}
+
+/// Whether a character is not seen and changes what is: besides control characters the separators of lines and paragraphs, and the
+/// marks that embed, override and isolate the direction of text. Those that only say the direction of their neighbours belong to
+/// names in some scripts.
+fn is_control(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 macro_rules! name {
@@ -40,7 +47,7 @@ macro_rules! name {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes a text of 1 to [`MAX_NAME_CHARS`] characters, none of them a control character.
+            /// Takes a text of 1 to [`MAX_NAME_CHARS`] characters, none of them one that is not seen and changes what is.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 check(text).map(|()| Self(text.into()))
             }
@@ -97,6 +104,10 @@ mod tests {
         assert_eq!(RoomId::parse(&"ñ".repeat(129)), Err(NameError::TooLong));
         assert_eq!(RoomId::parse("a\u{7f}"), Err(NameError::Control));
         assert_eq!(RoomId::parse("a\nb"), Err(NameError::Control));
+        for mark in ["a\u{202e}b", "a\u{2028}", "\u{2066}a"] {
+            assert_eq!(RoomId::parse(mark), Err(NameError::Control), "{mark:?}");
+        }
         assert!(RoomId::parse("sala de José ñ 😀").is_ok());
+        assert!(RoomId::parse("علی\u{200c}رضا \u{200f}").is_ok(), "what a script needs");
     }
 }

@@ -1,10 +1,14 @@
 //! The issuer whose keys change: they are fetched again and again, and early when a token was signed with one that is not
 //! known. While the issuer cannot be reached, those that it had stay in force.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{error::Error as _, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{Response, StatusCode, Uri, header::ACCEPT, uri::Scheme};
+use http::{
+    Response, StatusCode, Uri,
+    header::{ACCEPT, CONTENT_ENCODING},
+    uri::Scheme,
+};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
@@ -35,12 +39,26 @@ pub enum FetchError {
     /// The answer broke off, or is too long.
     #[error("its answer could not be read")]
     Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The answer is compressed, and was not to be.
+    #[error("its answer is compressed ({0}), which was not asked for")]
+    Compressed(String),
     /// It takes too long.
     #[error("it did not answer within {} s", TIMEOUT.as_secs())]
     Slow(#[from] Elapsed),
     /// The answer is not what it should be.
     #[error("its answer cannot be used")]
     KeySet(#[from] KeySetError),
+}
+
+/// An error with all that caused it, in one line for either format of the log.
+fn causes(error: &FetchError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Where keys come from.
@@ -87,6 +105,10 @@ impl Issuer {
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }
+        // Nothing compressed was asked for.
+        if let Some(encoding) = response.headers().get(CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
+            return Err(FetchError::Compressed(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
+        }
         let body = Limited::new(response.into_body(), MAX_DOCUMENT_BYTES).collect().await;
         Ok(body.map_err(FetchError::Body)?.to_bytes())
     }
@@ -95,8 +117,7 @@ impl Issuer {
     pub async fn try_refresh(&self) -> bool {
         let outcome = self.refresh().await;
         if let Err(error) = &outcome {
-            let error: &(dyn std::error::Error + 'static) = error;
-            tracing::warn!(url = %self.uri, error, "JWT_JWKS_URL: no keys were fetched; those that are known stay in force");
+            tracing::warn!(url = %self.uri, error = causes(error), "JWT_JWKS_URL: no keys were fetched; those that are known stay in force");
         }
         outcome.is_ok()
     }

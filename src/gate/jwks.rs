@@ -5,9 +5,12 @@ use jsonwebtoken::{
     jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyOperations, PublicKeyUse},
 };
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::gate::Key;
+
+/// What some editors and platforms write before a text in UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How many keys a set may have.
 const MAX_KEYS: usize = 64;
@@ -34,13 +37,24 @@ struct KeySet<'a> {
 
 /// Reads the keys of a set. What cannot be used is passed over, as the RFC asks: other kinds of keys may be in it.
 pub(super) fn read(document: &[u8]) -> Result<Vec<Key>, KeySetError> {
+    let document = document.strip_prefix(BOM).unwrap_or(document);
     let KeySet { keys } = serde_json::from_slice(document)?;
     if keys.len() > MAX_KEYS {
         return Err(KeySetError::TooMany(keys.len()));
     }
-    let keys: Vec<_> =
-        keys.into_iter().filter_map(|key| serde_json::from_str(key.get()).ok().and_then(usable)).collect();
+    let keys: Vec<_> = keys.into_iter().filter_map(|key| parse(key).and_then(usable)).collect();
     if keys.is_empty() { Err(KeySetError::Empty) } else { Ok(keys) }
+}
+
+/// Reads a key. Its numbers are in base64 without padding (RFC 7518, 2); where some issuer pads them, that is taken off.
+fn parse(key: &RawValue) -> Option<Jwk> {
+    let mut key: serde_json::Map<String, Value> = serde_json::from_str(key.get()).ok()?;
+    for number in ["n", "e", "x", "y"] {
+        if let Some(Value::String(text)) = key.get_mut(number) {
+            text.truncate(text.trim_end_matches('=').len());
+        }
+    }
+    serde_json::from_value(Value::Object(key)).ok()
 }
 
 /// The key, if it is for signatures. Its kind decides which algorithms it is for, and its `alg` which of them; a secret is

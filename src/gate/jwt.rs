@@ -1,7 +1,9 @@
 //! JSON Web Tokens (RFC 7519): which are believed, and what their claims allow.
 
 use chrono::{DateTime, Utc};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, errors::ErrorKind};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind,
+};
 use serde_json::{Map, Number, Value};
 
 use crate::{
@@ -43,7 +45,7 @@ pub enum TokenError {
     #[error("its header names an extension in `crit`, and none is known here")]
     Critical,
     /// What it says is no set of claims.
-    #[error("what was signed is no JSON object")]
+    #[error("its claims are no JSON object, or one of `iss`, `sub`, `aud`, `exp` and `nbf` is of the wrong form")]
     NoClaims,
     /// A claim is missing, or is not what it should be.
     #[error("its claim `{0}` {1}")]
@@ -162,7 +164,7 @@ impl Expected {
                 break;
             }
         }
-        let token = outcome?;
+        let token = outcome.map_err(|error| if error == TokenError::NoClaims { wrong_claim(token) } else { error })?;
         if token.header.crit.is_some() {
             return Err(TokenError::Critical);
         }
@@ -170,6 +172,12 @@ impl Expected {
         claims.check_times(now.timestamp(), self.leeway)?;
         Ok(claims.identity())
     }
+}
+
+/// What is wrong with the claims of a token that is well signed, and that the library cannot read.
+fn wrong_claim(token: &str) -> TokenError {
+    let claims = insecure_decode_claims(token).map_err(|_| TokenError::NoClaims);
+    claims.and_then(Claims::read).map_or_else(|error| error, |_| TokenError::NoClaims)
 }
 
 /// What a token says.
@@ -280,7 +288,9 @@ impl Unread {
     fn time(&mut self, name: &'static str) -> Result<Option<f64>, TokenError> {
         match self.take(name) {
             None => Ok(None),
-            Some(time) => time.as_f64().map(Some).ok_or(TokenError::Claim(name, "must be a number of seconds since 1970")),
+            Some(time) => {
+                time.as_f64().map(Some).ok_or(TokenError::Claim(name, "must be a number of seconds since 1970"))
+            }
         }
     }
 

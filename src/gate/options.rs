@@ -71,8 +71,8 @@ pub struct Options {
     #[arg(long, env = "SUBSCRIBER_AUTH", value_name = "HOW")]
     pub subscriber_auth: Option<SubscriberAuth>,
 
-    /// The origins whose pages may connect and ask, separated by commas: `https://example.com`, `https://*.example.com`, or `*`
-    /// for any; without, any in development.
+    /// The origins whose pages may connect and ask, separated by commas: `https://example.com`, `https://*.example.com`, `null` for
+    /// pages without an address, or `*` for any; without, any in development.
     #[arg(long, env = "ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
     pub allowed_origins: Vec<OriginPattern>,
 
@@ -82,8 +82,8 @@ pub struct Options {
         value_parser = address::parse_network)]
     pub trusted_proxies: Vec<IpNet>,
 
-    /// How many wrong tokens may come from one address (one /64 of IPv6) before none is looked at for a while; off for any
-    /// number.
+    /// How many wrong tokens may come from one address (one /64 of IPv6) before a wrong one gets 429 and few signatures are checked
+    /// for a while; off for any number.
     #[arg(long, env = "AUTH_FAILURE_RATE", default_value = "1000/m", value_name = "RATE")]
     pub auth_failure_rate: RateLimit,
 
@@ -127,6 +127,9 @@ fn web_address(text: &str) -> Result<Uri, String> {
     }
 }
 
+/// How many characters a static token has, at the least, that nobody can guess.
+const LONG_TOKEN: usize = 20;
+
 /// The shortest secret for production: as long as the hash of HS256 (RFC 7518, 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 
@@ -156,7 +159,7 @@ impl Options {
 
     /// Reads the keys that do not change.
     pub fn keys(&self) -> Result<Keys, String> {
-        let secret = self.jwt_secret.as_ref().map(|secret| Key::from_secret(secret.as_bytes()));
+        let secrets = self.jwt_secret.iter().flat_map(|secret| secret.forms().map(Key::from_secret));
         let public = self.jwt_public_key_file.as_ref().map(|path| {
             let shown = path.display();
             let pem = fs::read(path).map_err(|error| format!("JWT_PUBLIC_KEY_FILE: {shown} cannot be read: {error}"))?;
@@ -164,15 +167,28 @@ impl Options {
                 format!("JWT_PUBLIC_KEY_FILE: {shown} is no public key of RSA, EC or Ed25519 in PEM; make one with `openssl pkey -pubout`")
             })
         });
-        let fixed = secret.into_iter().chain(public.transpose()?).collect();
+        let fixed = secrets.chain(public.transpose()?).collect();
         Ok(Keys::new(fixed, self.jwt_jwks_url.is_some()))
     }
 
     /// What should be known of settings that are not wrong.
     pub fn warnings(&self, production: bool) -> Vec<&'static str> {
         let open = self.open(production).subscribing;
+        let short = production && self.tokens.iter().any(|token| token.len() < LONG_TOKEN);
         let plain = production && self.jwt_jwks_url.as_ref().is_some_and(|url| url.scheme_str() == Some("http"));
         [
+            (
+                self.tokens.iter().any(Secret::is_wrapped),
+                "WS_TOKEN: a token comes with quotation marks, blanks or a line break around it, and is believed with and without them; write it without",
+            ),
+            (
+                self.jwt_secret.as_ref().is_some_and(Secret::is_wrapped),
+                "JWT_SECRET: it comes with quotation marks, blanks or a line break around it, and tokens that are signed with and without them are believed; write it without",
+            ),
+            (
+                short,
+                "WS_TOKEN: a token of fewer than 20 characters can be guessed in time; take a longer one, such as `openssl rand -hex 32` makes",
+            ),
             (open, "subscribers need no token: anybody may read anything as anybody; set JWT_SECRET to change that"),
             (plain, "JWT_JWKS_URL is not https: whoever can change what comes over the network can sign tokens"),
         ]
@@ -191,7 +207,7 @@ impl Options {
                     .to_owned(),
             );
         }
-        if self.jwt_secret.as_ref().is_some_and(|secret| secret.as_bytes().is_empty()) {
+        if self.jwt_secret.as_ref().is_some_and(Secret::is_empty) {
             faults.push("JWT_SECRET: must not be empty, or anybody could sign with it".to_owned());
         }
         if !production {
@@ -207,7 +223,7 @@ impl Options {
                 "WS_TOKEN: ENVIRONMENT=production needs a token of its own; it must not be empty or `dev`".to_owned(),
             );
         }
-        if self.jwt_secret.as_ref().is_some_and(|secret| secret.as_bytes().len() < MIN_SECRET_BYTES) {
+        if self.jwt_secret.as_ref().is_some_and(|secret| secret.bare().len() < MIN_SECRET_BYTES) {
             faults.push(format!("JWT_SECRET: ENVIRONMENT=production needs at least {MIN_SECRET_BYTES} bytes"));
         }
         if self.subscriber_auth.is_none() && !self.has_keys() {

@@ -9,7 +9,10 @@ use crate::gate::Denied;
 /// How much of an origin that is not allowed is repeated.
 const SHOWN: usize = 100;
 
-/// Origins that are allowed: `https://example.com`, `https://*.example.com` for whatever is below it, or `*`.
+/// The origins of pages that have no address of their own, as browsers write them. They count where they are named.
+const WITHOUT_HOST: [&str; 2] = ["null", "file://"];
+
+/// Origins that are allowed: `https://example.com`, `https://*.example.com` for whatever is below it, `null`, or `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OriginPattern {
     /// Every origin, also `null`.
@@ -25,16 +28,19 @@ impl FromStr for OriginPattern {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const WRONG: &str =
-            "expected an origin as browsers send it, such as https://example.com, https://*.example.com or *";
+            "expected an origin as browsers send it, such as https://example.com, https://*.example.com, null or *";
         if text == "*" {
             return Ok(Self::Any);
         }
-        let text = text.to_ascii_lowercase();
+        let text = normalised(text);
+        if WITHOUT_HOST.contains(&&*text) {
+            return Ok(Self::Exactly(text.into()));
+        }
         let (scheme, authority) = text.split_once("://").ok_or(WRONG)?;
         let below = authority.strip_prefix("*.");
         let (host, port) = split_port(below.unwrap_or(authority));
         let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
-        if scheme.is_empty() || !scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) || !is_host(host) || !is_port {
+        if !is_scheme(scheme) || !is_host(host) || !is_port {
             return Err(WRONG);
         }
         Ok(match below {
@@ -55,6 +61,23 @@ impl OriginPattern {
             }
         }
     }
+}
+
+/// The form in which origins are compared: in small letters, and without the port that the scheme has anyway.
+fn normalised(origin: &str) -> String {
+    let mut text = origin.to_ascii_lowercase();
+    for (scheme, port) in [("http://", ":80"), ("https://", ":443")] {
+        if text.starts_with(scheme) && text.ends_with(port) {
+            text.truncate(text.len() - port.len());
+        }
+    }
+    text
+}
+
+/// RFC 3986, 3.1: extensions of browsers have schemes such as `chrome-extension`.
+fn is_scheme(text: &str) -> bool {
+    let rest = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(rest)
 }
 
 fn split_port(authority: &str) -> (&str, Option<&str>) {
@@ -88,8 +111,8 @@ impl Origins {
 
     /// Whether pages from `origin` are allowed.
     pub fn allow(&self, origin: &HeaderValue) -> bool {
-        let matches = |origin: &str| self.0.iter().any(|pattern| pattern.matches(&origin.to_ascii_lowercase()));
-        self.is_open() || origin.to_str().is_ok_and(matches)
+        let matches = |origin: &str| self.0.iter().any(|pattern| pattern.matches(origin));
+        self.is_open() || origin.to_str().is_ok_and(|origin| matches(&normalised(origin)))
     }
 
     /// Checks the origin of a request that a browser makes on any page's behalf, as a WebSocket's handshake is. What
@@ -152,6 +175,25 @@ mod tests {
     }
 
     #[test]
+    fn extensions_and_pages_without_an_address_are_allowed_by_name() {
+        let extension = "chrome-extension://abcdefghijklmnop";
+        assert!(allows(&[extension], extension) && !allows(&[extension], "chrome-extension://other"));
+        let other = "moz-extension://3c1b2a00-1111-2222-3333-444455556666";
+        assert!(allows(&[other], other));
+        assert!(allows(&["null"], "null") && allows(&["file://"], "file://"));
+        assert!(!allows(&["https://example.com"], "null") && !allows(&["null"], "file://"));
+    }
+
+    #[test]
+    fn the_port_that_a_scheme_has_anyway_may_be_named() {
+        assert!(allows(&["https://example.com:443"], "https://example.com"));
+        assert!(allows(&["http://example.com:80"], "http://example.com"));
+        assert!(allows(&["https://*.example.com:443"], "https://app.example.com"));
+        assert!(!allows(&["https://example.com:80"], "https://example.com"));
+        assert!(!allows(&["https://example.com:443"], "http://example.com"));
+    }
+
+    #[test]
     fn what_no_browser_sends_is_no_pattern() {
         for text in [
             "",
@@ -164,6 +206,9 @@ mod tests {
             "https://user@example.com",
             "https://example.com:port",
             "*.example.com",
+            "file:///home",
+            "1http://example.com",
+            "my_scheme://example.com",
         ] {
             assert!(text.parse::<OriginPattern>().is_err(), "{text}");
         }

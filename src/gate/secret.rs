@@ -5,23 +5,52 @@ use std::{convert::Infallible, fmt, str::FromStr};
 use subtle::ConstantTimeEq;
 
 /// A text that does not print and is compared in constant time.
+///
+/// Files and shells hand secrets over with what does not belong to them: a line break at the end, blanks behind a comma, quotation
+/// marks that some readers of env files take off and others leave. Which is meant cannot be known, so all are believed: the text as
+/// it came, without the blanks around it, and [bare](Self::bare).
 #[derive(Clone)]
 pub struct Secret(Box<str>);
 
 impl Secret {
-    /// Whether `presented` is the secret. How long this takes tells nothing but the length of the two.
+    /// Whether `presented` is the secret. How long this takes tells nothing but the lengths of the texts.
     pub fn is(&self, presented: &str) -> bool {
-        !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(presented.as_bytes()))
+        let is = |own: &str| !own.is_empty() && bool::from(own.as_bytes().ct_eq(presented.as_bytes()));
+        is(&self.0) | is(self.0.trim()) | is(self.bare())
     }
 
-    /// The secret itself, to compute with.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        self.0.as_bytes()
+    /// The secret without what it was wrapped in.
+    pub fn bare(&self) -> &str {
+        let text = self.0.trim();
+        let quoted = ['"', '\''].into_iter().find_map(|mark| text.strip_prefix(mark)?.strip_suffix(mark));
+        quoted.unwrap_or(text).trim()
+    }
+
+    /// Whether it came wrapped in something.
+    pub fn is_wrapped(&self) -> bool {
+        self.bare() != &*self.0
+    }
+
+    /// All that it may be, to compute with, as it came first.
+    pub(super) fn forms(&self) -> impl Iterator<Item = &[u8]> {
+        let mut forms = vec![&*self.0, self.0.trim(), self.bare()];
+        forms.dedup();
+        forms.into_iter().filter(|form| !form.is_empty()).map(str::as_bytes)
     }
 
     /// Whether it is too weak for production: empty, or the token that everybody knows.
     pub fn is_weak(&self) -> bool {
-        self.0.trim().is_empty() || &*self.0 == "dev"
+        matches!(self.bare(), "" | "dev")
+    }
+
+    /// How many characters somebody must guess.
+    pub fn len(&self) -> usize {
+        self.bare().chars().count()
+    }
+
+    /// Whether there is nothing to guess.
+    pub fn is_empty(&self) -> bool {
+        self.bare().is_empty()
     }
 }
 
@@ -53,6 +82,22 @@ mod tests {
         assert!(!secret("abc").is("abd"));
         assert!(!secret("abc").is("ab"));
         assert_eq!(format!("{:?}", secret("abc")), "[secret]");
+    }
+
+    #[test]
+    fn a_secret_is_known_with_and_without_what_it_came_wrapped_in() {
+        for text in ["s3cret\n", " s3cret", "\"s3cret\"", "'s3cret'", "\"s3cret\"\r\n"] {
+            assert!(
+                secret(text).is("s3cret")
+                    && secret(text).is(text)
+                    && secret(text).is(text.trim())
+                    && secret(text).is_wrapped(),
+                "{text:?}"
+            );
+        }
+        assert!(!secret("s3cret").is_wrapped() && !secret("\"s3cret").is_wrapped());
+        assert!(!secret("\"\"").is("") && secret("\"\"").is_weak() && secret("'dev'\n").is_weak());
+        assert_eq!(secret("\"ñ1\"\n").forms().collect::<Vec<_>>(), ["\"ñ1\"\n", "\"ñ1\"", "ñ1"].map(str::as_bytes));
     }
 
     #[test]

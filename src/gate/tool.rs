@@ -121,7 +121,7 @@ impl Tool {
 
 impl Mint {
     fn sign(&self, options: &Options, now: DateTime<Utc>) -> Result<String, ToolError> {
-        let secret = options.jwt_secret.as_ref().ok_or(ToolError::NoSecret)?;
+        let secret = options.jwt_secret.as_ref().and_then(|secret| secret.forms().next()).ok_or(ToolError::NoSecret)?;
         let now = now.timestamp();
         let lifetime = i64::try_from(self.expires.as_secs()).unwrap_or(i64::MAX);
         let claims = [
@@ -135,7 +135,7 @@ impl Mint {
             ("exp", json!(now.saturating_add(lifetime))),
         ];
         let claims: BTreeMap<_, _> = claims.into_iter().filter(|(_, claim)| !claim.is_null()).collect();
-        Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(secret.as_bytes()))?)
+        Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(secret))?)
     }
 }
 

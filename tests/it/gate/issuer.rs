@@ -140,6 +140,34 @@ async fn what_the_issuer_signs_is_believed() {
     assert_eq!(notify(&app, TOKEN).await, 200);
 }
 
+// some issuers write a byte order mark, and pad the numbers of their keys
+#[tokio::test]
+async fn a_set_of_keys_is_read_as_issuers_write_it() {
+    let mut rsa = key("a", &KEYS[3]);
+    rsa["n"] = json!(format!("{}==", rsa["n"].as_str().expect("a number in base64")));
+    let issuer = Issuer::start(Some((200, format!("\u{feff}{}", key_set(&[rsa]))))).await;
+    let app = issuer.server(FOREVER, FOREVER).await;
+    assert_eq!(notify(&app, &signed_by(&KEYS[3], "a")).await, 200);
+}
+
+// whoever runs the service reads why keys were not fetched, in either format of the log
+#[tokio::test]
+async fn the_log_says_what_is_wrong_with_the_keys() {
+    let issuer = Issuer::of(&vec![key("a", &KEYS[0]); 65]).await;
+    let unreachable = {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        format!("http://{}/jwks.json", listener.local_addr().expect("an address"))
+    };
+    for (url, why) in [(issuer.url(), "it has 65 keys; 64 are the most"), (unreachable, "Connection refused")] {
+        for format in ["json", "pretty"] {
+            let server = Server::start(&[("JWT_JWKS_URL", &url), ("LOG_FORMAT", format)]).await;
+            server.signal("TERM").await;
+            let log = server.end().await.1;
+            assert!(log.contains("JWT_JWKS_URL") && log.contains(why), "{format}: {log}");
+        }
+    }
+}
+
 // an unknown `kid` triggers an early refresh, and a key that is gone is not believed any more
 #[tokio::test]
 async fn a_key_that_is_replaced_is_followed() {

@@ -1,6 +1,6 @@
 //! Which tokens are believed, and where they may be.
 
-use jsonwebtoken::{Algorithm, EncodingKey};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use reqwest::Method;
 use serde_json::json;
 
@@ -88,6 +88,10 @@ async fn a_token_must_be_of_now_from_the_issuer_and_for_us() {
         (json!({ "publish": "*" }), 401),
         (json!({ "publish": vec!["*"; 65] }), 401),
         (json!({ "sub": "" }), 401),
+        (json!({ "sub": "a\u{202e}b" }), 401),
+        (json!({ "sub": 7, "jti": 5, "admin": null, "rate": null, "nbf": null, "rooms": null }), 200),
+        (json!({ "admin": 1 }), 401),
+        (json!({ "rooms": "general" }), 401),
         (json!({ "sub": "x".repeat(129) }), 401),
     ];
     for (change, expected) in cases {
@@ -95,6 +99,50 @@ async fn a_token_must_be_of_now_from_the_issuer_and_for_us() {
         claims.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
         assert_eq!(notify(&app, &mint(claims)).await, expected, "{change}");
     }
+}
+
+// RFC 7515, 4.1.11: what is critical and not understood makes a token invalid
+#[tokio::test]
+async fn a_token_with_an_extension_that_is_critical_is_refused() {
+    let app = guarded().await;
+    let signed = |critical: Option<&str>| {
+        let mut header = Header::new(Algorithm::HS256);
+        header.crit = critical.map(|name| vec![name.to_owned()]);
+        let claims = json!({ "publish": ["*"], "exp": chrono::Utc::now().timestamp() + 60 });
+        encode(&header, &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+    };
+    assert_eq!(notify(&app, &signed(None)).await, 200);
+    assert_eq!(notify(&app, &signed(Some("exp-seconds"))).await, 401);
+}
+
+// a number in `sub` is the user with its digits
+#[tokio::test]
+async fn a_user_may_be_a_number() {
+    let app = guarded().await;
+    for (subject, user) in [(json!(456), "456"), (json!(456.0), "456"), (json!("456"), "456")] {
+        let token = mint(json!({ "sub": subject, "publish": ["*"] }));
+        let ana = Client::connect(app.http(), &format!("ana?token={token}")).await;
+        assert_eq!(ana.established["user_id"], user, "{subject}");
+    }
+}
+
+// deployments hand secrets over with line breaks and quotation marks
+#[tokio::test]
+async fn a_secret_is_believed_with_and_without_what_it_came_wrapped_in() {
+    let app = TestApp::start_with(|config| {
+        config.gate.tokens = vec!["\"first token\"\n".parse().expect("a secret"), " second".parse().expect("a secret")];
+        config.gate.jwt_secret = Some(format!("{SECRET}\n").parse().expect("a secret"));
+    })
+    .await;
+    let signed = |secret: String| {
+        mint_with(Algorithm::HS256, &EncodingKey::from_secret(secret.as_bytes()), json!({ "publish": ["*"] }))
+    };
+    let tokens =
+        ["first token", "\"first token\"", "second", &signed(SECRET.to_owned()), &signed(format!("{SECRET}\n"))];
+    for token in tokens {
+        assert_eq!(notify(&app, token).await, 200, "{token}");
+    }
+    assert_eq!(notify(&app, &signed(String::new())).await, 401);
 }
 
 // the token comes as `Sec-WebSocket-Protocol`, as `Authorization`, as a cookie or as `?token=`; `sub` is the user

@@ -84,6 +84,9 @@ async fn a_refused_token_is_told_why() {
         ("s3cr3t".to_owned(), "it is neither a known token nor a JWT with an algorithm that is supported"),
         (mint(json!({ "exp": 1_000_000_000 })), "it is expired"),
         (mint(json!({ "nbf": 4_102_444_800_u64 })), "it is not valid yet"),
+        (mint(json!({ "rooms": "general" })), "its claim `rooms` must be a list of texts, such as [\"a.*\"]"),
+        (mint(json!({ "sub": ["7"] })), "its claim `sub` must be a text or a number"),
+        (mint(json!({ "rate": "fast" })), "its claim `rate` must be a rate such as \"100/s\""),
         (mint(json!({ "exp": null })), "its claim `exp` is missing, or is no number of seconds"),
         (format!("{}x{}", &good[..good.len() - 5], &good[good.len() - 4..]), "its signature is wrong"),
     ];

@@ -5,10 +5,7 @@ use ipnet::IpNet;
 use tonic::{Code, Request};
 
 use super::{once, publish};
-use crate::{
-    gate::guarded_with,
-    support::{TOKEN, TestApp},
-};
+use crate::{gate::guarded_with, support::TestApp};
 
 /// A server on which the address that `header` names, if it is believed, has sent too many wrong tokens.
 async fn after_failures_of(trusted: &[&str], header: (&str, &str)) -> TestApp {
@@ -28,7 +25,6 @@ const XFF: &str = "x-forwarded-for";
 // behind a trusted proxy the rightmost address that is none counts, in either header; what is malformed is not believed
 #[tokio::test]
 async fn a_trusted_proxy_says_whose_request_it_is() {
-    let app = after_failures_of(PROXY, (XFF, "192.0.2.1")).await;
     let table: &[(&[(&str, &str)], u16)] = &[
         (&[(XFF, "192.0.2.1")], 429),
         (&[(XFF, "192.0.2.1:4711")], 429),
@@ -36,29 +32,30 @@ async fn a_trusted_proxy_says_whose_request_it_is() {
         (&[(XFF, "192.0.2.1, 10.0.0.7")], 429),
         (&[("forwarded", "for=203.0.113.9, for=\"192.0.2.1:80\";proto=https")], 429),
         (&[(XFF, "192.0.2.1"), ("forwarded", "for=192.0.2.1")], 429),
-        (&[(XFF, "192.0.2.2")], 200),
-        (&[(XFF, "192.0.2.1, 192.0.2.2")], 200),
-        (&[(XFF, "192.0.2.1"), ("forwarded", "for=203.0.113.9")], 200),
-        (&[(XFF, "192.0.2.1, unknown")], 200),
-        (&[(XFF, "192.0.2.1.5")], 200),
-        (&[(XFF, "")], 200),
-        (&[("forwarded", "for=_hidden")], 200),
-        (&[("forwarded", "192.0.2.1")], 200),
-        (&[], 200),
+        (&[(XFF, "192.0.2.2")], 401),
+        (&[(XFF, "192.0.2.1, 192.0.2.2")], 401),
+        (&[(XFF, "192.0.2.1"), ("forwarded", "for=203.0.113.9")], 401),
+        (&[(XFF, "192.0.2.1, unknown")], 401),
+        (&[(XFF, "192.0.2.1.5")], 401),
+        (&[(XFF, "")], 401),
+        (&[("forwarded", "for=_hidden")], 401),
+        (&[("forwarded", "192.0.2.1")], 401),
+        (&[], 401),
     ];
     for (headers, status) in table {
-        assert_eq!(publish(&app, TOKEN, headers).await.status, *status, "{headers:?}");
+        let app = after_failures_of(PROXY, (XFF, "192.0.2.1")).await;
+        assert_eq!(publish(&app, "wrong", headers).await.status, *status, "{headers:?}");
     }
 }
 
 // gRPC goes by the same rules
 #[tokio::test]
 async fn a_trusted_proxy_says_whose_call_it_is() {
-    let app = after_failures_of(PROXY, (XFF, "192.0.2.1")).await;
-    for (address, code) in [("192.0.2.1", Code::ResourceExhausted), ("192.0.2.2", Code::Ok)] {
+    for (address, code) in [("192.0.2.1", Code::ResourceExhausted), ("192.0.2.2", Code::Unauthenticated)] {
+        let app = after_failures_of(PROXY, (XFF, "192.0.2.1")).await;
         let mut request = Request::new(GetHistoryRequest::default());
         request.metadata_mut().insert(XFF, address.parse().expect("a value"));
-        let outcome = app.grpc_with(Some(TOKEN)).await.get_history(request).await;
+        let outcome = app.grpc_with(Some("wrong")).await.get_history(request).await;
         assert_eq!(outcome.map_or_else(|status| status.code(), |_| Code::Ok), code, "{address}");
     }
 }
@@ -69,7 +66,7 @@ async fn nobody_else_says_where_it_is() {
     for trusted in [&[][..], &["10.0.0.0/8"]] {
         let app = after_failures_of(trusted, (XFF, "192.0.2.1")).await;
         for headers in [&[(XFF, "192.0.2.2")][..], &[("forwarded", "for=192.0.2.2")], &[]] {
-            publish(&app, TOKEN, headers).await.refused(429);
+            publish(&app, "wrong", headers).await.refused(429);
         }
     }
 }
@@ -78,6 +75,6 @@ async fn nobody_else_says_where_it_is() {
 #[tokio::test]
 async fn ipv6_is_counted_by_its_64() {
     let app = after_failures_of(PROXY, (XFF, "2001:db8:1:2::1")).await;
-    publish(&app, TOKEN, &[(XFF, "2001:db8:1:2:ffff::9")]).await.refused(429);
-    assert_eq!(publish(&app, TOKEN, &[(XFF, "2001:db8:1:3::1")]).await.status, 200);
+    publish(&app, "wrong", &[(XFF, "2001:db8:1:2:ffff::9")]).await.refused(429);
+    publish(&app, "wrong", &[(XFF, "2001:db8:1:3::1")]).await.refused(401);
 }
