@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    path::Path,
     process::ExitCode,
     sync::Arc,
 };
@@ -50,27 +51,32 @@ fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     match dotenvy::dotenv() {
-        Err(error) if !error.not_found() => return Err(error).context(".env cannot be read"),
+        // A folder that may not be entered has none that is meant for this process.
+        Err(error) if !error.not_found() && Path::new(".env").try_exists().unwrap_or(false) => {
+            return Err(error).context(".env cannot be read");
+        }
         _ => {}
     }
-    let Cli { command, config, in_force } = Cli::load()?;
+    let Cli { command, config, in_force, mistyped } = Cli::load()?;
     let mut out = io::stdout();
     match command {
         Some(Command::Health) => Ok(ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?),
         Some(Command::Check) => {
-            config.warnings().into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
+            let warnings = config.warnings().into_iter().map(str::to_owned).chain(mistyped);
+            warnings.into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)
         }
         Some(Command::Token(tool)) => {
             Ok(tool.run(&config.gate, Arc::new(System::default()), &mut io::stdin(), &mut out).await?)
         }
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
-        None => serve(config).await,
+        None => serve(config, mistyped).await,
     }
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, mistyped: Vec<String>) -> anyhow::Result<()> {
     let log = telemetry::init(&config.telemetry, config.environment == Environment::Production);
+    mistyped.into_iter().for_each(|warning| tracing::warn!("{warning}"));
     // Every connection takes a file descriptor; where the system grants fewer, accepting waits for one.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let mut signals = Signals::install()?;

@@ -89,6 +89,7 @@ impl App {
     /// The same with a clock that somebody else moves.
     pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let rules = config.check()?;
+        config.listen.check_host().map_err(anyhow::Error::msg)?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
         let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
         let tls = follow(config.listen.tls.files()?).await?;

@@ -8,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEn
 
 pub use in_force::InForce;
 
-use crate::{broker, broker::Rules, egress, gate, ingress, journal, listen, telemetry};
+use crate::{broker, broker::Rules, domain::is_mistyped, egress, gate, ingress, journal, listen, telemetry};
 
 /// ExposIA notifications: services publish events over gRPC and POST /notify, browsers receive them over WebSocket,
 /// live and without loss.
@@ -29,6 +29,10 @@ pub struct Cli {
     /// The settings once more, to be shown.
     #[arg(skip)]
     pub in_force: InForce,
+
+    /// What should be known of environment variables that are close to a setting and are none.
+    #[arg(skip)]
+    pub mistyped: Vec<String>,
 }
 
 /// What the binary can do besides serving.
@@ -116,8 +120,9 @@ impl Cli {
         let (bad, mut faults) = bad_variables();
         let command =
             Self::command().mut_args(|arg| if bad.contains(arg.get_id()) { arg.env(None::<&str>) } else { arg });
-        let matches = command.get_matches();
+        let matches = command.get_matches_from(settings_first(std::env::args_os().collect()));
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        cli.mistyped = mistyped(std::env::vars_os().map(|(name, _)| name));
         let checking = matches!(cli.command, Some(Command::Check));
         if checking || !faults.is_empty() {
             // With their defaults in place of the bad ones, the settings may show further faults.
@@ -129,6 +134,32 @@ impl Cli {
         }
         if faults.is_empty() { Ok(cli) } else { Err(Faults(faults)) }
     }
+}
+
+/// The arguments with what follows `check` or `health` before it: the settings that those ask about are the server's, and who tries
+/// them writes them behind.
+fn settings_first(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let named = arguments.get(1).is_some_and(|first| first == "check" || first == "health");
+    let asks_for_help = arguments.iter().any(|argument| argument == "--help" || argument == "-h");
+    if named && !asks_for_help {
+        arguments[1..].rotate_left(1);
+    }
+    arguments
+}
+
+/// How long a variable's name must be to be taken for a mistyped setting: short ones are anybody's.
+const LONG_NAME: usize = 6;
+
+/// What to say of those of the `variables` that are one slip away from a setting.
+fn mistyped(variables: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = Cli::command();
+    let settings: Vec<_> = command.get_arguments().filter_map(|arg| arg.get_env()?.to_str()).collect();
+    let variables = variables.filter_map(|name| name.into_string().ok()).filter(|name| name.len() >= LONG_NAME);
+    let unknown = variables.filter(|name| !settings.contains(&name.as_str()));
+    let meant = |name: &String| settings.iter().find(|setting| is_mistyped(name, setting));
+    unknown
+        .filter_map(|name| meant(&name).map(|meant| format!("{name}: there is no such setting; {meant} may be meant")))
+        .collect()
 }
 
 /// Tries every environment variable by itself, for clap would stop at the first bad one. Gives the arguments that have a
@@ -199,4 +230,36 @@ fn read_rules(path: &PathBuf) -> Result<Rules, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| format!("ROUTES: {shown} cannot be read: {error}"))?;
     Rules::parse(&text).map_err(|error| format!("ROUTES: {shown}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn a_variable_that_is_one_slip_away_from_a_setting_is_told() {
+        let said = mistyped(texts(&["GRPC_PROT", "GRPC_PORT", "POST", "HOME", "MAX_BODY_BYTE"]).into_iter());
+        let expected = [
+            "GRPC_PROT: there is no such setting; GRPC_PORT may be meant",
+            "MAX_BODY_BYTE: there is no such setting; MAX_BODY_BYTES may be meant",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn settings_may_stand_behind_what_asks_about_them() {
+        assert_eq!(settings_first(texts(&["x", "check", "--port", "1"])), texts(&["x", "--port", "1", "check"]));
+        for same in [
+            &["x", "--port", "1", "health"][..],
+            &["x", "check", "--help"],
+            &["x", "token", "mint", "--sub", "7"],
+            &["x"],
+        ] {
+            assert_eq!(settings_first(texts(same)), texts(same));
+        }
+    }
 }

@@ -9,6 +9,8 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::domain::number_name;
+
 /// The text of a valid JSON object in UTF-8. Key order, digits and spelling are the publisher's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Payload(Bytes);
@@ -56,7 +58,7 @@ impl Payload {
     }
 
     /// The top-level fields that `names` lists, as texts that can identify something: the characters of a string,
-    /// the digits of a number. Fields that are absent, null, or of another type are `None`; so is an empty string.
+    /// the [name](number_name) of a number. Fields that are absent, null, or of another type are `None`; so is an empty string.
     pub fn identifiers(&self, names: &[impl AsRef<str>]) -> Vec<Option<Cow<'_, str>>> {
         let mut found = vec![None; names.len()];
         // The text was checked when the payload was made, so reading it again cannot fail.
@@ -167,7 +169,7 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 fn identifier(value: &str) -> Option<Cow<'_, str>> {
     match value.as_bytes().first()? {
         b'"' => serde_json::from_str(value).ok().map(|Text(text)| text).filter(|text| !text.is_empty()),
-        b'-' | b'0'..=b'9' => Some(value.into()),
+        b'-' | b'0'..=b'9' => Some(number_name(value)),
         _ => None,
     }
 }
@@ -217,11 +219,13 @@ mod tests {
 
     #[test]
     fn identifiers_are_strings_and_numbers_as_text() {
-        let payload = parse(r#"{"a":456,"b":"x\u0041","c":null,"d":true,"e":12345678901234567890123,"f":"","g":[1]}"#)
-            .expect("valid");
-        let names = ["a", "b", "c", "d", "e", "f", "g", "absent"];
+        let payload =
+            parse(r#"{"a":456,"b":"x\u0041","c":null,"d":true,"e":12345678901234567890123,"f":"","g":[1],"h":4.56e2}"#)
+                .expect("valid");
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "absent"];
         let found: Vec<_> = payload.identifiers(&names).into_iter().map(|id| id.map(Cow::into_owned)).collect();
-        let expected = [Some("456"), Some("xA"), None, None, Some("12345678901234567890123"), None, None, None];
+        let expected =
+            [Some("456"), Some("xA"), None, None, Some("12345678901234567890123"), None, None, Some("456"), None];
         assert_eq!(found, expected.map(|id| id.map(str::to_owned)));
     }
 

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use jsonwebtoken::{
     Algorithm, DecodingKey, Validation, dangerous::insecure_decode_claims, decode, decode_header, errors::ErrorKind,
 };
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use crate::{
-    domain::{KeyOwner, UserId},
+    domain::{KeyOwner, UserId, number_name},
     gate::{Credential, Grant, Identity, Patterns, Rate},
 };
 
@@ -271,7 +271,7 @@ impl Unread {
         match self.take(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
-            Some(Value::Number(number)) => Ok(Some(digits(&number))),
+            Some(Value::Number(number)) => Ok(Some(number_name(&number.to_string()).into_owned())),
             Some(_) => Err(TokenError::Claim(name, "must be a text or a number")),
         }
     }
@@ -299,16 +299,5 @@ impl Unread {
         let Some(list) = self.take(name) else { return Ok(None) };
         let texts: Vec<String> = serde_json::from_value(list).map_err(|_| TokenError::Claim(name, NO_LIST))?;
         Patterns::new(&texts).map(Some).ok_or(TokenError::Claim(name, "has more than 64 patterns"))
-    }
-}
-
-/// The text of a number. One without a fraction is its digits, however it is written.
-fn digits(number: &Number) -> String {
-    const WHOLE: f64 = 9_007_199_254_740_992.0;
-    match number.as_f64() {
-        Some(float) if !number.is_i64() && !number.is_u64() && float.fract() == 0.0 && float.abs() < WHOLE => {
-            format!("{float:.0}")
-        }
-        _ => number.to_string(),
     }
 }

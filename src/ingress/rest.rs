@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     broker::{Accepted, Error, Explanation},
-    domain::{Audiences, Draft, IdempotencyKey, Payload, RoomId, UserId},
+    domain::{Audiences, Code, Draft, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
     ingress::{Intake, Options, body, unserved},
     wire::{notify, problem::Problem, quota::Quota, text},
@@ -159,7 +159,11 @@ async fn read_body(ingress: &Ingress, caller: &Caller, body: Body) -> Result<Byt
 }
 
 fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<IdempotencyKey>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Problem::new(Code::Malformed, "the header Idempotency-Key must come once"));
+    }
     let wrong = |_| Problem::field("header", "Idempotency-Key", "value_error", "must be visible ASCII characters");
     value.to_str().map(|name| IdempotencyKey::new(caller.key_owner(), name)).map_err(wrong)
 }

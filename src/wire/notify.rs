@@ -10,7 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Audiences, Code, Draft, Durability, EventError, IdempotencyKey, Payload},
+    domain::{Audiences, Code, Draft, Durability, EventError, IdempotencyKey, Payload, is_mistyped},
     wire::problem::Problem,
 };
 
@@ -38,6 +38,12 @@ pub fn read(body: &[u8], key: Option<IdempotencyKey>) -> Result<Draft, Problem> 
     Ok(draft)
 }
 
+/// What some programs write before a text in UTF-8.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// The fields that the original did not have: whoever mistypes one would publish to others than it meant, or for another time.
+const ADDED: [&str; 3] = ["target", "durability", "ttl"];
+
 /// The top-level fields of a body; of one that comes twice the last counts, and others are passed over.
 #[derive(Default)]
 struct Fields<'a> {
@@ -48,15 +54,34 @@ struct Fields<'a> {
     target: Option<&'a RawValue>,
     durability: Option<&'a RawValue>,
     ttl: Option<&'a RawValue>,
+    /// One that is close to an added one, which it may be meant for.
+    mistyped: Option<(Cow<'a, str>, &'static str)>,
 }
 
 impl<'a> Fields<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Problem> {
+        let body = body.strip_prefix(BOM).unwrap_or(body);
         let text = Payload::check_json(body)
             .map_err(|error| Problem::new(Code::Malformed, format!("not valid JSON: {error}")))?;
         // The body is JSON, so what fails now is that it is not an object.
-        serde_json::from_str(text)
-            .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))
+        let fields: Self = serde_json::from_str(text)
+            .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))?;
+        match &fields.mistyped {
+            Some((typed, meant)) if fields.added(meant).is_none() => {
+                let message = format!("there is no such field; `{meant}` may be meant");
+                Err(Problem::field("body", typed, "value_error", message))
+            }
+            _ => Ok(fields),
+        }
+    }
+
+    /// What stands in an added field.
+    fn added(&self, name: &str) -> Option<&RawValue> {
+        match name {
+            "target" => self.target,
+            "durability" => self.durability,
+            _ => self.ttl,
+        }
     }
 }
 
@@ -81,7 +106,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         "target" => &mut fields.target,
                         "durability" => &mut fields.durability,
                         "ttl" => &mut fields.ttl,
-                        _ => {
+                        other => {
+                            let meant = ADDED.into_iter().find(|added| is_mistyped(other, added));
+                            fields.mistyped = fields.mistyped.or_else(|| meant.map(|meant| (key.0.clone(), meant)));
                             entries.next_value::<IgnoredAny>()?;
                             continue;
                         }

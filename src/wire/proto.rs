@@ -80,10 +80,16 @@ pub fn draft_from(request: v1::PublishRequest, owner: KeyOwner) -> Result<Draft,
         idempotency_key: IdempotencyKey::new(owner, request.idempotency_key),
         target: request.target.as_ref().map(audiences_from).transpose()?,
         durability: durability_from(request.durability)?,
-        ttl: request.ttl.map(|ttl| Duration::try_from(ttl).map_err(|_| EventError::Ttl)).transpose()?,
+        ttl: request.ttl.map(ttl_from).transpose()?,
     };
     draft.check()?;
     Ok(draft)
+}
+
+/// A duration whose two parts are what they should be: prost would bring others into order.
+fn ttl_from(ttl: prost_types::Duration) -> Result<Duration, EventError> {
+    let in_order = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
+    Duration::try_from(ttl).ok().filter(|_| in_order).ok_or(EventError::Ttl)
 }
 
 /// The event, the payload and the target of a question about routing.

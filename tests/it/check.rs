@@ -86,3 +86,27 @@ async fn the_settings_of_a_running_service_are_checked() {
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
+
+// the settings that `check` and `health` ask about may stand behind them, as in front
+#[tokio::test]
+async fn the_flags_of_the_server_may_follow() {
+    for arguments in [["check", "--port", "9123"], ["--port", "9123", "check"]] {
+        let output = run_to_end(&arguments, &[]).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stdout).expect("text");
+        let port = said.lines().find(|line| line.starts_with("PORT")).expect("a line for each setting");
+        assert_eq!(port.split_whitespace().collect::<Vec<_>>(), ["PORT", "flag", "9123"]);
+    }
+}
+
+// a variable that is one slip away from a setting is told, by `check` and at the start
+#[tokio::test]
+async fn a_mistyped_setting_is_told() {
+    const WARNING: &str = "GRPC_PROT: there is no such setting; GRPC_PORT may be meant";
+    let output = run_to_end(&["check"], &[("GRPC_PROT", "5")]).await;
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert!(String::from_utf8(output.stderr).expect("text").contains(WARNING));
+    let server = Server::start(&[("GRPC_PROT", "5")]).await;
+    server.signal("TERM").await;
+    assert!(server.end().await.1.contains(WARNING));
+}

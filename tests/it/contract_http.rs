@@ -578,3 +578,40 @@ async fn the_interface_describes_itself() {
     }
     assert_eq!(app.get("/console").await.status, 200);
 }
+
+// a body may begin with a byte order mark, as some editors and platforms write it
+#[tokio::test]
+async fn a_byte_order_mark_is_passed_over() {
+    let app = TestApp::start().await;
+    let mut ana = app.connect("ana").await;
+    let body = format!("\u{feff}{}", body(r#"{"a":1}"#));
+    let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body)).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(payload_of(&ana.next_text().await), r#"{"a":1}"#);
+}
+
+// whoever mistypes a field that decides who gets an event is told, and other unknown fields are ignored
+#[tokio::test]
+async fn a_mistyped_field_is_told() {
+    let app = TestApp::start().await;
+    for (typed, meant) in [("targt", "target"), ("durabilty", "durability"), ("tll", "ttl")] {
+        let body = json!({ "event": "e", "payload": {}, (typed): { "users": ["7"] } });
+        let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body.to_string())).await;
+        assert_eq!(answer.status, 422, "{answer:?}");
+        let fault = &answer.json()["detail"][0];
+        assert_eq!(fault["loc"], json!(["body", typed]));
+        assert_eq!(fault["msg"], format!("there is no such field; `{meant}` may be meant"));
+    }
+    let body = json!({ "event": "e", "payload": {}, "targt": 1, "target": { "users": ["7"] }, "tema": 2 });
+    let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body.to_string())).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+// of two keys nobody knows which one is meant
+#[tokio::test]
+async fn an_idempotency_key_comes_once() {
+    let app = TestApp::start().await;
+    let request = app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body("{}"));
+    let answer = Answer::to(request.header("idempotency-key", "a").header("idempotency-key", "b")).await;
+    assert_eq!(answer.refused(400), "the header Idempotency-Key must come once");
+}

@@ -5,11 +5,12 @@ use exposia_notifications::{
     config::Config,
     wire::proto::v1::{self, explain_route_request::Body},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic_types::StatusExt;
 
-use crate::support::{Client, TestApp, scratch};
+use crate::support::{Answer, Client, TOKEN, TestApp, scratch};
 
 /// Clients of every kind: of a user, in a room, in `general`.
 struct Audience {
@@ -246,4 +247,17 @@ async fn grpc_explains_where_an_event_would_go() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert_eq!(refused.get_error_details().bad_request().expect("a bad request").field_violations[0].field, "event");
     assert_eq!(app.stats().await["total_notifications_sent"], 0);
+}
+
+// a whole number is its digits however it is written, over REST and as a `Struct`
+#[tokio::test]
+async fn a_whole_number_names_the_same_user_on_both_ways() {
+    let app = TestApp::start().await;
+    let mut ana = Client::connect(app.http(), "ana?user_id=456").await;
+    for number in ["456", "456.0", "4.56e2"] {
+        let body = format!(r#"{{"event":"user.e","payload":{{"usuarioId":{number}}}}}"#);
+        let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body)).await;
+        assert_eq!((answer.status, answer.json()["receivers"].as_u64()), (200, Some(1)), "{number}");
+        assert!(ana.next_text().await.contains(number));
+    }
 }

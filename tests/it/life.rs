@@ -464,3 +464,26 @@ async fn no_token_and_no_payload_is_ever_logged() {
     let output = run_to_end(&["--help"], &PRODUCTION).await;
     assert!(!String::from_utf8_lossy(&output.stdout).contains(SECRET));
 }
+
+// SIGHUP ends the service as SIGTERM does; what others use as signals of their own does nothing
+#[tokio::test]
+async fn signals_that_people_send_end_it_in_order_or_not_at_all() {
+    let server = Server::start(&[]).await;
+    let mut ana = Client::connect(server.http(), "ana").await;
+    for name in ["USR1", "USR2"] {
+        server.signal(name).await;
+        ana.settle().await;
+    }
+    server.signal("HUP").await;
+    assert_eq!(ana.next().await["type"], "reconnect");
+    assert_eq!(server.end().await.0.code(), Some(0));
+}
+
+// an address that is none of this machine is told as what it is
+#[tokio::test]
+async fn a_host_that_is_not_here_is_named() {
+    let output = run_to_end(&[], &[("HOST", "192.0.2.1")]).await;
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(said.starts_with("error: HOST: cannot listen on 192.0.2.1"), "{said}");
+}
