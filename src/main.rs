@@ -62,7 +62,7 @@ async fn run() -> anyhow::Result<()> {
     match command {
         Some(Command::Health) => Ok(ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?),
         Some(Command::Check) => {
-            let warnings = config.warnings().into_iter().map(str::to_owned).chain(mistyped);
+            let warnings = config.warnings().into_iter().chain(mistyped);
             warnings.into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)
         }

@@ -65,7 +65,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::NoToken,
         Self::BadToken,
         Self::AuthFailures,

@@ -54,7 +54,7 @@ async fn unfinished_messages_are_counted() {
         })
         .await;
     }
-    let stats = within("statistics", app.grpc().await.get_stats(GetStatsRequest {})).await.expect("statistics");
+    let stats = within("statistics", app.grpc().await.get_stats(GetStatsRequest::default())).await.expect("statistics");
     let refusals = stats.into_inner().refusals;
     assert!(refusals["unfinished_bytes"] >= 2, "{refusals:?}");
 }

@@ -61,7 +61,7 @@ fn of_user() -> RevokeUserRequest {
 
 /// How much was published.
 async fn count(app: &TestApp) -> u64 {
-    let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest {}).await.expect("statistics");
+    let stats = app.grpc_with(Some(TOKEN)).await.get_stats(GetStatsRequest::default()).await.expect("statistics");
     stats.into_inner().total_notifications_sent
 }
 
