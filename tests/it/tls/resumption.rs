@@ -31,7 +31,8 @@ async fn visit(address: SocketAddr, config: &ClientConfig) -> std::io::Result<Ha
 /// How many of `clients`, each of which has a store of its own, resumed a session.
 async fn resumed(address: SocketAddr, clients: &[ClientConfig]) -> usize {
     let mut visits = JoinSet::new();
-    for config in clients.iter().cloned() {
+    for config in clients {
+        let config = config.clone();
         visits.spawn(async move { visit(address, &config).await.expect("a handshake") });
     }
     visits.join_all().await.into_iter().filter(|kind| *kind == HandshakeKind::Resumed).count()
