@@ -72,9 +72,17 @@ fn is_our_fault(status: &Status) -> bool {
     status.code() == tonic::Code::Internal && unreadable(status).is_none()
 }
 
-/// The denial that made a status what it is.
+/// The denial that made a status what it is, however deep: an error of a request's body comes wrapped in those of the layers
+/// that it passed.
 pub fn denial_in(status: &Status) -> Option<&Denied> {
-    status.source()?.downcast_ref()
+    let mut source = status.source();
+    while let Some(error) = source {
+        if let Some(denied) = error.downcast_ref() {
+            return Some(denied);
+        }
+        source = error.source();
+    }
+    None
 }
 
 impl From<Denied> for Problem {
