@@ -20,16 +20,21 @@ pub(super) struct Subscriber {
 }
 
 impl Subscriber {
-    pub(super) async fn connect(home: &Home, name: &str, user: &str, room: &str) -> Self {
-        let mut subscriber = Self {
+    /// One that has seen everything up to `since`, at some other time, and is not connected.
+    pub(super) fn absent(name: &str, user: &str, room: &str, since: u64, epoch: &str) -> Self {
+        Self {
             name: name.to_owned(),
             user: user.to_owned(),
             room: room.to_owned(),
-            from: 0,
-            epoch: String::new(),
+            from: since + 1,
+            epoch: epoch.to_owned(),
             got: Vec::new(),
             socket: None,
-        };
+        }
+    }
+
+    pub(super) async fn connect(home: &Home, name: &str, user: &str, room: &str) -> Self {
+        let mut subscriber = Self::absent(name, user, room, 0, "");
         let established = subscriber.open(home, "").await;
         subscriber.from = established["seq"].as_u64().expect("a place") + 1;
         subscriber.epoch = established["epoch"].as_str().expect("an epoch").to_owned();

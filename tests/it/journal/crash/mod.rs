@@ -3,6 +3,7 @@
 //!
 //! It is killed while it takes events, in its start, while it drains, while it carries its log over, and twice in a row.
 
+mod migration;
 mod publishers;
 
 use std::{collections::HashMap, process::Stdio, sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use tokio::time::sleep;
 
 use super::{
     disk::{Disk, is_long, random},
-    service::{Home, Service, marker, within},
+    service::{Home, Service, within},
     subscriber::Subscriber,
 };
 use publishers::{Ledger, ROOMS, Sent, USERS, Way};
@@ -76,16 +77,30 @@ struct Rounds {
     subscribers: Vec<Subscriber>,
     /// Up to here everything was looked for.
     checked: u64,
+    /// What it began with, for who looks at what a failed test has left.
+    began: String,
     random: StdRng,
 }
 
 impl Rounds {
+    fn new(folder: TempDir, home: Home, ledger: Ledger, random: StdRng) -> Self {
+        let disk = Disk::new(&home.data, folder.path());
+        Self {
+            folder,
+            disk,
+            home,
+            ledger: Arc::new(ledger),
+            subscribers: Vec::new(),
+            checked: 0,
+            began: String::new(),
+            random,
+        }
+    }
+
     async fn begin(random: StdRng) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::new(&folder.path().join("data"), &SETTINGS);
-        let disk = Disk::new(&home.data, folder.path());
-        let (subscribers, ledger) = (Vec::new(), Arc::default());
-        let mut rounds = Self { folder, disk, home, ledger, subscribers, checked: 0, random };
+        let mut rounds = Self::new(folder, home, Ledger::default(), random);
         rounds.killed_in_the_start().await;
         let service = rounds.home.start().await;
         for (number, user) in USERS.iter().cycle().take(6).enumerate() {
@@ -127,8 +142,9 @@ impl Rounds {
         join_all(self.subscribers.iter_mut().map(|subscriber| subscriber.resume(&self.home))).await;
         let publish = self.ledger.fill(Way::all(&service), &mut self.random);
         let listen = join_all(self.subscribers.iter_mut().map(|subscriber| subscriber.listen(usize::MAX)));
-        let all = async { tokio::join!(kill.happens(service), listen, publish) };
-        let ((), _, unanswered) = within("the end of all", all).await;
+        let ask = Box::pin(self.ledger.ask_earlier(service.grpc.clone()));
+        let all = async { tokio::join!(kill.happens(service), listen, publish, ask) };
+        let ((), _, unanswered, _) = within("the end of all", all).await;
         unanswered
     }
 
@@ -145,13 +161,14 @@ impl Rounds {
         let (history, _) = service.history_after(self.checked).await;
         let ends = history.first().zip(history.last()).map(|(first, last)| (first.sequence, last.sequence));
         let mut places = HashMap::new();
-        for (notification, place) in history.iter().zip(self.checked + 1..) {
+        for (notification, place) in history.iter().zip(self.places_after(self.checked)) {
             assert_eq!(notification.sequence, place, "{when}: there is a hole in {ends:?}");
-            let twice = places.insert(marker(notification), place);
-            assert_eq!(twice, None, "{when}: {} is there twice", marker(notification));
+            let name = self.ledger.name(notification);
+            let twice = places.insert(name.clone(), place);
+            assert_eq!(twice, None, "{when}: {name} is there twice");
         }
-        for (marker, seq) in self.ledger.take() {
-            assert_eq!(places.get(&marker), Some(&seq), "{when}: {marker} was acknowledged at {seq}");
+        for (name, seq) in self.ledger.take() {
+            assert_eq!(places.get(&name), Some(&seq), "{when}: {name} was acknowledged at {seq}");
         }
         for subscriber in &mut self.subscribers {
             let due: Vec<u64> = history.iter().filter(|it| is_for(it, subscriber)).map(|it| it.sequence).collect();
@@ -159,17 +176,23 @@ impl Rounds {
             assert_eq!(subscriber.got, due, "{when}");
             subscriber.forget();
         }
-        self.checked += history.len() as u64;
+        self.checked = history.last().map_or(self.checked, |last| last.sequence);
+    }
+
+    /// The places behind one that hold what has not had its time.
+    fn places_after(&self, seq: u64) -> impl Iterator<Item = u64> {
+        (seq + 1..).filter(|place| !self.ledger.has_ended(*place))
     }
 
     /// All that is kept is sound, and has neither a hole nor anything twice.
     async fn check_all(&self, service: &Service, number: usize) {
         let (history, _) = service.history().await;
-        let mut markers: Vec<_> = history.iter().map(marker).collect();
-        markers.sort_unstable();
-        assert!(markers.is_sorted_by(|one, other| one < other), "round {number}: something is there twice");
+        let mut names: Vec<_> = history.iter().map(|it| self.ledger.name(it)).collect();
+        names.sort_unstable();
+        assert!(names.is_sorted_by(|one, other| one < other), "round {number}: something is there twice");
         let oldest = history.first().map_or(1, |first| first.sequence);
-        assert_eq!(oldest + history.len() as u64, self.checked + 1, "round {number}: the places have a hole");
+        let due = self.places_after(oldest - 1).take_while(|place| *place <= self.checked);
+        assert!(history.iter().map(|it| it.sequence).eq(due), "round {number}: the places have a hole");
         let check = self.home.run(&["journal", "check"]).await;
         assert!(check.status.success(), "round {number}: {}", String::from_utf8_lossy(&check.stdout));
     }
@@ -180,7 +203,7 @@ impl Drop for Rounds {
     fn drop(&mut self) {
         if std::thread::panicking() {
             self.folder.disable_cleanup(true);
-            eprintln!("the directory is kept: {}", self.folder.path().display());
+            eprintln!("the directory is kept: {} {}", self.folder.path().display(), self.began);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who publishes while the service is killed, and what was told to whom.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -9,12 +9,18 @@ use std::{
     time::Duration,
 };
 
-use exposia_notifications::wire::proto::v1::{PublishRequest, Target, publish_request::Body};
+use exposia_notifications::wire::proto::v1::{Notification, PublishRequest, Target, publish_request::Body};
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use serde_json::json;
 use tokio::{task::JoinSet, time::timeout};
 
-use super::super::service::{Client, Service, notify, within};
+use super::super::{
+    service::{Client, Service, marker, notify, within},
+    tools::{
+        layout_1::{EPOCH, Fixture, Used, has_ended},
+        sha,
+    },
+};
 
 const PUBLISHERS: usize = 16;
 
@@ -37,6 +43,10 @@ pub(super) struct Ledger {
     /// The place of everything that was acknowledged and not looked for since.
     acknowledged: Mutex<HashMap<String, u64>>,
     count: AtomicU64,
+    /// What others published before: the SHA-256 of the payload at each place.
+    earlier: BTreeMap<u64, String>,
+    /// The keys that they used.
+    used: Vec<Used>,
 }
 
 /// A publisher, over whatever it speaks.
@@ -96,6 +106,51 @@ async fn publish(mut way: Way, ledger: Arc<Ledger>, number: usize, mut random: S
 }
 
 impl Ledger {
+    /// One that knows what an older journal has: all of it was acknowledged.
+    pub(super) fn behind(fixture: &Fixture) -> Self {
+        let earlier: BTreeMap<_, _> = fixture.sent().into_iter().collect();
+        let acknowledged =
+            earlier.keys().filter(|seq| !has_ended(**seq)).map(|seq| (earlier_name(*seq), *seq)).collect();
+        let acknowledged = Mutex::new(acknowledged);
+        Self { acknowledged, count: AtomicU64::default(), earlier, used: fixture.keys() }
+    }
+
+    /// What a notification is known by; one from before must be what was sent.
+    pub(super) fn name(&self, notification: &Notification) -> String {
+        let seq = notification.sequence;
+        let Some(sent) = self.earlier.get(&seq) else { return marker(notification) };
+        assert_eq!(&sha(&notification.payload_json), sent, "place {seq} has another content");
+        earlier_name(seq)
+    }
+
+    /// Whether what is at a place had had its time, so that nobody is given it.
+    pub(super) fn has_ended(&self, seq: u64) -> bool {
+        self.earlier.contains_key(&seq) && has_ended(seq)
+    }
+
+    /// Sends again what was sent before under a key, until there is no answer: each is answered with its first result. Gives how
+    /// many were answered.
+    pub(super) async fn ask_earlier(&self, mut client: Client) -> usize {
+        for (number, Used { key, event, payload, seq }) in self.used.iter().enumerate() {
+            let request = PublishRequest {
+                event: (*event).to_owned(),
+                body: Some(Body::PayloadJson(payload.clone().into())),
+                idempotency_key: key.clone(),
+                ..PublishRequest::default()
+            };
+            let Ok(answer) = within("an answer", client.publish(request)).await else { return number };
+            let answer = answer.into_inner();
+            assert_eq!((answer.sequence, answer.duplicate), (*seq, true), "{key}: {answer:?}");
+            assert_eq!(answer.id, format!("{EPOCH}-{seq}"), "{key}");
+        }
+        self.used.len()
+    }
+
+    /// How many keys were used before.
+    pub(super) fn earlier_keys(&self) -> usize {
+        self.used.len()
+    }
+
     /// Lets all publish until there is no answer, and gives what had none.
     pub(super) async fn fill(self: &Arc<Self>, ways: [Way; 2], random: &mut StdRng) -> Vec<Sent> {
         let mut publishers = JoinSet::new();
@@ -125,6 +180,11 @@ impl Ledger {
         let known = self.acknowledged.lock().expect("no panic").insert(marker.to_owned(), seq);
         assert!(known.is_none_or(|known| known == seq), "{marker} was acknowledged at {known:?} and at {seq}");
     }
+}
+
+/// What is known by its place alone.
+fn earlier_name(seq: u64) -> String {
+    format!("what was at {seq} before")
 }
 
 fn target(random: &mut StdRng) -> Target {

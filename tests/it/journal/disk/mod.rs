@@ -4,7 +4,7 @@
 mod cuts;
 mod first_start;
 mod image;
-mod migration;
+pub(super) mod migration;
 mod record;
 mod syncs;
 mod workload;

@@ -52,7 +52,7 @@ fn payloads(export: &str) -> Vec<(u64, String)> {
     lines.map(payload).collect()
 }
 
-fn sha(bytes: &[u8]) -> String {
+pub(super) fn sha(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
