@@ -10,7 +10,6 @@ use std::{
 use chrono::{TimeDelta, Utc};
 use exposia_notifications::wire::proto::v1::GetHistoryRequest;
 use serde_json::json;
-use tempfile::TempDir;
 
 use super::{
     service::{Home, Service, event, marker, within},
@@ -57,12 +56,6 @@ impl WallClock {
     }
 }
 
-fn home() -> (TempDir, Home) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
-    (folder, home)
-}
-
 /// Publishes `e1` to `e{count}`, each under a key.
 async fn fill(service: &Service, count: u64) {
     for n in 1..=count {
@@ -72,7 +65,7 @@ async fn fill(service: &Service, count: u64) {
 
 /// Publishes `e{n}` under its key; it gets the place `n`.
 async fn publish(service: &Service, n: u64) {
-    let answer = service.notify(&event(&format!("e{n}")), Some(&format!("key-{n}"))).await.expect("an answer");
+    let answer = service.publish_keyed(n).await;
     assert_eq!(
         (answer.0, &answer.1["sequence"], &answer.1["duplicate"]),
         (200, &json!(n), &json!(false)),
@@ -83,7 +76,7 @@ async fn publish(service: &Service, n: u64) {
 
 /// Publishes it again: its key is known.
 async fn is_known(service: &Service, n: u64) {
-    let answer = service.notify(&event(&format!("e{n}")), Some(&format!("key-{n}"))).await.expect("an answer");
+    let answer = service.publish_keyed(n).await;
     assert_eq!(
         (answer.0, &answer.1["sequence"], &answer.1["duplicate"]),
         (200, &json!(n), &json!(true)),
@@ -134,7 +127,7 @@ async fn becomes(service: &Service, status: &str) -> String {
 #[tokio::test]
 #[ignore = "needs libfaketime"]
 async fn a_start_with_a_clock_that_is_a_month_ahead_empties_nothing() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     fill(&service, 6).await;
     service.stop().await;
@@ -166,7 +159,7 @@ async fn a_start_with_a_clock_that_is_a_month_ahead_empties_nothing() {
 #[tokio::test]
 #[ignore = "needs libfaketime"]
 async fn a_start_with_a_clock_that_is_days_ahead_forgets_no_key() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     fill(&service, 3).await;
     service.stop().await;
@@ -187,7 +180,7 @@ async fn a_start_with_a_clock_that_is_days_ahead_forgets_no_key() {
 #[tokio::test]
 #[ignore = "needs libfaketime"]
 async fn a_clock_that_steps_days_ahead_while_the_service_runs_empties_nothing() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&[]);
     let clock = WallClock::off_by("+0", folder.path());
     let service = clock.over(&home).start().await;
     fill(&service, 3).await;
@@ -208,7 +201,7 @@ async fn a_clock_that_steps_days_ahead_while_the_service_runs_empties_nothing() 
 #[tokio::test]
 #[ignore = "needs libfaketime"]
 async fn what_has_a_time_to_live_ends_by_the_clock_that_stamped_it() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&[]);
     let clock = WallClock::off_by("+0", folder.path());
     let service = clock.over(&home).start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
@@ -245,7 +238,7 @@ async fn what_has_a_time_to_live_ends_by_the_clock_that_stamped_it() {
 #[tokio::test]
 #[ignore = "needs libfaketime"]
 async fn a_clock_that_is_put_right_soon_after_the_start_is_followed() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&[]);
     let clock = WallClock::off_by("-10d", folder.path());
     let service = clock.over(&home).start().await;
     fill(&service, 6).await;

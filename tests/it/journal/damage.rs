@@ -10,7 +10,6 @@ use exposia_notifications::wire::proto::v1::{GetHistoryRequest, Position, Subscr
 use tonic_types::StatusExt;
 
 use super::{
-    faults::{fill, home},
     service::{Home, Service, event, within},
     subscriber::Subscriber,
 };
@@ -21,13 +20,13 @@ const PAGE: usize = 4_096;
 /// A stopped service with [`COUNT`] events of which a page is empty that had some of those in the middle, and where a client was
 /// before all of them.
 async fn damaged() -> (tempfile::TempDir, Home, Subscriber) {
-    let (folder, mut home) = home();
+    let (folder, mut home) = Home::scratch(&[]);
     // Next to nothing is in memory, so that the file is read.
     home.set("JOURNAL_MEMORY_BYTES", "1");
     let service = home.start().await;
     let subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     service.stop().await;
-    fill(&home, COUNT as usize).await.stop().await;
+    home.filled(COUNT as usize).await.stop().await;
     let file = fs::read(home.file()).expect("the file");
     let hit = file.windows(6).position(|bytes| bytes == br#""e100""#).expect("it is there") / PAGE;
     let opened = OpenOptions::new().write(true).open(home.file()).expect("the file");

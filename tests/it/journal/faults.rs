@@ -4,35 +4,15 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::FileExt,
-    path::Path,
-    process::Command,
 };
 
-use tempfile::TempDir;
-
 use super::{
+    mount::Mount,
     service::{Home, event, marker, within},
     subscriber::Subscriber,
 };
 
 const PAGE: u64 = 4_096;
-
-pub(super) fn home() -> (TempDir, Home) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
-    (folder, home)
-}
-
-/// Publishes `count` events, each under a key, so that every part of the file is written to.
-pub(super) async fn fill(home: &Home, count: usize) -> super::service::Service {
-    let service = home.start().await;
-    for n in 0..count {
-        let (status, answer) =
-            service.notify(&event(&format!("e{n}")), Some(&format!("key-{n}"))).await.expect("an answer");
-        assert_eq!(status, 200, "{answer}");
-    }
-    service
-}
 
 pub(super) async fn holds(home: &Home, count: usize) {
     let service = home.start().await;
@@ -52,8 +32,8 @@ pub(super) async fn is_refused(home: &Home, because: &str) {
 
 #[tokio::test]
 async fn a_commit_that_was_torn_off_is_as_if_it_never_was() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.kill().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.kill().await;
     let mut log = OpenOptions::new().append(true).open(home.log()).expect("a log is left behind");
     log.write_all(&[0x5a; 2_000]).expect("writes");
     holds(&home, 20).await;
@@ -61,8 +41,8 @@ async fn a_commit_that_was_torn_off_is_as_if_it_never_was() {
 
 #[tokio::test]
 async fn a_page_that_was_torn_on_its_way_into_the_file_comes_from_the_log() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.kill().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.kill().await;
     let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
     let last = file.metadata().expect("a size").len() - PAGE;
     file.write_all_at(&[0x5a; 2_048], last).expect("writes");
@@ -72,8 +52,8 @@ async fn a_page_that_was_torn_on_its_way_into_the_file_comes_from_the_log() {
 /// A log that is damaged in the middle looks to the database like one that ends there.
 #[tokio::test]
 async fn a_log_that_lost_what_was_acknowledged_is_refused_and_left_as_it_is() {
-    let (folder, home) = home();
-    fill(&home, 20).await.kill().await;
+    let (folder, home) = Home::scratch(&[]);
+    home.filled(20).await.kill().await;
     let log = OpenOptions::new().write(true).open(home.log()).expect("a log is left behind");
     log.write_all_at(&[0x5a; 100], log.metadata().expect("a size").len() / 2).expect("writes");
     let before = fs::read(home.log()).expect("the log");
@@ -93,8 +73,8 @@ async fn a_log_that_lost_what_was_acknowledged_is_refused_and_left_as_it_is() {
 
 #[tokio::test]
 async fn a_file_that_lacks_its_end_is_refused() {
-    let (_folder, home) = home();
-    fill(&home, 50).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(50).await.stop().await;
     let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
     file.set_len(file.metadata().expect("a size").len() - PAGE).expect("cuts");
     is_refused(&home, "the journal is damaged").await;
@@ -102,8 +82,8 @@ async fn a_file_that_lacks_its_end_is_refused() {
 
 #[tokio::test]
 async fn a_file_with_a_broken_header_is_refused() {
-    let (_folder, home) = home();
-    fill(&home, 5).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(5).await.stop().await;
     let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
     file.write_all_at(&[0x5a; 100], 0).expect("writes");
     is_refused(&home, "the journal is damaged").await;
@@ -111,7 +91,7 @@ async fn a_file_with_a_broken_header_is_refused() {
 
 #[tokio::test]
 async fn a_file_of_something_else_is_refused() {
-    let (_folder, home) = home();
+    let (_folder, home) = Home::scratch(&[]);
     fs::create_dir_all(&home.data).expect("a directory");
     fs::write(home.file(), "this is a diary").expect("writes");
     is_refused(&home, "the journal is damaged").await;
@@ -119,8 +99,8 @@ async fn a_file_of_something_else_is_refused() {
 
 #[tokio::test]
 async fn a_file_of_a_later_version_is_refused() {
-    let (_folder, home) = home();
-    fill(&home, 5).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(5).await.stop().await;
     let file = OpenOptions::new().write(true).open(home.file()).expect("the file");
     // The user version of an SQLite file.
     file.write_all_at(&999_u32.to_be_bytes(), 60).expect("writes");
@@ -129,38 +109,11 @@ async fn a_file_of_a_later_version_is_refused() {
 
 #[tokio::test]
 async fn a_file_where_the_directory_should_be_is_refused() {
-    let (_folder, home) = home();
+    let (_folder, home) = Home::scratch(&[]);
     File::create(&home.data).expect("a file");
     let said = home.refusal().await;
     assert!(said.contains("DATA_DIR") && said.contains("must be a directory"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-}
-
-/// A file system in memory, mounted until this is dropped.
-pub(super) struct Mount(TempDir);
-
-impl Mount {
-    pub(super) fn new(options: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mount = Self(folder);
-        mount.run("mount", &["-t", "tmpfs", "-o", options, "none"]);
-        mount
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    pub(super) fn run(&self, command: &str, arguments: &[&str]) {
-        let status = Command::new(command).args(arguments).arg(self.path()).status().expect("it runs");
-        assert!(status.success(), "{command}: {status}");
-    }
-}
-
-impl Drop for Mount {
-    fn drop(&mut self) {
-        self.run("umount", &["-l"]);
-    }
 }
 
 /// A service that cannot write serves what can be read, and says so; it is well by itself as soon as it can.
@@ -192,66 +145,46 @@ async fn serves_what_can_be_read(home: &Home, count: usize, because: &str, mend:
 #[ignore = "mounts a file system: needs root"]
 async fn a_directory_that_cannot_be_written_to_is_served_from() {
     for killed in [false, true] {
-        let mount = Mount::new("size=4m");
-        let home = Home::new(&mount.path().join("data"), &[]);
-        let service = fill(&home, 5).await;
-        if killed {
-            service.kill().await
-        } else {
-            service.stop().await
-        }
-        mount.run("mount", &["-o", "remount,ro"]);
-        let mend = || mount.run("mount", &["-o", "remount,rw"]);
-        serves_what_can_be_read(&home, 5, "written to", mend).await;
+        let mount = Mount::new();
+        let home = mount.home();
+        let service = home.filled(5).await;
+        service.end(killed).await;
+        mount.freeze();
+        serves_what_can_be_read(&home, 5, "written to", || mount.thaw()).await;
     }
 }
 
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
 async fn a_directory_that_holds_no_journal_and_cannot_be_written_to_is_refused() {
-    let mount = Mount::new("size=4m");
-    let home = Home::new(&mount.path().join("data"), &[]);
-    mount.run("mount", &["-o", "remount,ro"]);
+    let mount = Mount::new();
+    let home = mount.home();
+    mount.freeze();
     let said = home.refusal().await;
     assert!(said.contains("DATA_DIR") && said.contains("may write to"), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
-}
-
-/// Takes all the room that is left.
-pub(super) fn take_all_room(path: &Path) {
-    let mut ballast = File::create(path).expect("a file");
-    for size in [65_536, 4_096, 1] {
-        while ballast.write_all(&vec![0; size]).is_ok() {}
-    }
 }
 
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
 async fn a_start_on_a_full_disk_serves_what_can_be_read() {
     for killed in [true, false] {
-        let mount = Mount::new("size=4m");
-        let ballast = mount.path().join("ballast");
-        let home = Home::new(&mount.path().join("data"), &[]);
-        let service = fill(&home, 5).await;
-        if killed {
-            service.kill().await
-        } else {
-            service.stop().await
-        }
-        take_all_room(&ballast);
-        let mend = || fs::remove_file(&ballast).expect("there is room");
-        serves_what_can_be_read(&home, 5, "", mend).await;
+        let mount = Mount::new();
+        let home = mount.home();
+        let service = home.filled(5).await;
+        service.end(killed).await;
+        mount.take_all();
+        serves_what_can_be_read(&home, 5, "", || mount.give_back()).await;
     }
 }
 
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
 async fn a_full_disk_fails_publishes_and_nothing_else_until_there_is_room() {
-    let mount = Mount::new("size=4m");
-    let ballast = mount.path().join("ballast");
+    let mount = Mount::new();
     // As much as the log takes, so that all of it can be carried over afterwards.
-    fs::write(&ballast, vec![0; 2_000_000]).expect("writes");
-    let home = Home::new(&mount.path().join("data"), &[]);
+    mount.take(2_000_000);
+    let home = mount.home();
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     let mut accepted = 0;
@@ -271,7 +204,7 @@ async fn a_full_disk_fails_publishes_and_nothing_else_until_there_is_room() {
     assert!(health["detail"].as_str().is_some_and(|detail| detail.contains("full")), "{health}");
     within("live delivery", subscriber.listen(accepted)).await;
 
-    fs::remove_file(ballast).expect("there is room");
+    mount.give_back();
     within("health by itself", async { while service.health().await.1["status"] != "healthy" {} }).await;
     assert_eq!(service.publish(&format!("e{accepted}")).await, accepted as u64 + 1);
     within("live delivery", subscriber.listen(accepted + 1)).await;

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde_json::Value;
 
 use super::{
-    faults::{fill, holds, home, is_refused},
+    faults::{holds, is_refused},
     service::{Home, Service, event, within},
 };
 
@@ -34,8 +34,8 @@ async fn is_lost(home: &Home) {
 
 #[tokio::test]
 async fn a_file_that_is_missing_is_not_taken_for_a_new_one() {
-    let (folder, home) = home();
-    fill(&home, 20).await.kill().await;
+    let (folder, home) = Home::scratch(&[]);
+    home.filled(20).await.kill().await;
     let aside = folder.path().join("aside.db");
     fs::rename(home.file(), &aside).expect("moves");
     is_lost(&home).await;
@@ -45,16 +45,16 @@ async fn a_file_that_is_missing_is_not_taken_for_a_new_one() {
 
 #[tokio::test]
 async fn a_file_that_is_empty_is_not_taken_for_a_new_one() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.stop().await;
     fs::write(home.file(), "").expect("writes");
     is_lost(&home).await;
 }
 
 #[tokio::test]
 async fn a_file_without_a_table_is_not_taken_for_a_new_one_where_something_was_acknowledged() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.stop().await;
     fs::remove_file(home.file()).expect("removes");
     let empty = rusqlite::Connection::open(home.file()).expect("opens");
     empty.pragma_update(None, "application_id", 7).expect("writes");
@@ -64,8 +64,8 @@ async fn a_file_without_a_table_is_not_taken_for_a_new_one_where_something_was_a
 
 #[tokio::test]
 async fn a_log_whose_file_is_missing_is_kept_even_where_no_note_tells_of_it() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.kill().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.kill().await;
     fs::remove_file(home.file()).expect("removes");
     fs::remove_file(home.data.join(NOTE)).expect("removes");
     let before = contents(&home);
@@ -78,27 +78,27 @@ async fn a_log_whose_file_is_missing_is_kept_even_where_no_note_tells_of_it() {
 #[tokio::test]
 async fn a_file_without_any_table_is_new() {
     for setting in ["journal_mode = WAL", "application_id = 1163415146", "user_version = 1"] {
-        let (_folder, home) = home();
+        let (_folder, home) = Home::scratch(&[]);
         fs::create_dir_all(&home.data).expect("a directory");
         let begun = rusqlite::Connection::open(home.file()).expect("opens");
         begun.execute_batch(&format!("PRAGMA {setting}; CREATE TABLE t (x); DROP TABLE t")).expect("writes");
         drop(begun);
-        fill(&home, 1).await.stop().await;
+        home.filled(1).await.stop().await;
         holds(&home, 1).await;
     }
 }
 
 #[tokio::test]
 async fn a_note_that_cannot_be_read_stops_nothing() {
-    let (_folder, home) = home();
-    fill(&home, 20).await.stop().await;
+    let (_folder, home) = Home::scratch(&[]);
+    home.filled(20).await.stop().await;
     fs::write(home.data.join(NOTE), [0xff; 40]).expect("writes");
     holds(&home, 20).await;
 }
 
 #[tokio::test]
 async fn a_file_of_another_application_is_refused() {
-    let (_folder, home) = home();
+    let (_folder, home) = Home::scratch(&[]);
     fs::create_dir_all(&home.data).expect("a directory");
     let other = rusqlite::Connection::open(home.file()).expect("opens");
     other.execute_batch("CREATE TABLE diary (entry TEXT)").expect("writes");
@@ -125,8 +125,8 @@ async fn until_told(service: &Service, what: &str) {
 
 /// Moves a file of a running service away: publishes are refused, health says it, and all is well when it is back.
 async fn is_missed_while_running(name: &str) {
-    let (folder, home) = home();
-    let service = fill(&home, 3).await;
+    let (folder, home) = Home::scratch(&[]);
+    let service = home.filled(3).await;
     let (path, aside) = (home.data.join(name), folder.path().join("aside"));
     fs::rename(&path, &aside).expect("moves");
     until_told(&service, &format!("{name} was deleted")).await;
@@ -153,8 +153,8 @@ async fn a_log_that_is_deleted_or_replaced_while_the_service_runs_is_missed() {
 
 #[tokio::test]
 async fn a_second_process_is_refused_whatever_was_removed_beside_the_file() {
-    let (_folder, home) = home();
-    let service = fill(&home, 3).await;
+    let (_folder, home) = Home::scratch(&[]);
+    let service = home.filled(3).await;
     fs::remove_file(home.data.join("lock")).expect("removes");
     let other = Home::new(&home.data, &[]);
     let said = other.refusal().await;

@@ -6,7 +6,7 @@ use exposia_notifications::wire::proto::v1::{
 use serde_json::Value;
 
 use super::{
-    faults::{Mount, take_all_room},
+    mount::Mount,
     service::{event, notify, within},
 };
 use crate::support::Server;
@@ -50,11 +50,11 @@ async fn flood_by_stream(server: &Server) -> u64 {
 #[tokio::test]
 #[ignore = "mounts a file system: needs root"]
 async fn a_full_disk_does_not_fill_the_log() {
-    let mount = Mount::new("size=4m");
-    let data = mount.path().join("data");
+    let mount = Mount::new();
+    let data = mount.data();
     let settings = [("JOURNAL", "sqlite"), ("DATA_DIR", data.to_str().expect("text")), ("LOG_FORMAT", "json")];
     let server = Server::start(&settings).await;
-    take_all_room(&mount.path().join("ballast"));
+    mount.take_all();
     let client = reqwest::Client::new();
     flood_by_rest(&client, &server).await;
     let by_stream = flood_by_stream(&server).await;

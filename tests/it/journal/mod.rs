@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod files;
 mod floods;
+mod mount;
 mod restart;
 mod restore;
 mod service;

@@ -6,8 +6,7 @@ use super::{
 };
 
 async fn restart_keeps_everything(kill: bool) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     for n in 1..=3 {
@@ -53,8 +52,7 @@ async fn a_kill_keeps_places_epoch_and_keys() {
 
 #[tokio::test]
 async fn a_second_process_is_refused_the_directory() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     let said = Home::new(&home.data, &[]).refusal().await;
     assert!(said.contains("another process uses this DATA_DIR"), "{said}");
@@ -65,8 +63,7 @@ async fn a_second_process_is_refused_the_directory() {
 
 /// The epoch after a kill with `DURABILITY=process`, when the machine went down in between or not.
 async fn epochs_around_a_kill(power_cut: bool) -> (String, String) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[("DURABILITY", "process")]);
+    let (_folder, home) = Home::scratch(&[("DURABILITY", "process")]);
     let service = home.start().await;
     service.publish("not synced").await;
     let (_, epoch) = service.history().await;

@@ -48,9 +48,8 @@ async fn until(ledger: &Ledger, count: usize) -> BTreeMap<u64, String> {
 // Nothing that was acknowledged before the backup began is missing in it; who had seen more starts anew and misses nothing new
 #[tokio::test(flavor = "multi_thread")]
 async fn a_backup_under_load_is_put_back() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let copy = folder.path().join("copy.db");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     let (ledger, mut publishers) = (Ledger::default(), JoinSet::new());
@@ -96,9 +95,8 @@ async fn a_backup_under_load_is_put_back() {
 // A copy that is put where the journal was needs no empty directory, but no other journal's log may be there
 #[tokio::test]
 async fn a_copy_goes_on_where_the_journal_was_but_not_with_its_log() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let copy = folder.path().join("copy.db");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     assert_eq!(service.publish("e-1").await, 1);
     done(&home, &["backup", text(&copy)]).await;

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fmt::Display,
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Command as StdCommand, ExitStatus, Output, Stdio},
@@ -13,6 +14,7 @@ use exposia_notifications::wire::proto::v1::{
     GetHistoryRequest, Notification, notification_service_client::NotificationServiceClient,
 };
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, Command},
@@ -56,6 +58,13 @@ impl Home {
         let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
         let (http, grpc) = (port(&http), port(&grpc));
         Self { data: data.to_owned(), http, grpc, settings: settings.to_vec(), environment: Vec::new() }
+    }
+
+    /// The same with nothing in it yet, in a folder of its own.
+    pub(super) fn scratch(settings: &[(&'static str, &'static str)]) -> (TempDir, Self) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Self::new(&folder.path().join("data"), settings);
+        (folder, home)
     }
 
     /// The same service with other data.
@@ -149,6 +158,16 @@ impl Home {
         Ok(Service { home: self.clone(), process, grpc, rest: reqwest::Client::new(), log, _reading: reading })
     }
 
+    /// Starts a service and publishes `count` events, each under a key, so that every part of the file is written to.
+    pub(super) async fn filled(&self, count: usize) -> Service {
+        let service = self.start().await;
+        for n in 0..count {
+            let (status, answer) = service.publish_keyed(n).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        service
+    }
+
     /// Starts a process and waits for nothing.
     pub(super) fn spawn(&self, stderr: Stdio) -> Child {
         Command::from(self.command(&[])).stderr(stderr).kill_on_drop(true).spawn().expect("the binary runs")
@@ -184,6 +203,11 @@ impl Service {
         assert!(status.success(), "{status}");
     }
 
+    /// The one end or the other.
+    pub(super) async fn end(self, killed: bool) {
+        if killed { self.kill().await } else { self.stop().await }
+    }
+
     /// `SIGTERM`.
     pub(super) async fn terminate(&self) {
         terminate(&self.process).await;
@@ -209,6 +233,17 @@ impl Service {
         let (status, answer) = self.notify(&event(marker), None).await.expect("an answer");
         assert_eq!(status, 200, "{answer}");
         answer["sequence"].as_u64().expect("a place")
+    }
+
+    /// Publishes `e{n}` for everyone, always under the same key, and gives the status and the body of the answer.
+    pub(super) async fn publish_keyed(&self, n: impl Display) -> (u16, Value) {
+        self.notify(&event(&format!("e{n}")), Some(&format!("key-{n}"))).await.expect("an answer")
+    }
+
+    /// Publishes a body of JSON, byte for byte, and gives the status and the body of the answer.
+    pub(super) async fn send(&self, body: String, key: Option<&str>) -> (u16, Value) {
+        let request = self.rest.post(format!("http://{}/notify", self.home.http())).body(body);
+        answer(request.header("Content-Type", "application/json"), key).await.expect("an answer")
     }
 
     /// The answer to `GET /health`.
@@ -252,11 +287,15 @@ pub(super) async fn notify(
     body: &Value,
     key: Option<&str>,
 ) -> reqwest::Result<(u16, Value)> {
-    let mut request = client.post(format!("http://{address}/notify")).bearer_auth("dev").json(body);
+    answer(client.post(format!("http://{address}/notify")).json(body), key).await
+}
+
+/// Sends a request with the token of development, and perhaps a key.
+async fn answer(mut request: reqwest::RequestBuilder, key: Option<&str>) -> reqwest::Result<(u16, Value)> {
     if let Some(key) = key {
         request = request.header("Idempotency-Key", key);
     }
-    let answer = request.send().await?;
+    let answer = request.bearer_auth("dev").send().await?;
     Ok((answer.status().as_u16(), answer.json().await?))
 }
 

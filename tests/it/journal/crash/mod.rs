@@ -98,8 +98,7 @@ impl Rounds {
     }
 
     async fn begin(random: StdRng) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::new(&folder.path().join("data"), &SETTINGS);
+        let (folder, home) = Home::scratch(&SETTINGS);
         let mut rounds = Self::new(folder, home, Ledger::default(), random);
         rounds.killed_in_the_start().await;
         let service = rounds.home.start().await;

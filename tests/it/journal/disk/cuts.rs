@@ -41,8 +41,7 @@ impl Run {
         fault: &[(&'static str, u64)],
         random: &mut StdRng,
     ) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = Home::new(&folder.path().join("data"), &[&SMALL, settings].concat());
+        let (folder, home) = Home::scratch(&[&SMALL, settings].concat());
         let disk = Arc::new(Disk::new(&home.data, folder.path()));
         let ledger = Arc::new(Ledger::default());
         let plan = Plan { until: EVENTS, unsynced, patient: !fault.is_empty() };

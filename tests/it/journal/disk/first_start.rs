@@ -27,15 +27,9 @@ async fn begins(home: &Home) {
     service.kill().await;
 }
 
-fn home() -> (tempfile::TempDir, Home) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &SMALL);
-    (folder, home)
-}
-
 /// What a first start does to the disk, until it serves.
 async fn first_start() -> Vec<Entry> {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&SMALL);
     let disk = Disk::new(&home.data, folder.path());
     let service = disk.recorded(&home, &[]).start().await;
     let served = disk.now();
@@ -48,7 +42,7 @@ async fn a_kill_in_the_first_second_leaves_a_directory_to_begin_in() {
     let mut random = random("FIRST_START_SEED");
     let rounds = if is_long() { 300 } else { 10 };
     for round in 0..rounds {
-        let (_folder, home) = home();
+        let (_folder, home) = Home::scratch(&SMALL);
         // Most of a start is over soon.
         let longest = LONGEST / [1, 4, 16][random.random_range(0..3)];
         let moment = Duration::from_micros(random.random_range(0..longest.as_micros() as u64));
@@ -67,7 +61,7 @@ async fn a_kill_at_any_operation_of_the_first_start_leaves_a_directory_to_begin_
     // More than are counted: the last of them are not reached, and what serves by then is killed.
     let operations = first_start().await.len() as u64;
     for kill_at in chosen(operations, &mut random) {
-        let (folder, home) = home();
+        let (folder, home) = Home::scratch(&SMALL);
         let disk = Disk::new(&home.data, folder.path());
         disk.start_and_kill_at(&home, kill_at).await;
         let _whereabouts = Whereabouts::at(format!("killed at operation {kill_at} of {operations}"), &home.data);
@@ -84,7 +78,7 @@ async fn a_power_cut_in_the_first_start_leaves_a_directory_to_begin_in() {
         let mut image = Image::default();
         record[..moment].iter().for_each(|entry| image.apply(&entry.operation, &mut random));
         let files = image.cut(&record[moment].operation, &mut random);
-        let (_folder, home) = home();
+        let (_folder, home) = Home::scratch(&SMALL);
         put(&home.data, &files);
         let _whereabouts = Whereabouts { place: format!("operation {moment} of {}", record.len()), files };
         begins(&home).await;
@@ -114,7 +108,7 @@ async fn is_ended_while_it_starts(home: &Home, disk: &Disk) {
 // Nothing is lost by ending a start, so nobody waits for it
 #[tokio::test]
 async fn a_start_that_hangs_is_ended_by_a_signal() {
-    let (folder, home) = home();
+    let (folder, home) = Home::scratch(&SMALL);
     let disk = Disk::new(&home.data, folder.path());
     is_ended_while_it_starts(&home, &disk).await;
     let service = disk.recorded(&home, &[]).start().await;

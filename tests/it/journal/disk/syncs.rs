@@ -30,8 +30,7 @@ const STARTED: u64 = 40;
 const ENOSPC: u64 = 28;
 
 fn home(settings: &[(&'static str, &'static str)]) -> (TempDir, Home, Arc<Disk>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[&SMALL, settings].concat());
+    let (folder, home) = Home::scratch(&[&SMALL, settings].concat());
     let disk = Arc::new(Disk::new(&home.data, folder.path()));
     (folder, home, disk)
 }
@@ -112,8 +111,7 @@ async fn a_disk_fails_for_a_while(error: u64, says: &str) {
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     let mut accepted = 0;
     let refused = loop {
-        let key = format!("key-{accepted}");
-        match service.notify(&event(&format!("e{accepted}")), Some(&key)).await.expect("an answer") {
+        match service.publish_keyed(accepted).await {
             (200, _) => accepted += 1,
             refused => break refused,
         }
@@ -126,8 +124,7 @@ async fn a_disk_fails_for_a_while(error: u64, says: &str) {
 
     disk.mend();
     is_well(&service).await;
-    let key = format!("key-{accepted}");
-    let (status, answer) = service.notify(&event(&format!("e{accepted}")), Some(&key)).await.expect("an answer");
+    let (status, answer) = service.publish_keyed(accepted).await;
     assert_eq!((status, &answer["sequence"]), (200, &json!(accepted + 1)), "{answer}");
     within("live delivery", subscriber.listen(accepted + 1)).await;
     service.kill().await;
@@ -197,8 +194,7 @@ async fn a_sync_that_hangs_is_told_and_its_publisher_is_answered() {
     let service = disk.recorded(&home, &[("DISK_HOLD_SYNC", STARTED)]).start().await;
     let mut accepted = 0;
     let refused = loop {
-        let key = format!("key-{accepted}");
-        match within("an answer", service.notify(&event(&format!("e{accepted}")), Some(&key))).await.expect("one") {
+        match within("an answer", service.publish_keyed(accepted)).await {
             (200, _) => accepted += 1,
             refused => break refused,
         }
@@ -209,8 +205,7 @@ async fn a_sync_that_hangs_is_told_and_its_publisher_is_answered() {
     health(&service, is_slow).await;
     disk.mend();
     is_well(&service).await;
-    let key = format!("key-{accepted}");
-    let (status, answer) = service.notify(&event(&format!("e{accepted}")), Some(&key)).await.expect("an answer");
+    let (status, answer) = service.publish_keyed(accepted).await;
     assert_eq!((status, &answer["sequence"]), (200, &json!(accepted + 1)), "{answer}");
     let markers: Vec<_> = service.history().await.0.iter().map(marker).collect();
     assert_eq!(markers, (0..=accepted).map(|n| format!("e{n}")).collect::<Vec<_>>());

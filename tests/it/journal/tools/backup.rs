@@ -58,9 +58,8 @@ async fn a_copy_that_would_let_the_log_grow_is_given_up_and_leaves_nothing() {
 
 #[tokio::test]
 async fn a_damaged_journal_is_copied_and_said_to_be() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let copy = folder.path().join("copy.db");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=3).await;
     service.stop().await;

@@ -2,10 +2,7 @@
 
 use std::{fs, path::Path};
 
-use super::{
-    super::faults::{Mount, fill, take_all_room},
-    Home, done, refused, text,
-};
+use super::{super::mount::Mount, Home, done, refused, text};
 
 /// All that the journal has is there: it is sound, an export has it, and so has a backup.
 async fn is_read(home: &Home, elsewhere: &Path) {
@@ -23,15 +20,11 @@ async fn is_read(home: &Home, elsewhere: &Path) {
 async fn a_journal_on_a_disk_that_cannot_be_written_to_is_read() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     for killed in [false, true] {
-        let mount = Mount::new("size=4m");
-        let home = Home::new(&mount.path().join("data"), &[]);
-        let service = fill(&home, 5).await;
-        if killed {
-            service.kill().await
-        } else {
-            service.stop().await
-        }
-        mount.run("mount", &["-o", "remount,ro"]);
+        let mount = Mount::new();
+        let home = mount.home();
+        let service = home.filled(5).await;
+        service.end(killed).await;
+        mount.freeze();
         is_read(&home, &elsewhere.path().join(killed.to_string())).await;
     }
 }
@@ -41,18 +34,15 @@ async fn a_journal_on_a_disk_that_cannot_be_written_to_is_read() {
 async fn a_journal_on_a_full_disk_is_read_unless_a_service_holds_it_alone() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     for killed in [false, true] {
-        let mount = Mount::new("size=4m");
-        let home = Home::new(&mount.path().join("data"), &[]);
-        let service = fill(&home, 5).await;
+        let mount = Mount::new();
+        let home = mount.home();
+        let service = home.filled(5).await;
+        service.end(killed).await;
         if killed {
-            service.kill().await;
             // As a power cut leaves it.
             fs::remove_file(home.file().with_extension("db-shm")).expect("removes");
-        } else {
-            service.stop().await;
         }
-        let ballast = mount.path().join("ballast");
-        take_all_room(&ballast);
+        mount.take_all();
         is_read(&home, &elsewhere.path().join(killed.to_string())).await;
         let service = home.start().await;
         for tool in [&["check"][..], &["export"], &["backup", text(&elsewhere.path().join("another.db"))]] {
@@ -60,7 +50,7 @@ async fn a_journal_on_a_full_disk_is_read_unless_a_service_holds_it_alone() {
             assert!(said.contains("the service holds the file alone, since it started on a full disk"), "{said}");
         }
         service.kill().await;
-        fs::remove_file(ballast).expect("there is room");
+        mount.give_back();
         let service = home.start().await;
         is_read(&home, &elsewhere.path().join(format!("{killed}-later"))).await;
         service.stop().await;

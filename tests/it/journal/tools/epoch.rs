@@ -7,9 +7,8 @@ use super::{super::disk::Disk, Home, Subscriber, done, publish_some, refused, te
 // A copied folder goes on under another epoch, so that clients that had seen more miss nothing that is new
 #[tokio::test]
 async fn a_copy_that_was_put_back_by_hand_goes_on_under_a_new_epoch() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let kept = folder.path().join("kept.db");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     publish_some(&service, "e", 1..=10).await;
@@ -48,8 +47,7 @@ async fn a_copy_that_was_put_back_by_hand_goes_on_under_a_new_epoch() {
 // A journal of which only the note of what it acknowledged is left
 #[tokio::test]
 async fn a_journal_that_is_gone_begins_anew_only_when_that_is_accepted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let said = refused(&home, &["new-epoch"]).await;
     assert!(said.contains("there is no journal here"), "{said}");
     let service = home.start().await;
@@ -76,8 +74,7 @@ async fn a_journal_that_is_gone_begins_anew_only_when_that_is_accepted() {
 // What a service left in its log behind a sync that failed is synced before anything is kept behind it or carried over
 #[tokio::test]
 async fn a_log_that_is_there_is_synced_before_a_new_epoch_is_written() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (folder, home) = Home::scratch(&[]);
     let disk = Disk::new(&home.data, folder.path());
     let service = home.start().await;
     publish_some(&service, "e", 1..=3).await;
@@ -94,9 +91,8 @@ async fn a_log_that_is_there_is_synced_before_a_new_epoch_is_written() {
 // What was stamped by a clock that was ahead counts as written when the next one with a right stamp was
 #[tokio::test]
 async fn a_clock_is_settled_when_the_service_does_not_run() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[("JOURNAL_MAX_AGE", "36500d")]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[("JOURNAL_MAX_AGE", "36500d")]);
     let (past, future) = (1_750_000_000_000_i64, 32_503_680_000_000_i64);
     let mut export = r#"{"journal":{"format":2,"epoch":"e","oldest":1,"newest":4}}"#.to_owned() + "\n";
     for (seq, at) in (1..).zip([past, future, future + 1, past + 1]) {

@@ -121,10 +121,7 @@ async fn is_carried_forward(fixture: &Fixture) {
     assert_eq!(got, alive.collect::<Vec<_>>());
     // The last event under a key, sent again.
     let body = r#"{"event":"calificacion.creada","payload":{ "nota" : 9.50 , "n" : 83 }}"#;
-    let request =
-        service.rest.post(format!("http://{}/notify", home.http())).bearer_auth("dev").header("Idempotency-Key", "c83");
-    let answer = request.header("Content-Type", "application/json").body(body).send().await.expect("an answer");
-    let answer: serde_json::Value = answer.json().await.expect("JSON");
+    let (_, answer) = service.send(body.to_owned(), Some("c83")).await;
     assert_eq!((&answer["sequence"], &answer["duplicate"]), (&json!(84), &json!(true)), "{answer}");
     assert_eq!(service.publish("after").await, fixture.newest + 1);
     service.stop().await;
@@ -166,8 +163,7 @@ async fn an_older_layout_gets_a_new_epoch_and_is_not_backed_up() {
 // The first format had payloads as they are, over several lines where their publishers wrote them so
 #[tokio::test]
 async fn an_export_of_the_first_format_is_imported() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), KEEP_ALL);
+    let (_folder, home) = Home::scratch(KEEP_ALL);
     let said = done(&home, &["import", "--keep-epoch", text(&fixture("export.jsonl"))]).await;
     assert!(said.contains("imported 70 notifications and 21 idempotency keys"), "{said}");
     let said = done(&home, &["check"]).await;

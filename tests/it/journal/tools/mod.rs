@@ -65,9 +65,8 @@ async fn publish_some(service: &Service, name: &str, places: std::ops::RangeIncl
 // `journal export` and `import --keep-epoch` move a journal, places and epoch and keys with it, so that clients resume
 #[tokio::test]
 async fn an_exported_journal_goes_on_elsewhere() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     publish_some(&service, "before", 1..=3).await;
@@ -96,9 +95,8 @@ async fn an_exported_journal_goes_on_elsewhere() {
 // Others may have seen more of the old epoch than the export has, so an import begins a new one
 #[tokio::test]
 async fn clients_of_an_imported_journal_start_anew() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     let mut subscriber = Subscriber::connect(&home, "s", "u", "r").await;
     publish_some(&service, "before", 1..=3).await;
@@ -121,8 +119,7 @@ async fn clients_of_an_imported_journal_start_anew() {
 // `journal export | journal import -`
 #[tokio::test]
 async fn an_export_goes_through_a_pipe() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=5).await;
     service.stop().await;
@@ -140,8 +137,7 @@ async fn an_export_goes_through_a_pipe() {
 // `journal prune` lets the oldest go, and the rest is sound
 #[tokio::test]
 async fn a_pruned_journal_is_sound_and_goes_on() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=5).await;
     service.stop().await;
@@ -158,8 +154,7 @@ async fn a_pruned_journal_is_sound_and_goes_on() {
 // Each tool says when to use it, whether beside the service, and how it ends
 #[tokio::test]
 async fn the_help_of_each_tool_is_a_manual() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let said = done(&home, &["--help"]).await;
     let tools = said.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
     let tools: Vec<_> =
@@ -176,8 +171,7 @@ async fn the_help_of_each_tool_is_a_manual() {
 // What the page tells people to type is there
 #[tokio::test]
 async fn the_commands_of_the_page_are_commands() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).expect("the page");
     let mut told = 0;
     for said in page.split("exposia-notifications journal ").skip(1) {

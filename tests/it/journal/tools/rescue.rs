@@ -30,16 +30,14 @@ fn bodies() -> Vec<(String, String)> {
 // Whatever the service takes, an export has byte for byte, and an import takes in again
 #[tokio::test]
 async fn everything_that_the_service_takes_is_moved_byte_for_byte() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     let mut sent = Vec::new();
     for (seq, (payload, rest)) in (1..).zip(bodies()) {
         let body = format!("{{\"event\":\"e\",{rest},\"payload\":{payload}}}");
-        let request = service.rest.post(format!("http://{}/notify", home.http())).bearer_auth("dev");
-        let answer = request.header("Content-Type", "application/json").body(body).send().await.expect("an answer");
-        assert_eq!(answer.status(), 200, "{seq}: {}", answer.text().await.expect("text"));
+        let (status, answer) = service.send(body, None).await;
+        assert_eq!(status, 200, "{seq}: {answer}");
         sent.push((seq, sha(payload.as_bytes())));
     }
     let (before, _) = service.history().await;
@@ -71,9 +69,8 @@ fn lose(home: &Home, marker: &str, bytes: usize) -> Vec<String> {
 // Where even the last row cannot be read, the rest is saved
 #[tokio::test]
 async fn a_journal_whose_end_is_damaged_is_saved_up_to_there() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=300).await;
     service.stop().await;
@@ -93,9 +90,8 @@ async fn a_journal_whose_end_is_damaged_is_saved_up_to_there() {
 // Damage is said as ranges, left out of an export and declared there, and known once it was imported
 #[tokio::test]
 async fn what_can_be_read_is_saved_and_the_rest_is_known() {
-    let folder = tempfile::tempdir().expect("a folder");
+    let (folder, home) = Home::scratch(&[]);
     let lines = folder.path().join("journal.jsonl");
-    let home = Home::new(&folder.path().join("data"), &[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=300).await;
     service.stop().await;
@@ -166,8 +162,7 @@ async fn damage_beside_a_hole_without_end_is_passed_by() {
 // A list that is cut says how many more there are, and `--all` lists them
 #[tokio::test]
 async fn a_check_lists_all_or_says_how_many_more() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let home = Home::new(&folder.path().join("data"), &[]);
+    let (_folder, home) = Home::scratch(&[]);
     let service = home.start().await;
     publish_some(&service, "e", 1..=40).await;
     service.stop().await;
