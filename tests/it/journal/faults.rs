@@ -1,9 +1,10 @@
 //! Disks that are bad, full or not to be written to: each ends in a clear word, and nothing acknowledged is lost.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, Permissions},
     io::Write,
-    os::unix::fs::FileExt,
+    os::unix::fs::{FileExt, PermissionsExt},
+    path::Path,
 };
 
 use super::{
@@ -151,6 +152,48 @@ async fn a_directory_that_cannot_be_written_to_is_served_from() {
         service.end(killed).await;
         mount.freeze();
         serves_what_can_be_read(&home, 5, "written to", || mount.thaw()).await;
+    }
+}
+
+/// Gives a directory and what is in it these permissions.
+pub(super) fn permit(data: &Path, directory: u32, files: u32) {
+    let give = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).expect("it is ours");
+    for file in fs::read_dir(data).expect("a directory") {
+        give(&file.expect("a file").path(), files);
+    }
+    give(data, directory);
+}
+
+#[tokio::test]
+#[ignore = "starts the service without the rights of root: needs root"]
+async fn a_directory_that_the_service_may_not_write_to_is_served_from() {
+    for killed in [false, true] {
+        for (directory, files) in [(0o555, 0o444), (0o755, 0o444)] {
+            let (_folder, home) = Home::scratch(&[]);
+            let home = home.bound_by_permissions();
+            home.filled(5).await.end(killed).await;
+            permit(&home.data, directory, files);
+            serves_what_can_be_read(&home, 5, "written to", || permit(&home.data, 0o755, 0o644)).await;
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "starts the service without the rights of root: needs root"]
+async fn a_directory_that_the_service_may_not_use_is_refused() {
+    for (held, directory) in [(0, 0o555), (5, 0o000)] {
+        let (_folder, home) = Home::scratch(&[]);
+        let home = home.bound_by_permissions();
+        home.filled(held).await.stop().await;
+        if held == 0 {
+            fs::remove_dir_all(&home.data).and_then(|()| fs::create_dir(&home.data)).expect("it is ours");
+        }
+        permit(&home.data, directory, 0o644);
+        let said = home.refusal().await;
+        assert!(said.contains("DATA_DIR") && said.contains("may write to"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        permit(&home.data, 0o755, 0o644);
+        holds(&home, held).await;
     }
 }
 

@@ -49,6 +49,8 @@ pub(super) struct Home {
     settings: Vec<(&'static str, &'static str)>,
     /// What else is in the environment of its process.
     environment: Vec<(&'static str, OsString)>,
+    /// What starts its process, where that is not done directly.
+    starter: &'static [&'static str],
 }
 
 impl Home {
@@ -57,7 +59,7 @@ impl Home {
         let (http, grpc) = (free(), free());
         let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
         let (http, grpc) = (port(&http), port(&grpc));
-        Self { data: data.to_owned(), http, grpc, settings: settings.to_vec(), environment: Vec::new() }
+        Self { data: data.to_owned(), http, grpc, settings: settings.to_vec(), environment: Vec::new(), starter: &[] }
     }
 
     /// The same with nothing in it yet, in a folder of its own.
@@ -79,6 +81,11 @@ impl Home {
         home
     }
 
+    /// The same service, which the permissions of files bind although root starts it.
+    pub(super) fn bound_by_permissions(&self) -> Self {
+        Self { starter: &["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner,-chown"], ..self.clone() }
+    }
+
     /// Changes a setting.
     pub(super) fn set(&mut self, name: &'static str, value: &'static str) {
         self.settings.push((name, value));
@@ -97,9 +104,11 @@ impl Home {
     }
 
     pub(super) fn command(&self, arguments: &[&str]) -> StdCommand {
-        let mut command = StdCommand::new(env!("CARGO_BIN_EXE_exposia-notifications"));
+        let words = self.starter.iter().copied().chain([env!("CARGO_BIN_EXE_exposia-notifications")]);
+        let mut words = words.chain(arguments.iter().copied());
+        let mut command = StdCommand::new(words.next().expect("there is the binary"));
         command
-            .args(arguments)
+            .args(words)
             .current_dir(self.data.parent().expect("a parent"))
             .env_clear()
             .envs([("HOST", "127.0.0.1"), ("JOURNAL", "sqlite")])

@@ -2,7 +2,10 @@
 
 use std::{fs, path::Path};
 
-use super::{super::mount::Mount, Home, done, refused, text};
+use super::{
+    super::{faults::permit, mount::Mount},
+    Home, done, refused, text,
+};
 
 /// All that the journal has is there: it is sound, an export has it, and so has a backup.
 async fn is_read(home: &Home, elsewhere: &Path) {
@@ -26,6 +29,20 @@ async fn a_journal_on_a_disk_that_cannot_be_written_to_is_read() {
         service.end(killed).await;
         mount.freeze();
         is_read(&home, &elsewhere.path().join(killed.to_string())).await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "runs the tools without the rights of root: needs root"]
+async fn a_journal_that_may_not_be_written_to_is_read() {
+    let elsewhere = tempfile::tempdir().expect("a folder");
+    for killed in [false, true] {
+        let (_folder, home) = Home::scratch(&[]);
+        let home = home.bound_by_permissions();
+        home.filled(5).await.end(killed).await;
+        permit(&home.data, 0o555, 0o444);
+        is_read(&home, &elsewhere.path().join(killed.to_string())).await;
+        permit(&home.data, 0o755, 0o644);
     }
 }
 
