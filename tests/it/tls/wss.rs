@@ -98,7 +98,7 @@ async fn a_burst_is_answered_in_full() {
 // messages of clients that take many records, and such that share one, come through whole
 #[tokio::test]
 async fn messages_of_any_size_come_through() {
-    let app = TlsApp::start().await;
+    let app = TlsApp::start_with(|config| config.egress.max_chat_bytes = config.egress.max_message_bytes).await;
     let mut luz = app.subscribe("luz?room=b").await;
     let mut ana = app.subscribe("ana?room=b").await;
     luz.next_of_type("user_joined").await;
