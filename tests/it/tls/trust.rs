@@ -102,8 +102,9 @@ async fn open_connections_are_judged_again_when_the_authorities_change() {
 
     fs::write(folder.path().join("clients.pem"), new.pem()).expect("written");
     let publishing = async {
+        // What was answered before the end may be read behind it.
         while let Ok(Some(_)) = results.message().await {
-            requests.send(event()).await.expect("the stream is open");
+            let _ = requests.send(event()).await;
         }
     };
     within("the end of what publishes", publishing).await;
