@@ -1,21 +1,22 @@
 //! The `NotificationService`, put together from its halves, and the gRPC server around it.
 
-use std::{pin::Pin, time::Duration};
+use std::{future::ready, io, pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService, transport::Server};
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tower::util::MapResponseLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::info_span;
 
 use crate::{
+    app::calls::{CallsLayer, with_peer},
     config::Config,
     egress::{self, History, Removal, Subscriber},
     gate::{CallLayer, CallLimits, Gate, GateLayer, caller},
     ingress::{self, Publisher},
-    listen::Limited,
+    listen::{self, Limited, Listener},
     ops::Stats,
     wire::{
         proto::{
@@ -62,7 +63,7 @@ pub(super) fn serve(
     service: Notifications,
     health: HealthServer<impl Health>,
     gate: Gate,
-    incoming: impl Stream<Item = std::io::Result<Limited>> + Send + 'static,
+    listener: Listener,
     config: &Config,
     stopping: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
@@ -84,18 +85,26 @@ pub(super) fn serve(
         .initial_connection_window_size(WINDOW)
         .http2_max_header_list_size(u32::try_from(config.listen.max_header_bytes).unwrap_or(u32::MAX))
         .trace_fn(|request| info_span!("call", path = request.uri().path()))
+        .layer(MapRequestLayer::new(with_peer))
         .layer(MapResponseLayer::new(with_our_codes))
         .layer(GateLayer(gate))
+        .layer(CallsLayer)
         .layer(calls)
         .add_service(health)
         .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
         .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
         .add_service(service);
-    async move {
-        if let Err(error) = router.serve_with_incoming_shutdown(incoming, stopping.cancelled_owned()).await {
-            tracing::error!(%error, "the gRPC server failed");
+    // Each connection has a server of its own, so that one can be ended without the others.
+    let speak = move |connection: Limited, leaving| {
+        let router = router.clone();
+        let alone = stream::once(ready(Ok::<_, io::Error>(connection))).chain(stream::pending());
+        async move {
+            if let Err(error) = router.serve_with_incoming_shutdown(alone, leaving).await {
+                tracing::error!(%error, "a gRPC connection could not be served");
+            }
         }
-    }
+    };
+    listen::serve_grpc(listener, config.listen.clone(), stopping, speak)
 }
 
 /// Gives a call that tonic itself refused, before any handler, the code of the contract.

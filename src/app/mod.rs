@@ -3,6 +3,7 @@
 //! [`App::build`] reads what the settings point to, opens the journal and binds the listeners; [`App::run`] serves, and
 //! takes everything down again in the order that loses nothing.
 
+mod calls;
 mod grpc;
 mod http;
 mod lifecycle;
@@ -23,10 +24,10 @@ use crate::{
     clock::{Clock, System},
     config::{Config, Environment},
     egress::{self, Clients, History, Removal, Sockets},
-    gate::{Gate, GrantsFile, Issuer, Keys},
+    gate::{Denied, Gate, GrantsFile, Issuer, Keys, Refusals, Unserved},
     ingress::{self, Intake},
     journal::{self, Engine, Journal, Memory, Sqlite},
-    listen::{self, Acceptor, Listener, TlsFiles},
+    listen::{self, Acceptor, Listener, OnFull, TlsFiles},
     ops::{Health, Stats},
     reload::{Followed, Source},
     rooms,
@@ -58,6 +59,13 @@ async fn follow<S: Source>(source: Option<S>) -> Result<Option<Followed<S>>, S::
         Some(source) => Ok(Some(Followed::read(source).await?)),
         None => Ok(None),
     }
+}
+
+/// Counts newcomers that find the places of a listener taken, and logs them as other refusals.
+fn on_full(refusals: Refusals) -> OnFull {
+    OnFull::new(move |address, why| {
+        refusals.note(&Denied::Unserved(Unserved::Connections, Arc::clone(why)), address, None);
+    })
 }
 
 /// The journal that the settings name.
@@ -211,10 +219,15 @@ impl App {
             removal,
         };
         let tls = tls.map(|tls| life.follow("tls-files", tls, supervisor));
-        let grpc = Listener { socket: grpc, tls: tls.clone().map(Acceptor::grpc) };
-        let http = Listener { socket: http, tls: tls.map(Acceptor::http) };
-        let incoming = listen::grpc_incoming(grpc, &config.listen);
-        let serving = grpc::serve(service, health_service, gate.clone(), incoming, &config, life.stopping.clone());
+        let (proxies, on_full) = (config.gate.trusted_proxies.clone(), on_full(refusals.clone()));
+        let grpc = Listener {
+            socket: grpc,
+            tls: tls.clone().map(Acceptor::grpc),
+            proxies: proxies.clone(),
+            on_full: on_full.clone(),
+        };
+        let http = Listener { socket: http, tls: tls.map(Acceptor::http), proxies, on_full };
+        let serving = grpc::serve(service, health_service, gate.clone(), grpc, &config, life.stopping.clone());
         supervisor.spawn("grpc", &life.servers, &life.stopping, serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
         let router = http::layered(routes, gate);

@@ -25,6 +25,6 @@ pub use key::{Fingerprint, IdempotencyKey, KeyOwner};
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use number::number_name;
 pub use payload::{Payload, PayloadError};
-pub use peer::{Certificate, CertificateName, NameKind, Peer, has_scheme};
+pub use peer::{Certificate, CertificateName, NameKind, Peer, counted, has_scheme};
 pub use position::{Epoch, Position, Seq};
 pub use spelling::is_mistyped;

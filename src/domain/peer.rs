@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -85,6 +85,14 @@ pub fn has_scheme(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
+/// Whom an address is counted as: with IPv6 a client has a whole /64 of them.
+pub fn counted(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,5 +114,12 @@ mod tests {
         for text in ["presentaciones-php", "*.example.com", "luz@example.com", "*", ":x", "1a:x", "Pedidos: PHP", ""] {
             assert!(!has_scheme(text), "{text}");
         }
+    }
+
+    #[test]
+    fn ipv6_is_counted_by_its_64() {
+        let counted = |address: &str| counted(address.parse().expect("an address")).to_string();
+        assert_eq!(counted("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(counted("192.0.2.1"), "192.0.2.1");
     }
 }

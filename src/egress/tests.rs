@@ -142,7 +142,7 @@ impl Outlets {
         );
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
-        let listener = listen::Listener { socket, tls: None };
+        let listener = listen::Listener::plain(socket);
         tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
         Self { journal, gate, subscriber, history, address, clock }
     }

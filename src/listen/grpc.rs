@@ -1,6 +1,11 @@
-//! The connections of the gRPC listener, with a bound on how many there are.
+//! The connections of the gRPC listener: who has a place, and how long.
+//!
+//! Whoever made no call that was accepted is a *stranger*, however many pings it answers. Strangers are the quiet ones of the
+//! [places](super::places): few, the oldest goes first, and each has a short time. Whoever is known keeps its place until it
+//! makes no call for long, or is older than it may become.
 
 use std::{
+    future::pending,
     io,
     net::SocketAddr,
     pin::Pin,
@@ -9,63 +14,184 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Sleep, sleep},
+    task::yield_now,
+    time::{Instant, Sleep, sleep},
 };
-use tokio_util::either::Either;
+use tokio_util::{
+    either::Either,
+    sync::{CancellationToken, DropGuard, WaitForCancellationFutureOwned},
+    task::TaskTracker,
+};
 use tonic::transport::server::Connected;
 
 use crate::{
     domain::Peer,
-    listen::{Acceptor, Listener, Options, Stream, descriptors::Descriptors, tls},
+    listen::{
+        Acceptor, Listener, Options, Stream,
+        descriptors::Descriptors,
+        http::ACCEPTS_PER_TURN,
+        places::{Place, Places, Standing, Turn},
+        tls,
+    },
 };
 
-/// The connections that come in on `listener`, after their TLS handshakes. While `max` are open, further ones wait in the
-/// system's queue.
-pub fn incoming(
+/// How long a stranger may take for its first call that is accepted, in times of HANDSHAKE_TIMEOUT.
+const STRANGER_PATIENCE: u32 = 3;
+
+/// By which part of it GRPC_MAX_AGE is more or less for a connection, so that those that began together do not end together.
+const JITTER: f64 = 0.1;
+
+/// Accepts connections on `listener` until `stopping` is cancelled, and lets `speak` speak HTTP/2 over each after its TLS
+/// handshake. When what `speak` is given completes, it asks the client for no more calls and ends when those in hand are
+/// finished. While everybody who is known has a place and there is none left, a further connection waits for one.
+pub async fn serve<F>(
     listener: Listener,
-    options: &Options,
-) -> impl futures_util::Stream<Item = io::Result<Limited>> + use<> {
-    let max = options.max_grpc_connections.get().min(Semaphore::MAX_PERMITS);
-    let patience = options.handshake_timeout;
-    let tls = listener.tls.clone();
-    accepted(listener, Descriptors::for_grpc(options), max)
-        .map(move |(accepted, place)| open(accepted, tls.clone(), patience, place))
-        .buffer_unordered(max)
-        .filter_map(async |opened| opened.map(Ok))
+    options: Options,
+    stopping: CancellationToken,
+    speak: impl Fn(Limited, WaitForCancellationFutureOwned) -> F + Clone + Send + Sync + 'static,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Places::grpc(options.max_grpc_connections, &listener.proxies, &listener.on_full);
+    let descriptors = Descriptors::for_grpc(&options);
+    let connections = TaskTracker::new();
+    let accepting = async {
+        let mut in_turn = 0;
+        loop {
+            in_turn += 1;
+            if in_turn == ACCEPTS_PER_TURN {
+                in_turn = 0;
+                yield_now().await;
+            }
+            let accepted = descriptors.accept(&listener.socket).await;
+            let place = if descriptors.have_room_for(&accepted.0) {
+                places.wait(accepted.1.ip()).await
+            } else {
+                // What there is to say over gRPC takes a connection.
+                let Some(place) = places.take_over(accepted.1.ip()) else { continue };
+                place
+            };
+            let (tls, options, stopping) = (listener.tls.clone(), options.clone(), stopping.clone());
+            let speak = speak.clone();
+            connections.spawn(async move { connection(accepted, place, tls, &options, &stopping, speak).await });
+        }
+    };
+    stopping.run_until_cancelled(accepting).await;
+    drop(listener);
+    connections.close();
+    connections.wait().await;
 }
 
-/// The connections that are accepted, each with its place among `max`.
-fn accepted(
-    listener: Listener,
-    descriptors: Descriptors,
-    max: usize,
-) -> impl futures_util::Stream<Item = (Accepted, OwnedSemaphorePermit)> {
-    let places = Arc::new(Semaphore::new(max));
-    stream::unfold((listener, descriptors, places), |(listener, descriptors, places)| async move {
-        let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-        loop {
-            let accepted = descriptors.accept(&listener.socket).await;
-            // What there is to say over gRPC takes a connection.
-            if descriptors.have_room_for(&accepted.0) {
-                return Some(((accepted, place), (listener, descriptors, places)));
+/// A connection from its handshake to its end.
+async fn connection<F: Future<Output = ()>>(
+    accepted: Accepted,
+    place: Place,
+    tls: Option<Acceptor>,
+    options: &Options,
+    stopping: &CancellationToken,
+    speak: impl Fn(Limited, WaitForCancellationFutureOwned) -> F,
+) {
+    let begin = Instant::now();
+    let (closed, ended) = (place.standing().closed(), CancellationToken::new());
+    let opened = tokio::select! {
+        opened = open(accepted, tls, place, options, ended.clone().drop_guard()) => opened,
+        () = closed => None,
+        () = stopping.cancelled() => None,
+    };
+    let Some(limited) = opened else { return };
+    let (connection, leaving) = (limited.connection.clone(), CancellationToken::new());
+    let looking_after = async {
+        tokio::select! {
+            () = look_after(&connection, begin, options, stopping, &leaving) => ended.cancelled().await,
+            () = ended.cancelled() => {}
+        }
+        leaving.cancel();
+    };
+    tokio::join!(speak(limited, leaving.clone().cancelled_owned()), looking_after);
+}
+
+/// Why a connection is over before its client ends it.
+enum Over {
+    /// The service ends, or the client asked for nothing for long: calls in hand have their time.
+    AtLeisure,
+    /// It is as old as it may become: calls in hand have the grace.
+    Old,
+    /// Nobody knows the client.
+    Stranger,
+}
+
+/// Waits until the connection is over, says so with `leaving`, and sees to its end.
+async fn look_after(
+    connection: &Connection,
+    begin: Instant,
+    options: &Options,
+    stopping: &CancellationToken,
+    leaving: &CancellationToken,
+) {
+    let over = tokio::select! {
+        () = stopping.cancelled() => Over::AtLeisure,
+        () = strangeness(&connection.standing, begin, options) => Over::Stranger,
+        () = idleness(&connection.standing, options.grpc_idle_timeout) => Over::AtLeisure,
+        () = ageing(options.grpc_max_age) => Over::Old,
+    };
+    leaving.cancel();
+    match over {
+        Over::AtLeisure => return,
+        Over::Stranger => {}
+        Over::Old => {
+            sleep(options.grpc_max_age_grace).await;
+            if let Some(cut) = &connection.cut {
+                cut.cancel();
             }
         }
-    })
+    }
+    sleep(LINGER).await;
+    connection.standing.close();
+}
+
+/// Waits until a client had its time to become known and is not, and no call of its may be accepted yet.
+async fn strangeness(standing: &Standing, begin: Instant, options: &Options) {
+    let life = options.handshake_timeout.saturating_mul(STRANGER_PATIENCE);
+    sleep(life.saturating_sub(begin.elapsed())).await;
+    while !standing.is_known() {
+        if !standing.is_busy() {
+            return;
+        }
+        sleep(life).await;
+    }
+    pending().await
+}
+
+/// Waits until a client that is known has made no call for `patience`.
+async fn idleness(standing: &Standing, patience: Duration) {
+    loop {
+        standing.rested(patience).await;
+        if standing.is_known() {
+            return;
+        }
+        sleep(patience).await;
+    }
+}
+
+/// Waits for about `age`, if there is one.
+async fn ageing(age: Option<Duration>) {
+    let Some(age) = age else { return pending().await };
+    let jittered = age.as_secs_f64() * rand::random_range(1.0 - JITTER..=1.0 + JITTER);
+    sleep(Duration::try_from_secs_f64(jittered).unwrap_or(age)).await;
 }
 
 /// Shakes hands, if that is asked for.
 async fn open(
     (tcp, address): Accepted,
     tls: Option<Acceptor>,
-    patience: Duration,
-    place: OwnedSemaphorePermit,
+    place: Place,
+    options: &Options,
+    ended: DropGuard,
 ) -> Option<Limited> {
-    let patience = Box::pin(sleep(patience));
+    let patience = Box::pin(sleep(options.handshake_timeout));
     let _ = tcp.set_nodelay(true);
     let stream = match &tls {
         None => Either::Left(tcp),
@@ -81,8 +207,11 @@ async fn open(
         _ => None,
     };
     let peer = Peer { address, certificate };
+    let cut = options.grpc_max_age.map(|_| CancellationToken::new());
+    let connection = Connection { peer, standing: place.standing().clone(), cut };
+    let closed = Box::pin(place.standing().closed());
     let unproven = Some(Unproven { patience, missing: PREFACE });
-    Some(Limited { stream, peer, trust, unproven, lingering: None, _place: place })
+    Some(Limited { stream, connection, trust, unproven, lingering: None, closed, _place: place, _ended: ended })
 }
 
 /// A connection, and who is at its other end.
@@ -94,18 +223,48 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many bytes an HTTP/2 client sends first.
 const PREFACE: usize = 24;
 
+/// What each call is told of the connection that it comes by.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    peer: Peer,
+    standing: Standing,
+    cut: Option<CancellationToken>,
+}
+
+impl Connection {
+    /// Who is at its other end.
+    pub fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    /// Begins a call, which has a credential that is `good` or has none. While the call lasts, the connection is not idle; while
+    /// one with a good credential may be accepted, it is not closed as a stranger's. A stranger's call is not counted.
+    pub fn begin(&self, good: bool) -> Option<Turn> {
+        (good || self.standing.is_known()).then(|| self.standing.begin(false)).flatten()
+    }
+
+    /// Completes when calls in hand must end, because the connection is too old and had its grace; `None` when no age is too
+    /// old.
+    pub fn cut(&self) -> Option<WaitForCancellationFutureOwned> {
+        self.cut.clone().map(CancellationToken::cancelled_owned)
+    }
+}
+
 /// A connection that gives its place back when it is dropped. Until it has said what every HTTP/2 client says first, it
 /// is not waited for for long: afterwards HTTP/2 looks after it.
 #[derive(Debug)]
 pub struct Limited {
     stream: Stream,
-    peer: Peer,
+    connection: Connection,
     /// Of one that was opened with a certificate.
     trust: Option<tls::Trust>,
     unproven: Option<Unproven>,
     /// Runs once nothing more will be written.
     lingering: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    /// Completes when the connection is to end at once.
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    _place: Place,
+    _ended: DropGuard,
 }
 
 #[derive(Debug)]
@@ -119,14 +278,21 @@ impl Limited {
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.trust.as_mut().map_or(Ok(()), |trust| trust.check(cx))
     }
+
+    /// What has not happened yet may still happen, unless the connection is to end at once.
+    fn unless_closed<T>(&mut self, poll: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if poll.is_pending() && self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
+        poll
+    }
 }
 
 impl Connected for Limited {
-    /// The same as on the HTTP listener, for the gate that stands behind both.
-    type ConnectInfo = Peer;
+    type ConnectInfo = Connection;
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn connect_info(&self) -> Connection {
+        self.connection.clone()
     }
 }
 
@@ -135,6 +301,7 @@ impl AsyncRead for Limited {
         self.check(cx)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
+        let read = self.unless_closed(read, cx);
         let Some(unproven) = &mut self.unproven else { return read };
         unproven.missing = unproven.missing.saturating_sub(buffer.filled().len() - before);
         if unproven.missing == 0 {
@@ -149,12 +316,14 @@ impl AsyncRead for Limited {
 impl AsyncWrite for Limited {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.unless_closed(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_closed(flushed, cx)
     }
 
     /// Ends writing, and reads on until the client hangs up, though not for long: a socket that is closed over what was
@@ -182,7 +351,8 @@ impl AsyncWrite for Limited {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.check(cx)?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.unless_closed(written, cx)
     }
 
     fn is_write_vectored(&self) -> bool {

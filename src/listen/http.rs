@@ -4,19 +4,15 @@
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use axum::{Extension, Router, middleware::AddExtension};
 use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt,
     net::TcpStream,
-    sync::Semaphore,
     task::yield_now,
     time::{Instant, timeout},
 };
@@ -29,6 +25,9 @@ use crate::{
         Acceptor, Listener, Options, Stream,
         descriptors::Descriptors,
         http2,
+        kept::Kept,
+        places::{Place, Places, Standing},
+        speaking::speaking,
         tls::{HTTP_2, Refusal},
     },
 };
@@ -38,7 +37,7 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many connections are accepted before other tasks get their turn. When everybody comes at once, those that came first
 /// are served before the rest is let in, and what is delivered meanwhile does not wait for all of them.
-const ACCEPTS_PER_TURN: usize = 4;
+pub(super) const ACCEPTS_PER_TURN: usize = 4;
 
 /// What a connection gets that is one too many. It is not asked what it wants.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
@@ -57,7 +56,7 @@ pub async fn serve(
     tasks: TaskTracker,
 ) {
     let mut in_turn = 0;
-    let places = Arc::new(Semaphore::new(options.max_http_connections.get().min(Semaphore::MAX_PERMITS)));
+    let places = Places::http(options.max_http_connections, &listener.proxies, &listener.on_full);
     let descriptors = Descriptors::for_http(&options);
     while let Some((stream, address)) = stopping.run_until_cancelled(descriptors.accept(&listener.socket)).await {
         in_turn += 1;
@@ -70,17 +69,17 @@ pub async fn serve(
         // A client that never reads its answer is hung up on by the system.
         let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
         let has_room = descriptors.have_room_for(&stream);
-        match Arc::clone(&places).try_acquire_owned().ok().filter(|_| has_room) {
+        let from = address.ip();
+        match if has_room { places.take(from) } else { places.take_over(from) } {
             Some(place) => {
                 let service = Extension(Peer { address, certificate: None }).layer(router.clone());
                 let (options, stopping) = (options.clone(), stopping.clone());
                 let tls = listener.tls.clone();
                 tasks.spawn(async move {
                     match tls {
-                        None => connection(Either::Left(stream), service, &options, &stopping).await,
-                        Some(tls) => Box::pin(encrypted(stream, &tls, service, &options, &stopping)).await,
+                        None => connection(Either::Left(stream), service, &place, &options, &stopping).await,
+                        Some(tls) => Box::pin(encrypted(stream, &tls, service, &place, &options, &stopping)).await,
                     }
-                    drop(place);
                 });
             }
             // To say so over TLS would cost as much as an answer.
@@ -98,38 +97,55 @@ async fn encrypted(
     stream: TcpStream,
     tls: &Acceptor,
     service: Service,
+    place: &Place,
     options: &Options,
     stopping: &CancellationToken,
 ) {
     let patience = options.handshake_timeout;
-    match stopping.run_until_cancelled(tls.accept(stream, Instant::now() + patience)).await {
-        Some(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-            http2::connection(stream, service, options, stopping).await;
+    let shaking = tls.accept(stream, Instant::now() + patience);
+    let shaken = tokio::select! {
+        shaken = shaking => shaken,
+        () = place.standing().closed() => return,
+        () = stopping.cancelled() => return,
+    };
+    match shaken {
+        Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
+            http2::connection(stream, service, place.standing(), options, stopping).await;
         }
-        Some(Ok(stream)) => connection(Either::Right(stream), service, options, stopping).await,
-        Some(Err(Refusal::Plain(stream))) => drop(timeout(patience, turn_away(stream, NOT_TLS)).await),
-        Some(Err(_)) | None => {}
+        Ok(stream) => connection(Either::Right(stream), service, place, options, stopping).await,
+        Err(Refusal::Plain(stream)) => drop(timeout(patience, turn_away(stream, NOT_TLS)).await),
+        Err(_) => {}
     }
 }
 
-async fn connection(stream: Stream, service: Service, options: &Options, stopping: &CancellationToken) {
+async fn connection(stream: Stream, service: Service, place: &Place, options: &Options, stopping: &CancellationToken) {
+    let standing = place.standing();
     let mut server = http1::Builder::new();
     server
-        .timer(TokioTimer::new())
-        .header_read_timeout(options.handshake_timeout)
+        // The stream has the times.
+        .header_read_timeout(None)
         .max_buf_size(options.max_header_bytes)
         // The buffer takes in more than that before it is looked at.
         .max_header_size(options.max_header_bytes)
         .half_close(false);
-    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades();
+    let stream = TokioIo::new(Kept::new(stream, standing.clone(), options));
+    let service = speaking(service, standing.clone(), Standing::begin_until_flushed);
+    let connection = server.serve_connection(stream, service).with_upgrades();
     tokio::pin!(connection);
-    // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
-    tokio::select! {
-        _ = connection.as_mut() => {}
-        () = stopping.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+    let speaking = async {
+        // A connection that fails is the client's doing; it has had its answer, or cannot be given one.
+        tokio::select! {
+            _ = connection.as_mut() => {}
+            () = stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                let _ = connection.await;
+            }
         }
+    };
+    tokio::select! {
+        () = speaking => {}
+        // Nothing is in hand.
+        () = standing.closed() => {}
     }
 }
 

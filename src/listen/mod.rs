@@ -4,17 +4,22 @@ mod descriptors;
 mod grpc;
 mod http;
 mod http2;
+mod kept;
+mod places;
 mod socket;
+mod speaking;
 mod tally;
 mod tls;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
+use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_util::either::Either;
 
-pub use grpc::{Limited, incoming as grpc_incoming};
+pub use grpc::{Connection, Limited, serve as serve_grpc};
 pub use http::serve as serve_http;
+pub use places::{OnFull, Turn};
 pub use socket::Socket;
 pub use tls::{Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, PemError, Tls};
 
@@ -40,19 +45,43 @@ pub struct Options {
         value_parser = at_least_8192)]
     pub max_header_bytes: usize,
 
-    /// How many HTTP connections may be open besides those that became WebSockets; further ones get 503, or with TLS are
-    /// closed.
+    /// How many HTTP connections may be open besides those that became WebSockets; a quarter of them may have sent no request
+    /// yet, and one address has half. A new one takes the place of the oldest that asks for nothing; while all are busy it
+    /// gets 503, or with TLS is closed.
     #[arg(long, env = "MAX_HTTP_CONNECTIONS", default_value = "10000", value_name = "N")]
     pub max_http_connections: NonZeroUsize,
 
-    /// How many gRPC connections may be open; further ones wait to be accepted.
+    /// How many gRPC connections may be open; further ones wait to be accepted. A quarter of them may have made no call that
+    /// was accepted, an eighth for one address: the oldest such one is closed for a new one.
     #[arg(long, env = "MAX_GRPC_CONNECTIONS", default_value = "1000", value_name = "N")]
     pub max_grpc_connections: NonZeroUsize,
 
-    /// How long a client may take for the TLS handshake, and to send a request head, or leave a kept connection idle.
+    /// How long a client may take for the TLS handshake, and to send a request head; over gRPC, three times that for the first
+    /// call that is accepted.
     #[arg(long, env = "HANDSHAKE_TIMEOUT", default_value = "10s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub handshake_timeout: Duration,
+
+    /// How long a kept HTTP connection may ask for nothing.
+    #[arg(long, env = "IDLE_TIMEOUT", default_value = "75s", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub idle_timeout: Duration,
+
+    /// How long a gRPC connection may have no call in progress before the client is told to open another for its next.
+    #[arg(long, env = "GRPC_IDLE_TIMEOUT", default_value = "15m", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub grpc_idle_timeout: Duration,
+
+    /// How old a gRPC connection may become, give or take a tenth, before the client is told to open another; without, any
+    /// age.
+    #[arg(long, env = "GRPC_MAX_AGE", value_name = "TIME",
+        value_parser = crate::domain::parse_positive_duration)]
+    pub grpc_max_age: Option<Duration>,
+
+    /// How long its calls in progress may take then; streams end with UNAVAILABLE and a hint to connect again.
+    #[arg(long, env = "GRPC_MAX_AGE_GRACE", default_value = "10s", value_name = "TIME",
+        value_parser = crate::domain::parse_duration)]
+    pub grpc_max_age_grace: Duration,
 
     /// TLS.
     #[command(flatten)]
@@ -97,6 +126,17 @@ pub struct Listener {
     pub socket: TcpListener,
     /// Without, they speak in plain text.
     pub tls: Option<Acceptor>,
+    /// The proxies in front, behind whose addresses many clients stand.
+    pub proxies: Vec<IpNet>,
+    /// Is told of newcomers that find places taken.
+    pub on_full: OnFull,
+}
+
+impl Listener {
+    /// Plain text, without proxies, and nobody to tell.
+    pub fn plain(socket: TcpListener) -> Self {
+        Self { socket, tls: None, proxies: Vec::new(), on_full: OnFull::new(|_, _| {}) }
+    }
 }
 
 /// A client's connection, plain or encrypted.

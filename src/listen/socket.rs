@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 use tokio_util::either::Either;
 
-use crate::listen::{Stream, tls::Records};
+use crate::listen::{Stream, kept::Kept, tls::Records};
 
 /// A client's socket. Several may use it at a time; what is written by two at once is mixed.
 #[derive(Debug)]
@@ -39,9 +39,9 @@ impl From<Stream> for Socket {
 impl Socket {
     /// Takes the socket out of HTTP, with what was read already; `None` when the connection is none of this listener's.
     pub fn of_upgraded(upgraded: Upgraded) -> Option<(Self, Vec<u8>)> {
-        let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
+        let parts = upgraded.downcast::<TokioIo<Kept>>().ok()?;
         // The head is copied: what it was read into is much larger.
-        Some((parts.io.into_inner().into(), parts.read_buf.to_vec()))
+        Some((parts.io.into_inner().into_stream().into(), parts.read_buf.to_vec()))
     }
 
     /// Reads what is there; 0 at the end, and `WouldBlock` when nothing is there.

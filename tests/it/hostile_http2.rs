@@ -14,22 +14,22 @@ use tokio::{
 
 use crate::support::{Client, GrpcClient, TestApp, within};
 
-const DATA: u8 = 0x0;
-const HEADERS: u8 = 0x1;
+pub(crate) const DATA: u8 = 0x0;
+pub(crate) const HEADERS: u8 = 0x1;
 const RST_STREAM: u8 = 0x3;
-const SETTINGS: u8 = 0x4;
-const PING: u8 = 0x6;
-const GOAWAY: u8 = 0x7;
+pub(crate) const SETTINGS: u8 = 0x4;
+pub(crate) const PING: u8 = 0x6;
+pub(crate) const GOAWAY: u8 = 0x7;
 const CONTINUATION: u8 = 0x9;
 
-const END_STREAM: u8 = 0x1;
-const ACK: u8 = 0x1;
-const END_HEADERS: u8 = 0x4;
+pub(crate) const END_STREAM: u8 = 0x1;
+pub(crate) const ACK: u8 = 0x1;
+pub(crate) const END_HEADERS: u8 = 0x4;
 
 /// RFC 9113, 7: ENHANCE_YOUR_CALM.
 const CALM: u32 = 0xb;
 
-fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, content: &[u8]) -> Vec<u8> {
     let length = u32::try_from(content.len()).expect("a length").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), content].concat()
 }
@@ -41,7 +41,7 @@ fn field(name: &str, value: &str) -> Vec<u8> {
 }
 
 /// The head of a call of `Publish`, with `more` fields.
-fn call(more: &[(&str, &str)]) -> Vec<u8> {
+pub(crate) fn call(more: &[(&str, &str)]) -> Vec<u8> {
     let fields = [
         (":method", "POST"),
         (":scheme", "http"),
@@ -55,14 +55,14 @@ fn call(more: &[(&str, &str)]) -> Vec<u8> {
 }
 
 /// A frame of the server.
-struct Received {
-    kind: u8,
-    flags: u8,
-    content: Vec<u8>,
+pub(crate) struct Received {
+    pub(crate) kind: u8,
+    pub(crate) flags: u8,
+    pub(crate) content: Vec<u8>,
 }
 
 /// A connection after its preface.
-async fn open(grpc: SocketAddr) -> (OwnedReadHalf, OwnedWriteHalf) {
+pub(crate) async fn open(grpc: SocketAddr) -> (OwnedReadHalf, OwnedWriteHalf) {
     let stream = TcpStream::connect(grpc).await.expect("a connection");
     let (reader, mut writer) = stream.into_split();
     let preface = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, b"")].concat();
@@ -70,7 +70,7 @@ async fn open(grpc: SocketAddr) -> (OwnedReadHalf, OwnedWriteHalf) {
     (reader, writer)
 }
 
-async fn read(reader: &mut OwnedReadHalf) -> std::io::Result<Received> {
+pub(crate) async fn read(reader: &mut OwnedReadHalf) -> std::io::Result<Received> {
     let mut head = [0; 9];
     reader.read_exact(&mut head).await?;
     let mut content = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];

@@ -26,6 +26,7 @@ mod journal;
 mod life;
 mod limits;
 mod pages;
+mod places;
 mod rfc6455;
 // Only builds for tests can be told to break.
 #[cfg(debug_assertions)]

@@ -352,7 +352,7 @@ mod tests {
         let router = crate::egress::ws::router(sockets).layer(GateLayer(gate));
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
-        let listener = listen::Listener { socket, tls: None };
+        let listener = listen::Listener::plain(socket);
         tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
 
         let mut waiting = Vec::new();

@@ -160,6 +160,7 @@ def test_the_table_of_settings_is_the_example_file():
     without_default = {name for name, (default, _) in table.items() if not default}
     assert without_default <= {
         "ALLOWED_ORIGINS",
+        "GRPC_MAX_AGE",
         "IDEMPOTENCY_MAX_KEYS",
         "JWT_AUDIENCE",
         "JWT_ISSUER",

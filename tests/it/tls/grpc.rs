@@ -23,7 +23,7 @@ pub(super) async fn channel(app: &TlsApp, tls: ClientTlsConfig) -> Result<Channe
     within("a gRPC connection", endpoint.tls_config(tls).expect("good settings").connect()).await
 }
 
-fn with_token<T>(message: T) -> Request<T> {
+pub(super) fn with_token<T>(message: T) -> Request<T> {
     let mut request = Request::new(message);
     let token: AsciiMetadataValue = format!("Bearer {TOKEN}").parse().expect("a header value");
     request.metadata_mut().insert("authorization", token);

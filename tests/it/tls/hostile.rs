@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
+use exposia_notifications::wire::proto::v1::{
+    GetHistoryRequest, notification_service_client::NotificationServiceClient,
+};
 use serde_json::json;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{HTTP_1, HTTP_2, TlsApp, TlsClient, connect};
-use crate::support::{drip, exchange, within};
+use super::{
+    HTTP_1, HTTP_2, TlsApp, TlsClient, connect,
+    grpc::{channel, trusting, with_token},
+};
+use crate::{
+    places::{ends, few, silent, sixteen},
+    support::{drip, exchange, within},
+};
 
 /// How a handshake begins: a record of type handshake, for TLS 1.0 as all do, of 512 bytes.
 const CLIENT_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
@@ -56,4 +65,80 @@ async fn rubbish_is_answered_with_an_alert() {
         assert_eq!(answer.as_bytes().first(), Some(&21), "{answer:?}");
         goes_on(&app, &mut luz).await;
     }
+}
+
+/// A call over gRPC, on a connection of its own.
+async fn calls(app: &TlsApp) {
+    let mut client = NotificationServiceClient::new(channel(app, trusting(app)).await.expect("a connection"));
+    let answer = within("an answer", client.get_history(with_token(GetHistoryRequest::default()))).await;
+    answer.expect("accepted");
+}
+
+// connections that say nothing, shake hands half-way, or shake hands and then say nothing, keep nobody out on either port
+#[tokio::test]
+async fn a_flood_of_silent_connections_keeps_nobody_out() {
+    let app = TlsApp::start_with(|config| few(config, 64)).await;
+    let mut luz = app.subscribe("luz").await;
+    let (http, grpc) = (app.app.http(), app.app.grpc_address());
+    let (mut flood, mut shaken) = (Vec::new(), Vec::new());
+    for number in 0..200 {
+        for address in [http, grpc] {
+            let mut stream = silent(address, number).await;
+            if number % 3 == 0 {
+                // It may be closed already.
+                let _ = stream.write_all(CLIENT_HELLO).await;
+            }
+            flood.push(stream);
+            if number % 20 == 0 {
+                shaken.push(connect(address, app.authority.trusting(&[HTTP_2])).await.expect("a handshake"));
+            }
+        }
+        if number % 20 == 0 {
+            goes_on(&app, &mut luz).await;
+            calls(&app).await;
+        }
+    }
+}
+
+// the oldest goes first, wherever it is in its handshake
+#[tokio::test]
+async fn the_oldest_silent_connection_is_closed_first() {
+    let app = TlsApp::start_with(sixteen).await;
+    for address in [app.app.http(), app.app.grpc_address()] {
+        let mut mute = silent(address, 0).await;
+        let mut half_way = silent(address, 1).await;
+        half_way.write_all(CLIENT_HELLO).await.expect("the connection is open");
+        let mut shaken = connect(address, app.authority.trusting(&[HTTP_2])).await.expect("a handshake");
+        let _last = silent(address, 0).await;
+        let mut newcomers = vec![silent(address, 1).await];
+        ends(&mut mute).await;
+        newcomers.push(silent(address, 0).await);
+        ends(&mut half_way).await;
+        newcomers.push(silent(address, 1).await);
+        ends(&mut shaken).await;
+    }
+    assert_eq!(app.get("/health").await.0, 200);
+    calls(&app).await;
+}
+
+// over HTTP/2, too, a connection that is idle gives way
+#[tokio::test]
+async fn an_idle_connection_of_http_2_gives_way() {
+    let app = TlsApp::start_with(|config| few(config, 1)).await;
+    let stream = app.connect(&[HTTP_2]).await;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(stream),
+    )
+    .await
+    .expect("HTTP/2");
+    let connection = tokio::spawn(connection);
+    let request = hyper::Request::get("https://localhost/health").body(String::new()).expect("a request");
+    let answer = within("an answer", sender.send_request(request)).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    // Its body is read, and the connection rests.
+    within("a body", http_body_util::BodyExt::collect(answer)).await.expect("a body");
+    assert_eq!(app.get("/health").await.0, 200);
+    // With a word or without.
+    let _ = within("the end", connection).await.expect("no panic");
 }

@@ -1,0 +1,72 @@
+//! The requests of a connection, each a turn that lasts until its answer is taken.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body as HyperBody, Frame, Incoming, SizeHint},
+    service::{Service as HyperService, service_fn},
+};
+use tower::ServiceExt;
+
+use crate::listen::{
+    http::Service,
+    places::{Standing, Turn},
+};
+
+/// Why a request is not answered.
+#[derive(Debug, thiserror::Error)]
+#[error("the connection was closed for a newcomer")]
+pub(super) struct Closed;
+
+/// Answers each request by `service` in a turn that `begin` begins; none on a connection that was closed before.
+pub(super) fn speaking(
+    service: Service,
+    standing: Standing,
+    begin: fn(&Standing, bool) -> Option<Turn>,
+) -> impl HyperService<
+    Request<Incoming>,
+    Response = Response<Spoken>,
+    Error = Closed,
+    Future = impl Future<Output = Result<Response<Spoken>, Closed>> + Send + use<>,
+> + Send
++ use<> {
+    service_fn(move |request| {
+        // Whoever sent a whole head is known.
+        let begun = begin(&standing, true).map(|turn| (turn, service.clone().oneshot(request)));
+        async move {
+            let (turn, answer) = begun.ok_or(Closed)?;
+            let Ok(answer) = answer.await;
+            Ok(answer.map(|body| Spoken { body, _turn: turn }))
+        }
+    })
+}
+
+/// The body of an answer, whose turn ends with it.
+#[derive(Debug)]
+pub(super) struct Spoken {
+    body: Body,
+    _turn: Turn,
+}
+
+impl HyperBody for Spoken {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
