@@ -45,7 +45,7 @@ impl Publishing {
     }
 }
 
-fn publisher(claims: Value) -> String {
+fn publisher(claims: &Value) -> String {
     let mut all = json!({ "sub": "php", "publish": ["*"] });
     all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
     mint(all)
@@ -69,10 +69,10 @@ async fn count(app: &TestApp) -> u64 {
 #[tokio::test]
 async fn a_stream_of_a_revoked_publisher_ends_at_once() {
     let app = guarded().await;
-    let mut kept = Publishing::begin(&app, &publisher(json!({ "sub": "java" }))).await;
+    let mut kept = Publishing::begin(&app, &publisher(&json!({ "sub": "java" }))).await;
     let of_token = RevokeUserRequest { token_id: "lost".to_owned(), ..Default::default() };
     for request in [of_token, of_user()] {
-        let mut publishing = Publishing::begin(&app, &publisher(json!({ "jti": request.token_id }))).await;
+        let mut publishing = Publishing::begin(&app, &publisher(&json!({ "jti": request.token_id }))).await;
         let before = count(&app).await;
         revoke(&app, request).await;
         let ended = publishing.next().await.expect_err("ended");
@@ -89,7 +89,7 @@ async fn a_stream_of_a_revoked_publisher_ends_at_once() {
 async fn the_results_of_what_was_accepted_come_before_the_end() {
     const MANY: u64 = 100;
     let app = guarded().await;
-    let mut publishing = Publishing::begin(&app, &publisher(json!({}))).await;
+    let mut publishing = Publishing::begin(&app, &publisher(&json!({}))).await;
     for _ in 0..MANY {
         publishing.send().await;
     }
@@ -111,7 +111,7 @@ async fn the_results_of_what_was_accepted_come_before_the_end() {
 async fn a_token_that_expires_publishes_no_more() {
     let clock = Arc::new(Manual::new(Utc::now()));
     let app = guarded_by(Arc::clone(&clock) as _, |_| {}).await;
-    let mut publishing = Publishing::begin(&app, &publisher(json!({}))).await;
+    let mut publishing = Publishing::begin(&app, &publisher(&json!({}))).await;
     clock.step(TimeDelta::hours(2));
     publishing.send().await;
     let ended = publishing.next().await.expect_err("ended");
@@ -123,7 +123,7 @@ async fn a_token_that_expires_publishes_no_more() {
 #[tokio::test]
 async fn a_silent_stream_ends_with_its_token() {
     let app = guarded().await;
-    let token = publisher(json!({ "exp": Utc::now().timestamp() - 1 }));
+    let token = publisher(&json!({ "exp": Utc::now().timestamp() - 1 }));
     let channel = app.channel().await;
     let status = Call::begin(&channel, PUBLISH_STREAM, Some(&token)).status().await;
     assert_eq!(status.code(), Code::Unauthenticated, "{status}");

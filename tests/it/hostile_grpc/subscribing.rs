@@ -34,7 +34,7 @@ async fn narrow(app: &TestApp) -> Channel {
     within("a connection", endpoint.initial_stream_window_size(65_535).connect()).await.expect("the listener is up")
 }
 
-fn ana(claims: Value) -> String {
+fn ana(claims: &Value) -> String {
     let mut all = json!({ "sub": "ana" });
     all.as_object_mut().expect("an object").extend(claims.as_object().expect("an object").clone());
     mint(all)
@@ -57,7 +57,7 @@ async fn publish_much(app: &TestApp) {
 
 /// Waits until the user's place is free.
 async fn until_free(app: &TestApp) {
-    let later = ana(json!({ "iat": Utc::now().timestamp() + 2 }));
+    let later = ana(&json!({ "iat": Utc::now().timestamp() + 2 }));
     eventually("the place is free", async || {
         let request = SubscribeRequest { rooms: vec!["general".to_owned()], ..Default::default() };
         app.grpc_with(Some(&later)).await.subscribe(request).await.ok()
@@ -70,7 +70,7 @@ async fn until_free(app: &TestApp) {
 async fn a_revoked_subscriber_that_does_not_read_is_out() {
     let app = start(|_| {}).await;
     let channel = narrow(&app).await;
-    let unread = subscribe(&channel, &ana(json!({})), &[]).await;
+    let unread = subscribe(&channel, &ana(&json!({})), &[]).await;
     publish_much(&app).await;
     let request = RevokeUserRequest { user_id: "ana".to_owned(), ..Default::default() };
     app.grpc_with(Some(TOKEN)).await.revoke_user(request).await.expect("done");
@@ -83,7 +83,7 @@ async fn a_revoked_subscriber_that_does_not_read_is_out() {
 async fn a_subscriber_that_does_not_read_is_too_slow() {
     let app = start(|config| config.egress.slow_timeout = Duration::from_millis(100)).await;
     let channel = narrow(&app).await;
-    let unread = subscribe(&channel, &ana(json!({})), &[]).await;
+    let unread = subscribe(&channel, &ana(&json!({})), &[]).await;
     publish_much(&app).await;
     until_free(&app).await;
     let status = unread.status().await;
@@ -92,7 +92,7 @@ async fn a_subscriber_that_does_not_read_is_too_slow() {
     // Whoever waits for something is not slow.
     let token = mint(json!({ "sub": "luis" }));
     let mut silent = subscribe(&channel, &token, &[]).await;
-    let unread = subscribe(&channel, &ana(json!({})), &[]).await;
+    let unread = subscribe(&channel, &ana(&json!({})), &[]).await;
     publish_much(&app).await;
     silent.piece().await;
     drop(unread);
@@ -103,7 +103,7 @@ async fn a_subscriber_that_does_not_read_is_too_slow() {
 async fn a_subscription_that_nobody_reads_ends_at_its_deadline() {
     let app = start(|_| {}).await;
     let channel = narrow(&app).await;
-    let unread = subscribe(&channel, &ana(json!({})), &[("grpc-timeout", "300m")]).await;
+    let unread = subscribe(&channel, &ana(&json!({})), &[("grpc-timeout", "300m")]).await;
     publish_much(&app).await;
     until_free(&app).await;
     assert_eq!(unread.status().await.code(), Code::DeadlineExceeded);
@@ -116,7 +116,7 @@ async fn a_subscription_that_nobody_reads_ends_with_its_token() {
     publish_much(&app).await;
     let channel = narrow(&app).await;
     let epoch = app.grpc().await.get_history(GetHistoryRequest::default()).await.expect("history").into_inner().epoch;
-    let expired = ana(json!({ "exp": Utc::now().timestamp() + 1 }));
+    let expired = ana(&json!({ "exp": Utc::now().timestamp() + 1 }));
     let call = Call::begin(&channel, SUBSCRIBE, Some(&expired));
     let since = Position { sequence: 0, epoch };
     let request = SubscribeRequest { rooms: vec!["general".to_owned()], since: Some(since), ..Default::default() };
