@@ -30,7 +30,7 @@ def run(what, server, benches, directory, quick):
         command = [sys.executable, builds.ROOT / "benches" / "series", what[0]]
     with tempfile.NamedTemporaryFile("r") as figures:
         command += ["--rounds", "1", "--figures", figures.name, *(["--quick"] if quick else [])]
-        binaries = {"SERVER": server, "LOAD": benches.get("load", ""), "BARE": benches.get("bare", "")}
+        binaries = {"SERVER": server, "LOAD": benches.get("load", ""), "BARE": benches.get("bare", ""), "FLOODS": benches.get("floods", "")}
         settings = os.environ | {name: str(path) for name, path in binaries.items()} | {"BENCH_DIR": directory}
         ended = subprocess.run(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
         if ended.returncode:
@@ -67,7 +67,7 @@ def main():
         runs, commit = wanted(options.series), builds.commit(options.rev)
     except ValueError as error:
         parser.error(str(error))
-    needed = {bench for what in runs for bench in (["journal"] if what[0] == "journal" else ["load", "bare"])}
+    needed = {bench for what in runs for bench in (["journal"] if what[0] == "journal" else ["load", "bare", "floods"])}
     tree, benches = builds.tree(sorted(needed))
     rev = builds.revision(commit)
     found = alternate(runs, {"rev": rev, "tree": tree}, benches, options)

@@ -1,6 +1,6 @@
 """What is asked for on the command line."""
 
-SERIES = ["fanout", "saturated", "latency", "ingest", "shape", "slow", "deflate", "idle", "storm"]
+SERIES = ["fanout", "saturated", "latency", "ingest", "shape", "slow", "deflate", "idle", "storm", "hostile"]
 JOURNAL = ["append", "stream", "latency", "replay"]
 
 

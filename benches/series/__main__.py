@@ -2,8 +2,8 @@
 
 python3 benches/series [--quick] [--rounds N] [--figures FILE] [SERIES]...
 
-SERVER, LOAD and BARE are the binaries: of the service, which may be another revision's, of the load generator, and of the calls that do
-nothing.
+SERVER, LOAD, FLOODS and BARE are the binaries: of the service, which may be another revision's, of the load generator, of the floods, and of
+the calls that do nothing. A series that has goals ends with a failure when it misses one.
 """
 
 import argparse
@@ -11,9 +11,11 @@ import datetime
 import os
 import pathlib
 import platform
+import sys
 
 from deflate import deflate
 from fanout import fanout, saturated
+from hostile import hostile
 from idle import idle
 from ingest import ingest
 from latency import latency
@@ -23,7 +25,7 @@ from slow import slow
 from storm import storm
 
 CHARTS = ROOT / "benches" / "charts"
-SERIES = {series.__name__: series for series in (fanout, saturated, latency, ingest, shape, slow, deflate, idle, storm)}
+SERIES = {series.__name__: series for series in (fanout, saturated, latency, ingest, shape, slow, deflate, idle, storm, hostile)}
 
 
 def page(series, section):
@@ -71,15 +73,19 @@ def main():
     options.rounds = options.rounds or (1 if options.quick else 3)
     options.seconds = 1 if options.quick else 2
     CHARTS.mkdir(exist_ok=True)
+    missed = []
     for series in options.series or SERIES:
         options.current = series
         section = SERIES[series](options)
         text = page(series, section)
         print(text)
+        missed += section.missed
         if not options.quick and not options.figures:
             write(series, text)
             for name, svg in section.charts.items():
                 (CHARTS / f"{name}.svg").write_text(svg)
+    if missed and not options.figures:
+        sys.exit("missed: " + "; ".join(missed))
 
 
 main()

@@ -30,6 +30,10 @@ KEYS = {
     "per_cpu_second": ("events", "per CPU second", 1, "more"),
     "per_second": ("events", "a second", 1, "more"),
     "received_of_missed": ("received what they missed", "connections", 1, "more"),
+    "quiet delivery p50": ("p50 of a delivery in quiet", "ms", 1_000, "less"),
+    "beside delivery p50": ("p50 of a delivery beside it", "ms", 1_000, "less"),
+    "beside delivery p99": ("p99 of a delivery beside it", "ms", 1_000, "less"),
+    "above_quiet": ("memory above quiet", "bytes", 1, "less"),
 }
 LATENCY = ["latency p50", "latency p99", "latency max"]
 for at, whose in {"": "", "others_quiet ": ", others in quiet", "others_during ": ", others in the storm"}.items():
@@ -44,6 +48,7 @@ class Section:
     head: list
     rows: list
     charts: dict = dataclasses.field(default_factory=dict)
+    missed: list = dataclasses.field(default_factory=list)
 
 
 def rounds(options, measure, names, keys, say=str, count=None):

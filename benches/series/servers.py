@@ -13,7 +13,7 @@ import time
 import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-LOAD, BARE, SERVER = os.environ["LOAD"], os.environ["BARE"], os.environ["SERVER"]
+LOAD, FLOODS, BARE, SERVER = (os.environ[name] for name in ("LOAD", "FLOODS", "BARE", "SERVER"))
 PEERS = ROOT / "benches" / "peers"
 BODY = '{"event":"bench.event","payload":{"ts":"{ts}","seq":{seq},"pad":"{pad}"},"room":"r{room}"}'
 
@@ -128,4 +128,13 @@ def notify(server):
 def load(*arguments, cpus="1"):
     """One run of the load generator on some CPUs; its figures."""
     command = ["taskset", "-c", cpus, LOAD, *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+
+
+def flood(server, kind, openings, quick, *arguments, cpus="1"):
+    """One run of the floods on some CPUs, with a tenth of the connections when it is to be quick; its figures."""
+    command = [
+        "taskset", "-c", cpus, FLOODS, "beside", "--http", f"127.0.0.1:{server.port}", "--grpc", f"127.0.0.1:{server.grpc_port}",
+        "--pid", str(server.pid), "--kind", kind, "--openings", str(openings), "--part", "10" if quick else "1", *map(str, arguments),
+    ]
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

@@ -21,6 +21,7 @@ mod hostile;
 mod hostile_grpc;
 mod hostile_http;
 mod hostile_http2;
+mod hostile_mix;
 mod hostile_websocket;
 mod journal;
 mod life;

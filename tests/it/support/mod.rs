@@ -4,6 +4,7 @@
 //! something that was sent after it and arrives first.
 
 mod calls;
+pub(crate) mod floods;
 mod in_hand;
 mod process;
 mod raw;

@@ -159,6 +159,11 @@ impl Server {
         self.grpc
     }
 
+    /// The number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id().expect("the process runs")
+    }
+
     /// A request on a connection of its own.
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://{}{path}", self.http))
@@ -181,6 +186,16 @@ impl Server {
         }
     }
 
+    /// Takes in its log for so long.
+    pub(crate) async fn hear_for(&mut self, time: Duration) {
+        let hearing = async {
+            while let Some(line) = self.lines.recv().await {
+                self.log.push(line);
+            }
+        };
+        let _ = tokio::time::timeout(time, hearing).await;
+    }
+
     /// Writes a line to its standard input.
     pub(crate) async fn tell(&mut self, line: &str) {
         let stdin = self.child.stdin.as_mut().expect("a pipe");
@@ -189,7 +204,7 @@ impl Server {
 
     /// Sends a signal.
     pub(crate) async fn signal(&self, name: &str) {
-        let process = self.child.id().expect("the process runs").to_string();
+        let process = self.process().to_string();
         let status = Command::new("kill").args(["-s", name, &process]).status().await.expect("kill runs");
         assert!(status.success());
     }
