@@ -25,6 +25,9 @@ pub(crate) const SUBSCRIBERS: usize = 20;
 const OFTEN: Duration = Duration::from_millis(20);
 const ANEW: Duration = Duration::from_millis(200);
 
+/// How long an answer may take: who waits for longer is kept out. A flood that stands is watched for longer than that.
+const ANSWERED: Duration = Duration::from_secs(5);
+
 /// How long what was sent may take to arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -101,7 +104,7 @@ impl Seen {
 }
 
 async fn fill(target: Target) -> Result<()> {
-    let publisher = Publisher::new(Way::Rest, target);
+    let publisher = Publisher::new(Way::Rest, target, ANSWERED);
     let payload = to_raw_value(&serde_json::json!({ "large": "x".repeat(LARGE_BYTES) }))?;
     for number in 0..LARGE_EVENTS {
         publisher.publish(LARGE, &payload, &format!("large-{number}")).await?;
@@ -111,7 +114,7 @@ async fn fill(target: Target) -> Result<()> {
 
 /// Publishes on time, whether or not the server keeps up: what is late counts from when it was due.
 async fn publish(way: Way, target: Target, clock: Watch, mut stop: watch::Receiver<bool>) -> Answered {
-    let publisher = Publisher::new(way, target);
+    let publisher = Publisher::new(way, target, ANSWERED);
     let mut answered = Answered { way, accepted: Vec::new(), refused: Vec::new() };
     let mut newest = 0;
     let mut turns = interval(if way.is_anew() { ANEW } else { OFTEN });

@@ -1,6 +1,13 @@
 //! Healthy clients beside floods: publishers with a good token, and subscribers who hear all of them.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
@@ -12,6 +19,7 @@ use tokio::{
 
 use super::subscriber::{By, Subscriber};
 use crate::support::{
+    PATIENCE, eventually,
     floods::{LIVE, Publisher, Target, WAYS, Way},
     within,
 };
@@ -36,6 +44,7 @@ pub(super) struct Healthy {
     subscribers: JoinSet<Subscriber>,
     last: watch::Sender<Option<u64>>,
     refusals: Refusals,
+    accepted: Arc<[AtomicUsize; WAYS.len()]>,
 }
 
 /// What was refused to those who publish, in words.
@@ -51,6 +60,7 @@ impl Healthy {
             subscribers: JoinSet::new(),
             last: watch::Sender::new(None),
             refusals: Refusals::default(),
+            accepted: Arc::default(),
         };
         let mut connected = Vec::new();
         for (number, by) in SUBSCRIBERS.into_iter().enumerate() {
@@ -59,22 +69,31 @@ impl Healthy {
         for subscriber in connected {
             healthy.subscribers.spawn(subscriber.listen(healthy.last.subscribe()));
         }
-        for way in WAYS {
-            let refusals = Arc::clone(&healthy.refusals);
-            healthy.publishers.spawn(publish(way, target, healthy.stop.subscribe(), refusals));
+        for number in 0..WAYS.len() {
+            let (refusals, accepted) = (Arc::clone(&healthy.refusals), Arc::clone(&healthy.accepted));
+            healthy.publishers.spawn(publish(number, target, healthy.stop.subscribe(), refusals, accepted));
         }
         healthy
     }
 
+    /// Returns when somebody has published by each way since this was called.
+    pub(super) async fn goes_on(&self) {
+        for (way, accepted) in WAYS.into_iter().zip(self.accepted.iter()) {
+            let before = accepted.load(Ordering::Relaxed);
+            let more = async || (accepted.load(Ordering::Relaxed) > before).then_some(());
+            eventually(&format!("published: {way:?}"), more).await;
+        }
+    }
+
     /// Ends publishing, and asserts that nothing was refused, and that every subscriber heard all that was acknowledged, once and
-    /// in order. Gives how much that was.
+    /// in order, and was never called too slow. Gives how much that was.
     pub(super) async fn end(mut self) -> usize {
         self.stop.send_replace(true);
         let mut acknowledged = BTreeSet::new();
         while let Some(seqs) = within("the last answers", self.publishers.join_next()).await {
             acknowledged.extend(seqs.expect("no panic"));
         }
-        let marker = Publisher::new(Way::Rest, self.target).publish(LIVE, payload(), "the last").await;
+        let marker = Publisher::new(Way::Rest, self.target, PATIENCE).publish(LIVE, payload(), "the last").await;
         let marker = marker.expect("nothing is in its way any more").seq;
         acknowledged.insert(marker);
         self.last.send_replace(Some(marker));
@@ -82,17 +101,25 @@ impl Healthy {
         assert!(refusals.is_empty(), "{} were refused, the first: {:?}", refusals.len(), refusals.first());
         let acknowledged: Vec<u64> = acknowledged.into_iter().collect();
         while let Some(heard) = within("the last notification", self.subscribers.join_next()).await {
-            let Subscriber { name, got, cuts, .. } = heard.expect("no panic");
+            let Subscriber { name, got, cuts, called_slow, .. } = heard.expect("no panic");
             eprintln!("{name} has {} notifications, and was cut off {cuts} times", got.len());
             assert_eq!(got, acknowledged, "{name}, who was cut off {cuts} times");
+            assert_eq!(called_slow, 0, "{name} reads all that comes, and was called too slow");
         }
         acknowledged.len()
     }
 }
 
-/// Publishes in one way until `stop` says so. Gives the places of what was acknowledged.
-async fn publish(way: Way, target: Target, mut stop: watch::Receiver<bool>, refusals: Refusals) -> Vec<u64> {
-    let publisher = Publisher::new(way, target);
+/// Publishes by one of the ways until `stop` says so. Gives the places of what was acknowledged.
+async fn publish(
+    number: usize,
+    target: Target,
+    mut stop: watch::Receiver<bool>,
+    refusals: Refusals,
+    accepted: Arc<[AtomicUsize; WAYS.len()]>,
+) -> Vec<u64> {
+    let (way, accepted) = (WAYS[number], &accepted[number]);
+    let publisher = Publisher::new(way, target, PATIENCE);
     let mut seqs = Vec::new();
     let mut turns = interval(if way.is_anew() { ANEW } else { OFTEN });
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -106,6 +133,7 @@ async fn publish(way: Way, target: Target, mut stop: watch::Receiver<bool>, refu
             Ok(published) => {
                 assert!(!published.duplicate, "{key} is new: {published:?}");
                 seqs.push(published.seq);
+                accepted.fetch_add(1, Ordering::Relaxed);
                 if number % AGAIN == 0 {
                     again(&publisher, &key, published.seq, &refusals).await;
                 }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use crate::support::{
-    Server, eventually,
+    PATIENCE, Server, eventually,
     floods::{ALL, Flood, Kind, LARGE, Publisher, Target, Way},
     within,
 };
@@ -29,7 +29,9 @@ const BEGINNING: usize = 2_000;
 const AT_A_TIME: usize = 64;
 
 /// What the allocator may keep for itself behind the floods, above a tenth of what was held before.
-const KEPT: u64 = 8 * 1024 * 1024;
+const KEPT: u64 = 8 * MIB;
+
+const MIB: u64 = 1024 * 1024;
 
 /// What the server is started with. What is kept of the newest notifications and of keys is little, so that memory does not grow by
 /// what healthy clients publish; and a publish may take as long as a machine takes that is busy with everything else.
@@ -52,15 +54,42 @@ struct Size {
     least_openings: usize,
     /// For how long the floods go on when they stand.
     lasts: Duration,
+    /// What the server may hold of what is unfinished or unread.
+    unfinished_bytes: u64,
+    /// What everything else may take in the floods: thousands of connections, and queues for those who read nothing.
+    others_bytes: u64,
 }
 
 impl Size {
     fn get() -> Self {
         if std::env::var_os("LONG_TESTS").is_some() {
-            Self { part: 1, stands_in: 20, least_openings: 50, lasts: Duration::from_secs(600) }
+            Self {
+                part: 1,
+                stands_in: 20,
+                least_openings: 50,
+                lasts: Duration::from_secs(600),
+                unfinished_bytes: 128 * MIB,
+                others_bytes: 256 * MIB,
+            }
         } else {
-            Self { part: 10, stands_in: 2, least_openings: 10, lasts: Duration::from_secs(3) }
+            Self {
+                part: 10,
+                stands_in: 2,
+                least_openings: 10,
+                lasts: Duration::from_secs(3),
+                unfinished_bytes: 16 * MIB,
+                others_bytes: 96 * MIB,
+            }
         }
+    }
+
+    /// What bounds the server: the defaults, or as small a part of them as the floods are of theirs.
+    fn bounds(&self) -> [(&'static str, String); 3] {
+        [
+            ("UNFINISHED_BYTES", self.unfinished_bytes.to_string()),
+            ("MAX_HTTP_CONNECTIONS", (10_000 / self.part).to_string()),
+            ("MAX_GRPC_CONNECTIONS", (1_000 / self.part).to_string()),
+        ]
     }
 
     fn start(&self, kind: Kind, target: Target) -> Flood {
@@ -71,9 +100,14 @@ impl Size {
 }
 
 /// Bytes of memory that the server holds and that are not those of a file, as its program is, of which floods use other parts.
-fn resident(server: &Server) -> u64 {
+fn held(server: &Server) -> u64 {
+    memory(server, "RssAnon:")
+}
+
+/// What the system says of the memory of the server, in bytes.
+fn memory(server: &Server, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", server.process())).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).expect("a Linux that says so");
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("a Linux that says so");
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
 }
 
@@ -82,27 +116,32 @@ fn resident(server: &Server) -> u64 {
 async fn a_mix_of_floods_takes_nothing_from_anybody() {
     rlimit::increase_nofile_limit(u64::MAX).expect("the limit may be raised");
     let size = Size::get();
-    let mut server = Server::start(&SETTINGS).await;
+    let bounds = size.bounds();
+    let bounds = bounds.iter().map(|(name, bound)| (*name, bound.as_str()));
+    let settings: Vec<_> = SETTINGS.into_iter().chain(bounds).collect();
+    let mut server = Server::start(&settings).await;
     let target = Target { http: server.http(), grpc: server.grpc(), token: "dev" };
     fill(target).await;
     let healthy = Healthy::begin(target).await;
-    let before = resident(&server);
+    let (before, resident) = (held(&server), memory(&server, "VmRSS:"));
     let floods: Vec<Flood> = ALL.iter().map(|kind| size.start(*kind, target)).collect();
     for (kind, flood) in ALL.iter().zip(&floods) {
         within(kind.name, flood.stands()).await;
     }
     // This is how long the floods are, and waits for nothing.
     server.hear_for(size.lasts).await;
-    let during = resident(&server);
+    healthy.goes_on().await;
     for (kind, flood) in ALL.iter().zip(&floods) {
         eprintln!("{}: {} connections opened", kind.name, flood.openings());
     }
     drop(floods);
+    let (more, may) = (memory(&server, "VmHWM:").saturating_sub(resident), size.unfinished_bytes + size.others_bytes);
     let most = before + before / 10 + KEPT;
-    let back = eventually("memory comes back", async || Some(resident(&server)).filter(|held| *held <= most)).await;
-    eprintln!("held {before} bytes before, {during} in the floods, {back} after them");
+    let back = eventually("memory comes back", async || Some(held(&server)).filter(|held| *held <= most)).await;
+    eprintln!("held {before} bytes before, {more} more in the floods, {back} after them");
     let acknowledged = healthy.end().await;
     eprintln!("{acknowledged} notifications were acknowledged, and nothing was refused");
+    assert!(more <= may, "{more} bytes more in the floods; {may} were to be the most");
     server.signal("TERM").await;
     let (status, log) = server.end().await;
     assert!(status.success(), "{status}:\n{log}");
@@ -110,7 +149,7 @@ async fn a_mix_of_floods_takes_nothing_from_anybody() {
 
 /// Publishes what the floods read, and as much as it takes to fill what keeps the newest.
 async fn fill(target: Target) {
-    let publisher = Publisher::new(Way::Grpc, target);
+    let publisher = Publisher::new(Way::Grpc, target, PATIENCE);
     let payload = |value: serde_json::Value| serde_json::value::to_raw_value(&value).expect("JSON");
     let (large, small) = (payload(json!({ "large": "x".repeat(LARGE_BYTES) })), payload(json!({})));
     let large = (0..LARGE_EVENTS).map(|number| (LARGE, &large, format!("large-{number}")));

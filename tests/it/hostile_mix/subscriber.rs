@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::{sync::watch, time::interval};
 use tokio_tungstenite::{connect_async, tungstenite::Message};
-use tonic::{Request, Streaming};
+use tonic::{Code, Request, Streaming};
 
 use crate::support::{
     Socket,
@@ -19,6 +19,9 @@ use crate::support::{
 
 /// How soon one who was refused tries again.
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// The code that ends a WebSocket of one who takes nothing.
+const TOO_SLOW: u16 = 4101;
 
 /// By what somebody subscribes, and to what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +56,8 @@ pub(super) struct Subscriber {
     pub(super) got: Vec<u64>,
     /// How often it was cut off.
     pub(super) cuts: usize,
+    /// How often as one who is too slow, which it never is.
+    pub(super) called_slow: usize,
     by: By,
     target: Target,
     /// Where it began.
@@ -64,7 +69,8 @@ impl Subscriber {
     /// One who is connected.
     pub(super) async fn connect(target: Target, by: By, number: usize) -> Self {
         let name = format!("healthy-{number}");
-        let mut subscriber = Self { name, got: Vec::new(), cuts: 0, by, target, begin: None, line: None };
+        let mut subscriber =
+            Self { name, got: Vec::new(), cuts: 0, called_slow: 0, by, target, begin: None, line: None };
         subscriber.open().await.unwrap_or_else(|refusal| panic!("{}: {refusal}", subscriber.name));
         subscriber
     }
@@ -115,7 +121,9 @@ impl Subscriber {
         let since = since.map_or(String::new(), |(seq, epoch)| format!("&since={seq}&epoch={epoch}"));
         let address = format!("ws://{}/ws/{name}?room={rooms}{since}", self.target.http);
         let (mut socket, _) = within("a handshake", connect_async(address)).await.map_err(|error| error.to_string())?;
-        let established = next_text(&mut socket).await.ok_or("cut off at once")?;
+        let first = within("the first message", socket.next()).await;
+        let Some(Ok(Message::Text(first))) = first else { return Err(format!("cut off at once: {first:?}")) };
+        let established: Value = serde_json::from_str(&first).expect("JSON");
         assert_eq!(established["type"], "connection_established", "{established}");
         assert!(!comes_back || established["recovered"] == true, "{name} does not recover: {established}");
         let epoch = established["epoch"].as_str().expect("an epoch").to_owned();
@@ -142,36 +150,38 @@ impl Subscriber {
     }
 
     async fn next(&mut self) -> Came {
-        match &mut self.line {
-            Some(Line::WebSocket(socket)) => match next_text(socket).await {
-                Some(message) if message["type"] == "system_notification" => {
-                    Came::Notification(message["seq"].as_u64().expect("a place"))
-                }
-                Some(message) if message["type"] == "gap" => panic!("{} was told of a gap: {message}", self.name),
-                Some(_) => Came::Other,
-                None => Came::End,
-            },
-            Some(Line::Stream(stream)) => match stream.message().await {
-                Ok(Some(notification)) => Came::Notification(notification.sequence),
-                Ok(None) => Came::End,
-                Err(status) => {
-                    eprintln!("{}: {status:?}", self.name);
-                    Came::End
-                }
-            },
-            None => Came::End,
+        let Some(line) = &mut self.line else { return Came::End };
+        let socket = match line {
+            Line::WebSocket(socket) => socket,
+            Line::Stream(stream) => {
+                return match stream.message().await {
+                    Ok(Some(notification)) => Came::Notification(notification.sequence),
+                    Ok(None) => Came::End,
+                    Err(status) => {
+                        eprintln!("{}: {status:?}", self.name);
+                        self.called_slow += usize::from(status.code() == Code::DataLoss);
+                        Came::End
+                    }
+                };
+            }
+        };
+        match socket.next().await {
+            Some(Ok(Message::Text(text))) => self.came(&text),
+            Some(Ok(Message::Close(Some(frame)))) => {
+                self.called_slow += usize::from(u16::from(frame.code) == TOO_SLOW);
+                Came::Other
+            }
+            Some(Ok(_)) => Came::Other,
+            Some(Err(_)) | None => Came::End,
         }
     }
-}
 
-/// The next text; `None` when the connection is gone.
-async fn next_text(socket: &mut Socket) -> Option<Value> {
-    loop {
-        match socket.next().await? {
-            Ok(Message::Text(text)) => return Some(serde_json::from_str(&text).expect("JSON")),
-            Ok(Message::Close(frame)) => eprintln!("closed: {frame:?}"),
-            Ok(_) => {}
-            Err(_) => return None,
+    fn came(&self, text: &str) -> Came {
+        let message: Value = serde_json::from_str(text).expect("JSON");
+        match message["type"].as_str() {
+            Some("system_notification") => Came::Notification(message["seq"].as_u64().expect("a place")),
+            Some("gap") => panic!("{} was told of a gap: {message}", self.name),
+            _ => Came::Other,
         }
     }
 }

@@ -12,9 +12,6 @@ use tonic::{
 
 use super::Target;
 
-/// How long an answer may take before it counts as none.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How somebody publishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -50,16 +47,17 @@ pub(crate) struct Published {
 pub(crate) struct Publisher {
     way: Way,
     target: Target,
+    patience: Duration,
     channel: Channel,
     http: reqwest::Client,
 }
 
 impl Publisher {
-    /// One who has not connected yet.
-    pub(crate) fn new(way: Way, target: Target) -> Self {
+    /// One who has not connected yet, and to whom no answer within `patience` is a refusal.
+    pub(crate) fn new(way: Way, target: Target, patience: Duration) -> Self {
         let kept = usize::from(way == Way::Rest);
         let http = reqwest::Client::builder().pool_max_idle_per_host(kept).build().expect("a client");
-        Self { way, target, channel: endpoint(target).connect_lazy(), http }
+        Self { way, target, patience, channel: endpoint(target).connect_lazy(), http }
     }
 
     /// Publishes to a room, under a key. What is no acceptance is told in words.
@@ -74,7 +72,7 @@ impl Publisher {
                 Way::Rest | Way::RestAnew => by_rest(&self.http, self.target, room, payload, key).await,
             }
         };
-        let outcome = timeout(PATIENCE, publishing).await.unwrap_or_else(|_| Err("no answer".to_owned()));
+        let outcome = timeout(self.patience, publishing).await.unwrap_or_else(|_| Err("no answer".to_owned()));
         outcome.map_err(|refusal| format!("{:?}: {refusal}", self.way))
     }
 }
