@@ -41,6 +41,9 @@ const PUBLISH: usize = 1024 * 1024;
 /// How many calls are made and reset in one write.
 const RESETS: usize = 200;
 
+/// What unfinished messages are made of.
+static CONTENT: [u8; MAX_FRAME] = [b'x'; MAX_FRAME];
+
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 
 /// Connections without a token that answer pings.
@@ -175,7 +178,6 @@ impl Client {
 
     /// Sends what the windows let it, a little of each call in turn.
     async fn send(&mut self) -> io::Result<()> {
-        let content = [b'x'; MAX_FRAME];
         loop {
             let mut sent = 0;
             for (number, call) in &mut self.calls {
@@ -183,7 +185,7 @@ impl Client {
                 if may == 0 {
                     continue;
                 }
-                self.stream.write_all(&frame(DATA, 0, *number, &content[..may])).await?;
+                self.stream.write_all(&frame(DATA, 0, *number, &CONTENT[..may])).await?;
                 call.left -= may;
                 call.window -= may as i64;
                 self.window -= may as i64;
