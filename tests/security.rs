@@ -10,7 +10,9 @@ fn every_test_that_is_named_is_there() {
     assert!(named.len() > 30, "the page names its tests");
     for name in named {
         let (module, test) = name.rsplit_once("::").expect("a path");
-        let file = root.join("tests/it").join(module.replace("::", "/")).with_extension("rs");
+        let module = root.join("tests/it").join(module.replace("::", "/"));
+        let file = [module.with_extension("rs"), module.join("mod.rs")].into_iter().find(|file| file.exists());
+        let file = file.unwrap_or_else(|| panic!("{name}: there is no such module"));
         let text = fs::read_to_string(&file).unwrap_or_else(|error| panic!("{name}: {}: {error}", file.display()));
         assert!(text.contains(&format!("fn {test}(")), "{name} is not in {}", file.display());
     }
