@@ -51,8 +51,7 @@ fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     match dotenvy::dotenv() {
-        // A folder that may not be entered has none that is meant for this process.
-        Err(error) if !error.not_found() && Path::new(".env").try_exists().unwrap_or(false) => {
+        Err(error) if !error.not_found() && !is_out_of_reach(&error) => {
             return Err(error).context(".env cannot be read");
         }
         _ => {}
@@ -72,6 +71,12 @@ async fn run() -> anyhow::Result<()> {
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
         None => serve(config, mistyped).await,
     }
+}
+
+/// Whether a `.env` was looked for in a folder that may not be entered: it has none that is meant for this process.
+fn is_out_of_reach(error: &dotenvy::Error) -> bool {
+    let denied = matches!(error, dotenvy::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    denied && !Path::new(".env").try_exists().unwrap_or(false)
 }
 
 async fn serve(config: Config, mistyped: Vec<String>) -> anyhow::Result<()> {

@@ -222,7 +222,21 @@ impl Config {
     /// What should be known of settings that are not wrong.
     pub fn warnings(&self) -> Vec<String> {
         let gate = self.gate.warnings(self.environment == Environment::Production);
-        gate.into_iter().map(Into::into).chain(self.listen.warning(self.egress.max_connections)).collect()
+        let listen = self.listen.warning(self.egress.max_connections);
+        gate.into_iter().map(Into::into).chain(listen).chain(self.budget_warning()).collect()
+    }
+
+    /// What can never be finished, because the budget of what is unfinished is smaller.
+    fn budget_warning(&self) -> Option<String> {
+        let (budget, message) = (self.gate.unfinished_bytes, self.egress.max_message_bytes);
+        let body = self.ingress.max_body_bytes;
+        let (setting, largest) =
+            if body >= message { ("MAX_BODY_BYTES", body) } else { ("MAX_MESSAGE_BYTES", message) };
+        (largest > budget).then(|| {
+            format!(
+                "UNFINISHED_BYTES: it is {budget}, and {setting} {largest}: what is larger and comes in pieces is refused each time; raise it"
+            )
+        })
     }
 }
 

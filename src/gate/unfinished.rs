@@ -2,7 +2,8 @@
 //! nobody takes.
 //!
 //! One budget bounds them for everybody, whatever the transport. Of it one address has at most half and one user a quarter, so
-//! that nobody fills it alone. What comes whole in its first piece, or is taken at once, is never counted.
+//! that nobody fills it alone; but whoever holds nothing else may have one thing that is larger. What comes whole in its first
+//! piece is never counted, nor is a small answer.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -81,10 +82,11 @@ impl Unfinished {
 }
 
 impl Held {
-    /// Counts so many bytes more for a holder that may have `max`. Answers whether they fit.
-    fn add(&mut self, holder: Holder, bytes: usize, max: usize) -> bool {
+    /// Counts so many bytes more for something of which `counted` are counted already, and whose holder may have `max`, or nothing
+    /// else. Answers whether they fit.
+    fn add(&mut self, holder: Holder, (counted, bytes): (usize, usize), max: usize) -> bool {
         let held = self.by_holder.get(&holder).copied().unwrap_or(0);
-        let fits = bytes <= max.saturating_sub(held);
+        let fits = bytes <= max.saturating_sub(held) || held == counted;
         if fits {
             self.by_holder.insert(holder, held + bytes);
         }
@@ -133,11 +135,11 @@ impl Charge {
         if bytes > max.saturating_sub(held.all) {
             return Err(Denied::Unfinished(Share::Everybody));
         }
-        if !held.add(Holder::Address(self.address), bytes, max / ADDRESS_PART) {
+        if !held.add(Holder::Address(self.address), (self.bytes, bytes), max / ADDRESS_PART) {
             return Err(Denied::Unfinished(Share::Address));
         }
         let user = self.user.clone().map(Holder::User);
-        if !user.is_none_or(|user| held.add(user, bytes, max / USER_PART)) {
+        if !user.is_none_or(|user| held.add(user, (self.bytes, bytes), max / USER_PART)) {
             held.give_back(&Holder::Address(self.address), bytes);
             return Err(Denied::Unfinished(Share::User));
         }
@@ -179,8 +181,9 @@ mod tests {
     fn nobody_holds_it_all_and_everybody_together_no_more_than_there_is() {
         let unfinished = Unfinished::new(80);
         let mut first = unfinished.charge(address(1), None);
-        assert_eq!(first.set(41), Err(Denied::Unfinished(Share::Address)));
+        assert_eq!(first.set(81), Err(Denied::Unfinished(Share::Everybody)));
         assert_eq!((first.bytes(), unfinished.bytes()), (0, 0));
+        assert_eq!(first.set(70), Ok(()), "it is all that the address holds");
         assert_eq!(first.set(30), Ok(()));
         let mut second = unfinished.charge(address(1), None);
         assert_eq!(second.set(11), Err(Denied::Unfinished(Share::Address)), "an address has one share");

@@ -49,16 +49,19 @@ pub enum ProbeError {
 
 /// Asks the service on `address`, a host and a port, whether it is healthy; over TLS, if it speaks that.
 pub async fn probe(address: &str, tls: bool) -> Result<(), ProbeError> {
+    let mut last = ProbeError::Timeout;
     let asking = async {
         loop {
             match ask(address, tls).await {
                 // In a flood of connections the service may close one before it has read the request.
-                Err(ProbeError::HungUp) => sleep(PAUSE).await,
+                Err(ProbeError::HungUp) => last = ProbeError::HungUp,
                 outcome => return outcome,
             }
+            sleep(PAUSE).await;
         }
     };
-    timeout(PATIENCE, asking).await.unwrap_or(Err(ProbeError::Timeout))
+    let outcome = timeout(PATIENCE, asking).await;
+    outcome.unwrap_or(Err(last))
 }
 
 async fn ask(address: &str, tls: bool) -> Result<(), ProbeError> {

@@ -110,9 +110,12 @@ impl Stats {
         };
         let (clients, clients_truncated) = page.read(&self.clients).await;
         let (rooms, rooms_truncated) = self.rooms.rooms(MAX_PAGE).await;
+        let mut rooms: BTreeMap<_, _> = rooms.into_iter().map(|(room, members)| (room.to_string(), members)).collect();
+        // As with the original, be it empty.
+        rooms.entry(RoomId::general().to_string()).or_default();
         Body {
             total_connections: self.clients.len(),
-            rooms: rooms.into_iter().map(|(room, members)| (room.to_string(), members)).collect(),
+            rooms,
             rooms_truncated,
             clients: clients.into_iter().map(client_body).collect(),
             clients_truncated,

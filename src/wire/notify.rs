@@ -41,7 +41,7 @@ pub fn read(body: &[u8], key: Option<IdempotencyKey>) -> Result<Draft, Problem> 
 /// What some programs write before a text in UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// The fields that the original did not have: whoever mistypes one would publish to others than it meant, or for another time.
+/// The fields that the original did not have, in the order in which they are looked at: whoever mistypes one would publish to others than it meant, or for another time.
 const ADDED: [&str; 3] = ["target", "durability", "ttl"];
 
 /// The top-level fields of a body; of one that comes twice the last counts, and others are passed over.
@@ -54,8 +54,8 @@ struct Fields<'a> {
     target: Option<&'a RawValue>,
     durability: Option<&'a RawValue>,
     ttl: Option<&'a RawValue>,
-    /// One that is close to an added one, which it may be meant for.
-    mistyped: Option<(Cow<'a, str>, &'static str)>,
+    /// For each of those that were [added](ADDED), one that it may be meant by.
+    mistyped: [Option<Cow<'a, str>>; ADDED.len()],
 }
 
 impl<'a> Fields<'a> {
@@ -66,22 +66,14 @@ impl<'a> Fields<'a> {
         // The body is JSON, so what fails now is that it is not an object.
         let fields: Self = serde_json::from_str(text)
             .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))?;
-        match &fields.mistyped {
-            Some((typed, meant)) if fields.added(meant).is_none() => {
-                let message = format!("there is no such field; `{meant}` may be meant");
-                Err(Problem::field("body", typed, "value_error", message))
-            }
-            _ => Ok(fields),
+        let absent = [fields.target, fields.durability, fields.ttl].map(|field| field.is_none());
+        let mistyped =
+            fields.mistyped.iter().zip(ADDED).zip(absent).find(|((typed, _), absent)| *absent && typed.is_some());
+        if let Some(((Some(typed), meant), _)) = mistyped {
+            let message = format!("there is no such field; `{meant}` may be meant");
+            return Err(Problem::field("body", typed, "value_error", message));
         }
-    }
-
-    /// What stands in an added field.
-    fn added(&self, name: &str) -> Option<&RawValue> {
-        match name {
-            "target" => self.target,
-            "durability" => self.durability,
-            _ => self.ttl,
-        }
+        Ok(fields)
     }
 }
 
@@ -107,8 +99,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                         "durability" => &mut fields.durability,
                         "ttl" => &mut fields.ttl,
                         other => {
-                            let meant = ADDED.into_iter().find(|added| is_mistyped(other, added));
-                            fields.mistyped = fields.mistyped.or_else(|| meant.map(|meant| (key.0.clone(), meant)));
+                            if let Some(meant) = ADDED.into_iter().position(|added| is_mistyped(other, added)) {
+                                fields.mistyped[meant].get_or_insert_with(|| key.0.clone());
+                            }
                             entries.next_value::<IgnoredAny>()?;
                             continue;
                         }

@@ -275,12 +275,12 @@ async fn stats_show_connections_rooms_clients_and_the_last_ten() {
 #[tokio::test]
 async fn rooms_come_and_go_with_their_members() {
     let app = TestApp::start().await;
-    assert_eq!(app.stats().await["rooms"], json!({}));
+    assert_eq!(app.stats().await["rooms"], json!({"general": 0}));
     let ana = app.connect("ana?room=admin").await;
-    assert_eq!(app.stats().await["rooms"], json!({"admin": 1}));
+    assert_eq!(app.stats().await["rooms"], json!({"admin": 1, "general": 0}));
     ana.close().await;
     app.until_connected(0).await;
-    assert_eq!(app.stats().await["rooms"], json!({}));
+    assert_eq!(app.stats().await["rooms"], json!({"general": 0}));
 }
 
 // wire-contract, HTTP: `GET /history`
@@ -595,7 +595,7 @@ async fn a_byte_order_mark_is_passed_over() {
 #[tokio::test]
 async fn a_mistyped_field_is_told() {
     let app = TestApp::start().await;
-    for (typed, meant) in [("targt", "target"), ("durabilty", "durability"), ("tll", "ttl")] {
+    for (typed, meant) in [("targt", "target"), ("durabilty", "durability"), ("ttll", "ttl")] {
         let body = json!({ "event": "e", "payload": {}, (typed): { "users": ["7"] } });
         let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body.to_string())).await;
         assert_eq!(answer.status, 422, "{answer:?}");
@@ -603,7 +603,11 @@ async fn a_mistyped_field_is_told() {
         assert_eq!(fault["loc"], json!(["body", typed]));
         assert_eq!(fault["msg"], format!("there is no such field; `{meant}` may be meant"));
     }
-    let body = json!({ "event": "e", "payload": {}, "targt": 1, "target": { "users": ["7"] }, "tema": 2 });
+    let body = json!({ "event": "e", "payload": {}, "ttl": 5, "ttll": 1, "targt": { "users": ["7"] } });
+    let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body.to_string())).await;
+    assert_eq!(answer.json()["detail"][0]["loc"], json!(["body", "targt"]));
+    let body =
+        json!({ "event": "e", "payload": {}, "targt": 1, "target": { "users": ["7"] }, "tema": 2, "tel": "600" });
     let answer = Answer::to(app.request(Method::POST, "/notify").bearer_auth(TOKEN).body(body.to_string())).await;
     assert_eq!(answer.status, 200, "{answer:?}");
 }

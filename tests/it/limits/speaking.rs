@@ -63,7 +63,7 @@ async fn unfinished_messages_have_one_share_and_give_it_back() {
 #[tokio::test]
 async fn an_unfinished_compressed_message_counts_as_what_it_takes() {
     let app = TestApp::start_with(|config| {
-        config.gate.unfinished_bytes = NonZeroUsize::new(SHARE).expect("not zero");
+        config.gate.unfinished_bytes = NonZeroUsize::new(SHARE / 2).expect("not zero");
         config.egress.permessage_deflate = true;
     })
     .await;

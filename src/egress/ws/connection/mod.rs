@@ -326,6 +326,11 @@ impl Connection {
     }
 
     fn write_some(&self, out: &Out) -> std::io::Result<usize> {
+        let mut waiting = out.outbox.waiting();
+        // Mostly one frame waits, and making room for many would cost more than all else that is done for it here.
+        if let (Some(frame), None) = (waiting.next(), waiting.next()) {
+            return self.socket.try_write(&[IoSlice::new(&frame.bytes[out.written..])]);
+        }
         let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
         let mut count = 0;
         for (slice, frame) in slices.iter_mut().zip(out.outbox.waiting()) {
