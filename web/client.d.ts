@@ -9,8 +9,11 @@ export interface Position {
 }
 
 export interface ConnectOptions {
-  /** A second connection with the same id replaces the first. */
-  clientId: string;
+  /**
+   * Names the connection: a second one with the same id replaces the first. Without it the client makes an id of its own,
+   * and keeps it for as long as the tab is there (`sessionStorage`); a duplicated tab gets another one.
+   */
+  clientId?: string;
   userId?: string | number;
   /** The room to be in; the server's default is `general`. */
   room?: string;
@@ -21,7 +24,10 @@ export interface ConnectOptions {
    * token of an open connection expired; a token that is a text is closed with 4003 then.
    */
   token?: string | (() => string | undefined);
-  /** Where to keep the position, e.g. `sessionStorage`, so that a reloaded page resumes. */
+  /**
+   * Where to keep the position, so that a reloaded page resumes: `sessionStorage`, or what else belongs to one tab. It is
+   * kept under gateway and user, whatever the client id.
+   */
   storage?: Pick<Storage, 'getItem' | 'setItem'>;
   backoff?: {
     /** Upper bound of the first delay; it doubles with each failure. Default 500. */
@@ -168,7 +174,10 @@ export interface EventMap {
   recovered: [{ recovered: boolean; replayed: number }];
   /** The connection is gone; the next attempt begins in `delayMs`. */
   reconnecting: [{ attempt: number; delayMs: number; code: number; reason: string }];
-  /** By `close()`, or by a code that forbids coming back (4000-4099: 4003 not allowed, or no longer; 4008 too many messages). */
+  /**
+   * By `close()`, or by a code that forbids coming back (4000-4099: 4003 not allowed, or no longer; 4008 too many messages).
+   * After 4001 (replaced) a client with an id of its own takes a new one and comes back.
+   */
   closed: [{ code: number; reason: string; byClient: boolean }];
   /** Something the server refused, or a message from it that could not be read. */
   error: [ServerError, Delivery];
@@ -178,9 +187,11 @@ export interface EventMap {
 }
 
 export declare class NotificationClient {
-  constructor(url: string | URL, options: ConnectOptions);
+  constructor(url: string | URL, options?: ConnectOptions);
 
   readonly state: State;
+  /** The id given, or the client's own. */
+  readonly clientId: string;
   /** The room joined, or null while the server has not said which it is. */
   readonly room: string | null;
   /** All rooms, the joined one first. */
@@ -202,14 +213,17 @@ export declare class NotificationClient {
   ping(): Promise<number>;
   /** Ends for good; `reconnect()` begins again. */
   close(): void;
-  /** Connects anew at once, whatever the state, resuming at the position held. */
+  /**
+   * Connects anew at once, whatever the state, resuming at the position held. When the network is back (`online`), a client
+   * that waits does so by itself.
+   */
   reconnect(): void;
   /** Loses the connection as a broken network would, to try out recovery; back after `delayMs`, or the backoff. */
   drop(delayMs?: number): void;
 }
 
 /** Opens a client for the gateway at `url` (http, https, ws or wss), to which `/ws/{clientId}` is added. */
-export declare function connect(url: string | URL, options: ConnectOptions): NotificationClient;
+export declare function connect(url: string | URL, options?: ConnectOptions): NotificationClient;
 
 /** Exponential backoff with full jitter, for the attempt after so many failures. */
 export declare function backoffDelay(

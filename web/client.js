@@ -2,14 +2,15 @@
  * The gateway's client: one subscription that outlives its connections. Types and event payloads: `client.d.ts`.
  *
  * It owns reconnecting, resuming at the last notification that arrived, noticing a dead connection, and the rooms to
- * come back to. It never queues chat, touches no page, and stores nothing unless handed a `storage`.
+ * come back to. It never queues chat, touches no page, and keeps no position unless handed a `storage`.
  *
- *     const client = connect('https://notifications.example', { clientId: 'web-123', userId: '456', room: 'tema_7' });
+ *     const client = connect('https://notifications.example', { userId: '456', room: 'tema_7', storage: sessionStorage });
  *     client.on('notification', (notification, { replayed }) => show(notification));
  *     client.on('gap', () => location.reload());
  */
 
 import { Cursor } from './cursor.js';
+import { Identity } from './identity.js';
 import { Listeners } from './listeners.js';
 import { backoffDelay, isFinalCode } from './reconnecting.js';
 import { RoomMemory } from './room-memory.js';
@@ -22,6 +23,7 @@ const HEARTBEAT = { idleMs: 30_000, timeoutMs: 10_000 };
 const CLOSED_BY_CLIENT = 1000;
 const GOING_AWAY = 1001;
 const LOST = 1006;
+const REPLACED = 4001;
 
 /** Server messages that are handed on as they came, and the event that carries each. */
 const EVENT_OF_MESSAGE = new Map([
@@ -45,7 +47,7 @@ const SYSTEM_CLOCK = {
 /**
  * Opens a client that stays connected until `close()` or until the server refuses it for good.
  * @param {string | URL} url the gateway's address (http, https, ws or wss); `/ws/{clientId}` is added to it
- * @param {import('./client.js').ConnectOptions} options
+ * @param {import('./client.js').ConnectOptions} [options]
  */
 export function connect(url, options) {
   return new NotificationClient(url, options);
@@ -58,9 +60,11 @@ export class NotificationClient {
   #clock;
   #listeners = new Listeners();
   #rooms;
+  #identity;
   #cursor;
   #state = 'connecting';
   #socket = null;
+  #beginning = null;
   #timer;
   #failures = 0;
   #greetedAt = null;
@@ -68,24 +72,30 @@ export class NotificationClient {
   #messagesHeard = 0;
   #heardAt = 0;
   #pings = [];
+  #whenOnline = () => this.#networkIsBack();
 
   /**
    * @param {string | URL} url
-   * @param {import('./client.js').ConnectOptions} options
+   * @param {import('./client.js').ConnectOptions} [options]
    */
-  constructor(url, options) {
-    if (!options?.clientId) throw new TypeError('clientId is required');
+  constructor(url, options = {}) {
     this.#options = { random: Math.random, ...options, backoff: { ...BACKOFF, ...options.backoff } };
     this.#options.heartbeat = { ...HEARTBEAT, ...options.heartbeat };
     this.#base = new URL(url, globalThis.location?.href);
+    const isWebAddress = /^(http|ws)s?:$/.test(this.#base.protocol);
+    if (!isWebAddress) throw new TypeError(`the address must begin with http, https, ws or wss: ${url}`);
     this.#WebSocket = options.WebSocket ?? globalThis.WebSocket;
+    if (!this.#WebSocket) throw new TypeError('there is no WebSocket here: give a class as the option WebSocket');
     this.#clock = options.clock ?? SYSTEM_CLOCK;
     this.#rooms = new RoomMemory(options.room ?? null, options.rooms);
-    this.#cursor = new Cursor(options.storage, `exposia-notifications:${options.clientId}`);
-    this.#dial();
+    this.#identity = new Identity(this.#base, options);
+    const keyOfOlderClients = options.clientId && `exposia-notifications:${options.clientId}`;
+    this.#cursor = new Cursor(options.storage, positionKey(this.#identity), keyOfOlderClients);
+    this.#begin();
   }
 
   get state() { return this.#state; }
+  get clientId() { return this.#identity.id; }
   get room() { return this.#rooms.room; }
   get rooms() { return this.room === null ? this.#rooms.further : [this.room, ...this.#rooms.further]; }
   get position() { return this.#cursor.position; }
@@ -117,10 +127,12 @@ export class NotificationClient {
   /** Connects anew at once, whatever the state, resuming at the position held. */
   reconnect() {
     this.#hangUp();
+    this.#identity.take();
+    this.#cursor.keepUnder(positionKey(this.#identity));
     this.#failures = 0;
     this.#returnAt = null;
     this.#setState('connecting');
-    this.#dial();
+    this.#begin();
   }
 
   /** Loses the connection as a broken network would, to try out recovery; comes back by itself. */
@@ -130,13 +142,35 @@ export class NotificationClient {
     this.#lost(LOST, 'dropped on purpose');
   }
 
+  /** Dials when the name is settled, in a microtask at the earliest: what is closed in the same turn never dials. */
+  #begin() {
+    globalThis.addEventListener?.('online', this.#whenOnline);
+    const beginning = Symbol('beginning');
+    this.#beginning = beginning;
+    this.#expectGreeting();
+    this.#identity.settled.then(() => {
+      if (this.#beginning === beginning) this.#dial();
+    });
+  }
+
   #dial() {
-    const socket = new this.#WebSocket(socketUrl(this.#base, this.#options, this.#rooms, this.position));
+    this.#beginning = null;
+    let socket;
+    try {
+      socket = new this.#WebSocket(socketUrl(this.#base, this.#options, this.#identity, this.#rooms, this.position));
+    } catch (error) {
+      queueMicrotask(() => { throw error; }); // the page's own: its token could not be had, or it may not dial there
+      return this.#lost(LOST, 'there was nothing to dial');
+    }
     socket.onmessage = ({ data }) => this.#receive(data);
     socket.onclose = ({ code, reason }) => this.#lost(code, reason);
     socket.onerror = () => {}; // says nothing that the close event, which always follows, does not
     this.#socket = socket;
     this.#greetedAt = null;
+    this.#expectGreeting();
+  }
+
+  #expectGreeting() {
     this.#schedule(this.#options.heartbeat.timeoutMs, () => this.#lost(LOST, 'the server did not answer'));
   }
 
@@ -200,7 +234,9 @@ export class NotificationClient {
 
   #lost(code, reason) {
     this.#hangUp();
-    if (isFinalCode(code)) return this.#finish({ code, reason, byClient: false });
+    // A name made here is nobody else's: the one that replaced this client is in a copy of its tab.
+    if (code === REPLACED && this.#identity.isOwn) this.#identity.renew();
+    else if (isFinalCode(code)) return this.#finish({ code, reason, byClient: false });
     const { backoff, random } = this.#options;
     const now = this.#clock.now();
     if (this.#greetedAt !== null && now - this.#greetedAt >= backoff.stableMs) this.#failures = 0;
@@ -213,7 +249,15 @@ export class NotificationClient {
     this.#listeners.emit('reconnecting', { attempt: this.#failures, delayMs, code, reason });
   }
 
+  /** A pause that was meant for a server that failed is over; and an open connection may be one that died meanwhile. */
+  #networkIsBack() {
+    if (this.#state === 'open') this.ping().catch(() => {});
+    else if (this.#beginning === null) this.reconnect();
+  }
+
   #finish(ending) {
+    globalThis.removeEventListener?.('online', this.#whenOnline);
+    this.#identity.leave();
     this.#setState('closed');
     this.#listeners.emit('closed', ending);
   }
@@ -221,6 +265,7 @@ export class NotificationClient {
   /** Lets go of the socket for good: its own close event, which may come much later, must not be taken for news. */
   #hangUp() {
     this.#clock.clearTimeout(this.#timer);
+    this.#beginning = null;
     this.#rooms.settle();
     for (const { reject } of this.#pings.splice(0)) reject(new Error('the connection was lost'));
     if (this.#socket === null) return;
@@ -271,21 +316,28 @@ export class NotificationClient {
   }
 }
 
+/** @param {Identity} identity */
+function positionKey(identity) {
+  return `exposia-notifications:position:${identity.place}`;
+}
+
 /**
  * @param {URL} base
  * @param {import('./client.js').ConnectOptions} options
+ * @param {Identity} identity
  * @param {RoomMemory} rooms
  * @param {import('./client.js').Position | null} position
  */
-function socketUrl(base, { clientId, userId, token }, rooms, position) {
+function socketUrl(base, { userId, token }, identity, rooms, position) {
   const url = new URL(base);
   url.protocol = url.protocol.replace('http', 'ws');
-  url.pathname = `${url.pathname.replace(/\/$/, '')}/ws/${encodeURIComponent(clientId)}`;
+  url.pathname = `${url.pathname.replace(/\/$/, '')}/ws/${encodeURIComponent(identity.id)}`;
   const set = (name, value) => value != null && value !== '' && url.searchParams.set(name, value);
   set('user_id', userId);
   set('room', rooms.room);
   set('rooms', rooms.further.join(','));
   set('token', typeof token === 'function' ? token() : token);
+  set('attempt', identity.nextAttempt());
   set('since', position?.seq);
   set('epoch', position?.epoch);
   return url.href;

@@ -8,12 +8,23 @@ export class Cursor {
   #liveAfter = 0;
   #storage;
   #key;
+  #isOlder;
 
-  /** With a `storage` the position outlives the page; without one it lives as long as the client. */
-  constructor(storage, key) {
+  /**
+   * With a `storage` the position outlives the page; without one it lives as long as the client. Where an older client left
+   * its position under `olderKey`, it stays there.
+   */
+  constructor(storage, key, olderKey) {
     this.#storage = storage;
-    this.#key = key;
-    this.#position = readPosition(storage, key);
+    const older = olderKey ? readPosition(storage, olderKey) : null;
+    this.#isOlder = older !== null;
+    this.#key = this.#isOlder ? olderKey : key;
+    this.#position = older ?? readPosition(storage, key);
+  }
+
+  /** Keeps the position under another key from now on. */
+  keepUnder(key) {
+    if (!this.#isOlder) this.#key = key;
   }
 
   /** @returns {Readonly<{ seq: number, epoch: string }> | null} null before the first greeting that names one */

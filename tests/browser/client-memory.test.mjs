@@ -138,6 +138,56 @@ describe('the position', () => {
     assert.equal((await scene.connect({ storage })).query.since, '11');
   });
 
+  /** What a tab keeps, holding what is given. */
+  function tabWith(entries = {}) {
+    const kept = new Map(Object.entries(entries));
+    return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value) };
+  }
+
+  test('is found again under another client id, by the same user alone', async (t) => {
+    const scene = await Scene.set(t);
+    const storage = tabWith();
+    const since = async (options) => {
+      const { query } = await scene.connect({ storage, ...options });
+      scene.client.close();
+      return query.since;
+    };
+    const connection = await scene.connectAndGreet({ storage, clientId: 'first', userId: 456 }, AT_TEN);
+    connection.notify(11);
+    await scene.heard(connection);
+    scene.client.close();
+    assert.equal(await since({ clientId: 'second', userId: '456' }), '11');
+    assert.equal(await since({ clientId: undefined, userId: '456' }), '11');
+    assert.equal(await since({ clientId: 'first', userId: '789' }), undefined);
+    assert.equal(await since({ clientId: 'first' }), undefined);
+  });
+
+  test('is each client\'s own where a page has two of the same user', async (t) => {
+    const scene = await Scene.set(t);
+    const storage = tabWith();
+    const connection = await scene.connectAndGreet({ storage }, AT_TEN);
+    const one = scene.client;
+    t.after(() => one.close());
+    const other = await scene.connectAndGreet({ storage, clientId: 'luis' }, { seq: 20, epoch: 'first' });
+    assert.equal(other.query.since, undefined);
+    one.close();
+    scene.client.close();
+    await connection.closed;
+    assert.equal((await scene.connect({ storage })).query.since, '10');
+    const again = scene.client;
+    t.after(() => again.close());
+    assert.equal((await scene.connect({ storage, clientId: 'luis' })).query.since, '20');
+  });
+
+  test('that an older client left under the client id is gone on with', async (t) => {
+    const scene = await Scene.set(t);
+    const storage = tabWith({ 'exposia-notifications:ana': JSON.stringify(AT_TEN) });
+    const connection = await scene.connect({ storage });
+    assert.equal(connection.query.since, '10');
+    await scene.greet(connection, { seq: 12, epoch: 'first', recovered: true, replayed: 0 });
+    assert.deepEqual(JSON.parse(storage.getItem('exposia-notifications:ana')), { seq: 12, epoch: 'first' });
+  });
+
   test('does without a storage that fails', async (t) => {
     const scene = await Scene.set(t);
     const fail = () => { throw new Error('full'); };

@@ -27,8 +27,70 @@ describe('the address', () => {
     assert.equal((await scene.comeBackAfter(() => connection.cut())).query.token, 'second');
   });
 
-  test('needs a client id', () => {
-    assert.throws(() => connect('ws://127.0.0.1:1', { WebSocket }), TypeError);
+  test('must be one of the web', () => {
+    assert.throws(() => connect('ftp://127.0.0.1', { WebSocket }), TypeError);
+  });
+
+  test('numbers the dials, each higher than the last one', async (t) => {
+    const scene = await Scene.set(t);
+    const attempts = [];
+    let connection = await scene.connectAndGreet();
+    for (let dial = 1; dial <= 3; dial += 1) {
+      attempts.push(connection.attempt);
+      connection = await scene.comeBackAfter(() => connection.cut());
+    }
+    assert.ok(attempts.every(Number.isSafeInteger), attempts.join());
+    assert.deepEqual(attempts, [...new Set(attempts)].sort((one, other) => one - other));
+  });
+});
+
+describe('the client id', () => {
+  test('is made when none is given, and is another one for each client', async (t) => {
+    const scene = await Scene.set(t);
+    const { url } = await scene.connect({ clientId: undefined });
+    assert.equal(url.pathname, `/ws/${scene.client.clientId}`);
+    assert.match(scene.client.clientId, /^web-[0-9a-f]{32}$/);
+    const other = connect(scene.server.url, { WebSocket });
+    t.after(() => other.close());
+    assert.notEqual((await scene.server.nextConnection()).url.pathname, url.pathname);
+  });
+
+  test('of its own is replaced by a new one when another page has it, and nothing is lost', async (t) => {
+    const scene = await Scene.set(t);
+    const connection = await scene.connectAndGreet({ clientId: undefined }, { seq: 10, epoch: 'first' });
+    const next = await scene.comeBackAfter(() => connection.close(4001));
+    assert.notEqual(next.url.pathname, connection.url.pathname);
+    assert.equal(next.query.since, '10');
+  });
+});
+
+describe('a client that is closed in the turn that made it', () => {
+  test('never dials', async (t) => {
+    const scene = await Scene.set(t);
+    const dialled = [];
+    class Counting extends WebSocket {
+      constructor(url) {
+        super(url);
+        dialled.push(new URL(url).pathname);
+      }
+    }
+    connect(scene.server.url, { WebSocket: Counting, clientId: 'first' }).close();
+    await scene.connect({ WebSocket: Counting, clientId: 'second' });
+    assert.deepEqual(dialled, ['/ws/second']);
+  });
+});
+
+describe('a token that cannot be had', () => {
+  test('is asked for again later, and the page learns why', async (t) => {
+    const scene = await Scene.set(t);
+    const thrown = [];
+    t.mock.method(globalThis, 'queueMicrotask', (rethrow) => thrown.push(rethrow));
+    const tokens = [() => { throw new Error('no session'); }, () => 'second'];
+    const connection = scene.connect({ token: () => tokens.shift()() });
+    const { delayMs } = await scene.next('reconnecting');
+    assert.throws(thrown[0], /no session/);
+    scene.clock.advance(delayMs);
+    assert.equal((await connection).query.token, 'second');
   });
 });
 

@@ -27,7 +27,9 @@ class Connection {
   constructor(socket, request) {
     this.#socket = socket;
     this.url = new URL(request.url, 'ws://server');
-    this.query = Object.fromEntries(this.url.searchParams);
+    const { attempt, ...query } = Object.fromEntries(this.url.searchParams);
+    this.attempt = Number(attempt);
+    this.query = query;
     this.closed = once(socket, 'close').then(([code]) => code);
     socket.on('message', (data) => this.#messages.put(JSON.parse(data)));
   }
