@@ -11,8 +11,8 @@ const QUIET_BROWSER = [
   '--disable-background-networking', '--disable-component-update', '--disable-sync',
 ];
 
-export function launchBrowser() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: QUIET_BROWSER });
+export function launchBrowser(...further) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...QUIET_BROWSER, ...further] });
 }
 
 /** A name that no other test, and no earlier run against the same server, has used. */
@@ -37,7 +37,7 @@ export class ConsolePage {
    * @param {import('node:test').TestContext} t the test that the page closes with, and that fails on console errors
    * @param {import('playwright-core').Browser} browser
    */
-  static async open(t, browser, options = {}) {
+  static async open(t, browser, { address = new URL('/console', BASE_URL).href, ...options } = {}) {
     const context = await browser.newContext({ locale: 'en-US', ...options });
     const opened = new ConsolePage();
     opened.page = await context.newPage();
@@ -48,7 +48,7 @@ export class ConsolePage {
       await context.close();
       assert.deepEqual(opened.#problems, [], 'errors in the browser console');
     });
-    await opened.page.goto(new URL('/console', BASE_URL).href);
+    await opened.page.goto(address);
     return opened;
   }
 
