@@ -10,8 +10,6 @@ export function startConnectionPanel(session) {
   byId('ping').addEventListener('click', () => ping(session.client));
   onSubmit(byId('drop-form'), () => session.client.drop(byId('drop-seconds').valueAsNumber * 1000));
   byId('reconnect').addEventListener('click', () => session.client.reconnect());
-  // The browser knows when the network is back; a person should not have to wait out the backoff.
-  window.addEventListener('online', () => session.state === 'reconnecting' && session.client.reconnect());
   session.whenStarted(showErrors);
   session.whenChanged(() => showWhatIsUsable(session.state));
 }

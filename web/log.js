@@ -137,9 +137,18 @@ function row({ message, raw, marks, kind, at }) {
   const details = element('details');
   details.append(summary);
   // Most entries are never opened, so their text is laid out only when one is.
-  details.addEventListener('toggle', () => details.append(element('pre', prettyJson(raw))), { once: true });
+  details.addEventListener('toggle', () => details.append(wholeText(raw)), { once: true });
   item.append(details);
   return item;
+}
+
+/** A long text scrolls, so the keyboard must get to it. */
+function wholeText(raw) {
+  const text = element('pre', prettyJson(raw));
+  text.tabIndex = 0;
+  text.setAttribute('role', 'group');
+  text.setAttribute('aria-label', say('entryText'));
+  return text;
 }
 
 /** What tells one message from the next without opening it. */

@@ -1,4 +1,5 @@
 /** The publishing panel: writes a notification, checks its payload, and shows what the server made of it. */
+import { gatewayAddress } from './gateway.js';
 import { say } from './i18n.js';
 import { payloadProblem, prettyJson } from './json.js';
 import { byId, onSubmit } from './page.js';
@@ -44,7 +45,7 @@ async function publish() {
   showResult('', say('publishing'), '');
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${byId('token').value}` };
   try {
-    const response = await fetch('/notify', { method: 'POST', headers, body: requestBody() });
+    const response = await fetch(gatewayAddress('notify'), { method: 'POST', headers, body: requestBody() });
     const text = await response.text();
     const outcome = response.ok ? 'good' : 'bad';
     showResult(outcome, summary(response, text), text);
@@ -73,7 +74,8 @@ function chosenTarget() {
 function summary({ ok, status }, text) {
   const answer = parsed(text);
   if (ok) return say('published', { status, message: answer?.message ?? '' });
-  return say('refused', { status, detail: detailText(answer?.detail ?? text) });
+  const detail = detailText(answer?.detail ?? text);
+  return say(status === 401 ? 'refusedToken' : 'refused', { status, detail });
 }
 
 /** The server says what is wrong as a text, or as a list of places and what is wrong there. */

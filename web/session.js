@@ -1,5 +1,6 @@
 /** The console's one connection: made anew each time Connect is pressed, watched by every panel. */
 import { connect } from './client.js';
+import { gatewayAddress } from './gateway.js';
 
 const CHANGES = ['state', 'reconnecting', 'room', 'subscribed', 'unsubscribed', 'notification', 'open'];
 
@@ -26,7 +27,7 @@ export class Session {
 
   start(options) {
     this.client?.close();
-    this.client = connect(window.location.origin, options);
+    this.client = connect(gatewayAddress(), options);
     for (const callback of this.#onStart) callback(this.client);
     for (const type of CHANGES) this.client.on(type, () => this.changed());
     this.changed();

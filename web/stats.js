@@ -1,5 +1,6 @@
 /** The live figures: asks `GET /stats` again and again, and draws rates from the differences. */
 import { drawChart } from './chart.js';
+import { gatewayAddress } from './gateway.js';
 import { number, say } from './i18n.js';
 import { byId, element } from './page.js';
 
@@ -30,7 +31,8 @@ class StatsSource {
     const token = this.#refused === null ? '' : byId('token').value;
     if (token === this.#refused) return refusal(token);
     try {
-      const response = await fetch('/stats', token ? { headers: { authorization: `Bearer ${token}` } } : {});
+      const headers = token ? { authorization: `Bearer ${token}` } : {};
+      const response = await fetch(gatewayAddress('stats'), { headers });
       if (response.ok) return { stats: await response.json() };
       if (response.status !== 401) return { problem: say('statsFailed', { status: response.status }) };
       this.#refused = token;

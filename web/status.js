@@ -31,7 +31,10 @@ function watch(client, clientId, countdown) {
   client.on('gap', () => {
     if (byId('recovery').dataset.outcome !== 'bad') showRecovery('bad', say('gap'));
   });
-  client.on('closed', ({ code, byClient }) => show('closed', say(byClient ? 'closed' : 'closedByServer', { code })));
+  client.on('closed', ({ code, byClient }) => {
+    show('closed', say(byClient ? 'closed' : 'closedByServer', { code }));
+    showRecovery('', '');
+  });
 }
 
 function show(state, text) {

@@ -13,7 +13,7 @@ use tower_http::{
 use tracing::{Span, info_span};
 
 use crate::{
-    config::Config,
+    config::{Config, Environment},
     egress::{self, History, Sockets},
     gate::{Gate, GateLayer, Origins},
     ingress::{self, Intake},
@@ -30,7 +30,8 @@ pub(super) fn routes(
     health: Health,
     stats: Stats,
 ) -> Router {
-    ops::router(health, stats)
+    let known_token = config.gate.known_token(config.environment == Environment::Production);
+    ops::router(health, stats, known_token)
         .merge(history.router())
         .merge(ingress::router(&config.ingress, intake))
         .merge(egress::ws_router(sockets))

@@ -1,5 +1,7 @@
 //! The console page and the browser client, embedded in the binary.
 
+use std::borrow::Cow;
+
 use axum::{
     Router,
     extract::{Path, rejection::PathRejection},
@@ -22,17 +24,41 @@ struct Web;
 const POLICY: &str =
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'";
 
-pub(super) fn router() -> Router {
-    Router::new().route("/console", get(page)).route("/console/", get(page)).route("/console/{file}", get(asset))
+const PAGE: &str = "console.html";
+
+/// How the page names a file beside it, and how it must where its own address has no slash at the end. A proxy may have put both
+/// below a path of its own, so no address is absolute.
+const BESIDE: (&str, &str) = ("=\"./", "=\"./console/");
+
+/// The field of the page that takes the publisher's token.
+const TOKEN_FIELD: &str = "id=\"token\"";
+
+/// The routes of the page; it fills in `known_token`, which has to be one that everybody knows.
+pub(super) fn router(known_token: Option<&'static str>) -> Router {
+    Router::new()
+        .route("/console", get(async move || page(known_token, true)))
+        .route("/console/", get(async move || page(known_token, false)))
+        .route("/console/{file}", get(asset))
 }
 
-async fn page() -> Response {
-    file("console.html")
+fn page(known_token: Option<&str>, above: bool) -> Response {
+    let Some(file) = Web::get(PAGE) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
+    let mut text = String::from_utf8_lossy(&file.data).into_owned();
+    if above {
+        text = text.replace(BESIDE.0, BESIDE.1);
+    }
+    if let Some(token) = known_token {
+        text = text.replace(TOKEN_FIELD, &format!("{TOKEN_FIELD} value=\"{token}\""));
+    }
+    answer(PAGE, file.metadata.mimetype(), text.into_bytes().into())
 }
 
 async fn asset(name: Result<Path<String>, PathRejection>) -> Response {
     // A name that is not text is none of ours.
-    file(name.as_deref().map_or("", String::as_str))
+    let name = name.as_deref().map_or("", String::as_str);
+    let Some(file) = Web::get(name) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
+    let kind = file.metadata.mimetype();
+    answer(name, kind, file.data)
 }
 
 /// The registry of types knows `.ts` as a video format, and leaves out that texts are UTF-8.
@@ -44,14 +70,12 @@ fn content_type(name: &str, guessed: &str) -> String {
     }
 }
 
-fn file(name: &str) -> Response {
-    let Some(file) = Web::get(name) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
-    let kind = content_type(name, file.metadata.mimetype());
+fn answer(name: &str, guessed: &str, data: Cow<'static, [u8]>) -> Response {
     let headers = [
-        (CONTENT_TYPE, kind),
+        (CONTENT_TYPE, content_type(name, guessed)),
         (CACHE_CONTROL, "no-cache".to_owned()),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    (headers, file.data).into_response()
+    (headers, data).into_response()
 }

@@ -16,7 +16,10 @@ pub use health::{Health, Phase};
 pub use probe::{ProbeError, probe};
 pub use stats::Stats;
 
-/// The routes of operators.
-pub fn router(health: Health, stats: Stats) -> Router {
-    index::router(Arc::clone(&health.clock)).merge(console::router()).merge(health.router()).merge(stats.router())
+/// The routes of operators. The console fills in `known_token`, which must be no secret.
+pub fn router(health: Health, stats: Stats, known_token: Option<&'static str>) -> Router {
+    index::router(Arc::clone(&health.clock))
+        .merge(console::router(known_token))
+        .merge(health.router())
+        .merge(stats.router())
 }

@@ -128,6 +128,75 @@ describe('the keyboard', () => {
   });
 });
 
+describe('what scrolls', () => {
+  test('can be scrolled with the keyboard', async (t) => {
+    const { console, send } = await openConnected(t, { viewport: { width: 800, height: 400 } });
+    const lines = Object.fromEntries(Array.from({ length: 60 }, (_, index) => [`line${index}`, index]));
+    await send('metrica.creada', lines);
+    await console.entries('metrica.creada').locator('summary').click();
+    await console.publish('metrica.creada', '{}');
+    await console.shows('#publish-result', '200');
+    await console.page.evaluate(() => {
+      const rooms = Array.from({ length: 60 }, () => document.createElement('li'));
+      for (const room of rooms) room.textContent = 'sala';
+      document.getElementById('stat-rooms').replaceChildren(...rooms);
+    });
+    const scrolling = await console.page.evaluate(() => {
+      const scrolls = (element) => /auto|scroll/.test(getComputedStyle(element).overflowY) && element.scrollHeight > element.clientHeight;
+      const reached = (element) => element.tabIndex >= 0 || element.querySelector('summary, button, [tabindex="0"]') !== null;
+      const name = ({ id, localName }) => id || localName;
+      const found = [...document.body.querySelectorAll('*')].filter(scrolls);
+      return { found: found.map(name), unreached: found.filter((element) => !reached(element)).map(name) };
+    });
+    for (const name of ['pre', 'stat-rooms']) assert.ok(scrolling.found.includes(name), `${name} scrolls`);
+    assert.deepEqual(scrolling.unreached, []);
+  });
+});
+
+describe('the dot of the status', () => {
+  /** How far its middle stands out from what is around it, as WCAG counts contrast. */
+  async function contrast({ page }) {
+    const box = await page.locator('.dot').boundingBox();
+    const clip = { x: box.x - 8, y: box.y - 8, width: box.width + 16, height: box.height + 16 };
+    const picture = (await page.screenshot({ clip, animations: 'allow' })).toString('base64');
+    return page.evaluate(async (data) => {
+      const image = new Image();
+      image.src = `data:image/png;base64,${data}`;
+      await image.decode();
+      const canvas = document.createElement('canvas');
+      [canvas.width, canvas.height] = [image.width, image.height];
+      const context = canvas.getContext('2d');
+      context.drawImage(image, 0, 0);
+      const linear = (value) => (value / 255 <= 0.04045 ? value / 255 / 12.92 : ((value / 255 + 0.055) / 1.055) ** 2.4);
+      const luminance = (x, y) => {
+        const [red, green, blue] = context.getImageData(x, y, 1, 1).data;
+        return 0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue);
+      };
+      const [one, other] = [luminance(1, 1), luminance(image.width >> 1, image.height >> 1)].sort((a, b) => b - a);
+      return (one + 0.05) / (other + 0.05);
+    }, picture);
+  }
+
+  const fadedMost = () => {
+    for (const animation of document.getAnimations()) {
+      animation.pause();
+      animation.currentTime = animation.effect.getTiming().duration;
+    }
+  };
+
+  for (const options of [{ colorScheme: 'light' }, { colorScheme: 'dark' }, { forcedColors: 'active' }]) {
+    test(`is seen at all times, with ${Object.entries(options)}`, async (t) => {
+      const { console } = await openConnected(t, options);
+      await console.page.evaluate(fadedMost);
+      assert.ok((await contrast(console)) >= 3, 'open');
+      await console.drop(3600);
+      await console.becomes('reconnecting');
+      await console.page.evaluate(fadedMost);
+      assert.ok((await contrast(console)) >= 3, 'reconnecting');
+    });
+  }
+});
+
 describe('a phone', () => {
   test('of 360 pixels has nothing beyond its edge', async (t) => {
     const { console, send } = await openConnected(t, { viewport: { width: 360, height: 740 }, locale: 'es-ES' });
@@ -168,6 +237,7 @@ describe('guarded figures', () => {
       const allowed = route.request().headers().authorization === 'Bearer right';
       await route.fulfill(allowed ? { json: stats } : { status: 401, json: { detail: 'Token inválido' } });
     });
+    await console.page.fill('#token', '');
     await console.shows('#stats-status', 'asks for the token');
     await console.page.fill('#token', 'wrong');
     await console.shows('#stats-status', 'refuses this token');

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { BASE_URL, ConsolePage, launchBrowser, publishElsewhere, TOKEN, unique } from './console-page.mjs';
+import { PrefixProxy } from './prefix-proxy.mjs';
 
 let browser;
 before(async () => { browser = await launchBrowser(); });
@@ -40,7 +41,31 @@ describe('the page', () => {
   });
 });
 
+describe('below a path of a proxy', () => {
+  for (const page of ['console', 'console/']) {
+    test(`/${page} works`, async (t) => {
+      const proxy = await PrefixProxy.start('/avisos/', new URL(BASE_URL));
+      t.after(() => proxy.stop());
+      const console = await ConsolePage.open(t, browser, { address: `${proxy.url}${page}` });
+      const { temaId, room } = uniqueTopic();
+      await console.connect({ room });
+      await console.publish('metrica.creada', `{"temaId": "${temaId}"}`);
+      await console.shows('#publish-result[data-outcome="good"]', '200');
+      await console.entries(`"temaId": "${temaId}"`).waitFor();
+      await console.shows('#stat-connections', /\d/);
+      const background = await console.page.evaluate(() => getComputedStyle(document.querySelector('.dot')).borderRadius);
+      assert.equal(background, '50%', 'the style sheet is there');
+    });
+  }
+});
+
 describe('publishing', () => {
+  test('works at the first press in development', async (t) => {
+    const console = await ConsolePage.open(t, browser);
+    await console.page.click('#publish');
+    await console.shows('#publish-result[data-outcome="good"]', '200');
+  });
+
   test('shows the answer, and the notification as it was written', async (t) => {
     const console = await ConsolePage.open(t, browser);
     const { temaId, room } = uniqueTopic();
@@ -70,7 +95,7 @@ describe('publishing', () => {
   test('is refused with a wrong token, and says so', async (t) => {
     const console = await ConsolePage.open(t, browser);
     await console.publish('metrica.creada', '{}', 'wrong');
-    await console.shows('#publish-result[data-outcome="bad"]', '401 · Token inválido');
+    await console.shows('#publish-result[data-outcome="bad"]', '401 · Token inválido: the server wants a token of its setting WS_TOKEN');
     console.forgiveRefusal(401);
   });
 
@@ -182,6 +207,9 @@ describe('the connection', () => {
     await console.drop(0);
     await console.shows('#recovery', 'Recovered: 0 replayed');
     await console.becomes('open');
+    await console.page.click('#disconnect');
+    await console.becomes('closed');
+    assert.equal(await console.page.textContent('#recovery'), '');
   });
 
   test('says when the server no longer has what was missed', async (t) => {
