@@ -129,8 +129,11 @@ impl Life {
         self.deliveries.close();
         stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
         self.sessions.close();
-        sockets.close_all().await;
-        stage("sessions", 15, Box::pin(self.sessions.wait())).await;
+        let sending_away = async {
+            sockets.close_all().await;
+            self.sessions.wait().await;
+        };
+        stage("sessions", 15, Box::pin(sending_away)).await;
         self.stopping.cancel();
         self.servers.close();
         stage("answers", 10, Box::pin(self.servers.wait())).await;

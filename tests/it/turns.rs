@@ -1,6 +1,6 @@
 //! What is done to many connections is done to a few at a time, and others have their turn in between.
 
-use std::net::TcpStream;
+use std::{net::TcpStream, time::Duration};
 
 use exposia_notifications::wire::proto::v1::{DisconnectRequest, RevokeUserRequest};
 use serde_json::json;
@@ -71,6 +71,24 @@ async fn who_is_sent_away_is_told_in_turns() {
     assert!(some_before_others(&sockets).await);
     drop(sockets);
     within("the end", running).await.expect("no panic").expect("no failure");
+}
+
+// telling everybody has its share of the grace time, as waiting for them has: on a machine that is busy the service ends in time
+#[tokio::test]
+async fn whoever_cannot_be_told_in_time_holds_no_shutdown_up() {
+    let app = TestApp::start_with(|config| config.shutdown_grace = Duration::ZERO).await;
+    let sockets = connect(&app).await;
+    let busy = tokio::spawn(async {
+        loop {
+            // The service and this run on one thread.
+            std::thread::sleep(Duration::from_millis(10));
+            yield_now().await;
+        }
+    });
+    within("the end", app.begin_shutdown()).await.expect("no panic").expect("no failure");
+    busy.abort();
+    let told = sockets.iter().filter(|socket| socket.peek(&mut [0]).is_ok()).count();
+    assert!(told < MANY, "all were told, however long that took");
 }
 
 // one notification to several audiences: each connection is one receiver, and receives it once
