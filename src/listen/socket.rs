@@ -85,6 +85,11 @@ impl Socket {
         ready.and_then(Result::ok).is_some_and(|ready| ready.is_read_closed())
     }
 
+    /// Whether something may fit, as far as is known now. Unlike polling, asking this wakes nobody later and displaces nobody's waker.
+    pub fn is_writable(&self) -> bool {
+        self.tcp.try_io(Interest::WRITABLE, || Ok(())).is_ok()
+    }
+
     /// Whether something may fit.
     pub fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.tcp.poll_write_ready(cx)

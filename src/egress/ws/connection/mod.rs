@@ -277,11 +277,6 @@ impl Connection {
         if out.blocked {
             out.drop_expired(self.clock.wall());
         }
-        self.write_on(out);
-    }
-
-    /// The same, whatever expired meanwhile.
-    fn write_on(&self, out: &mut Out) {
         // The session's task may have seen the queue full, and not be listening to its client.
         let was_full = out.outbox.is_full();
         loop {
@@ -315,11 +310,11 @@ impl Connection {
         frame::text(&text::dropped(count, self.clock.wall())).into()
     }
 
-    /// Takes in a frame that nobody keeps. Before anything counts as not fitting, the socket is tried: what waits may only wait for
-    /// the end of a batch.
+    /// Takes in a frame that nobody keeps. Before anything counts as not fitting, the socket is tried, unless it is known to be full:
+    /// what waits may only wait for the end of a batch.
     fn offer_ephemeral(&self, out: &mut Out, frame: Outgoing) {
-        if out.outbox.is_full() {
-            self.write_on(out);
+        if out.outbox.is_full() && (!out.blocked || self.socket.is_writable()) {
+            self.write(out);
         }
         // One that did not fit is counted there, and told when there is room.
         let _ = out.outbox.offer_ephemeral(frame);

@@ -41,17 +41,18 @@ fn clock() -> Arc<Manual> {
     Arc::new(Manual::new(DateTime::UNIX_EPOCH))
 }
 
+fn outgoing(expires_at: Option<DateTime<Utc>>) -> Outgoing {
+    let payload = Payload::parse("{}".into()).expect("an object");
+    let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
+    let audiences = Audience::Everyone.into();
+    Outgoing::from(&Arc::new(Notification::new(Epoch::from_text("x"), 1, event, audiences, expires_at)))
+}
+
 // what waits for a socket that is full is judged by the clock that its time to live began by
 #[tokio::test]
 async fn what_expired_while_it_waited_is_not_sent() {
     let clock = clock();
     let (connection, mut client) = connection(&clock).await;
-    let outgoing = |expires_at| {
-        let payload = Payload::parse("{}".into()).expect("an object");
-        let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
-        let audiences = Audience::Everyone.into();
-        Outgoing::from(&Arc::new(Notification::new(Epoch::from_text("x"), 1, event, audiences, expires_at)))
-    };
     let blocked = |expires_at| {
         let mut out = connection.out.lock();
         out.blocked = true;
@@ -65,6 +66,27 @@ async fn what_expired_while_it_waited_is_not_sent() {
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).await.expect("read");
     assert_eq!(sent.len(), b"first".len() + outgoing(None).size());
+}
+
+// the socket has room again, and somebody offers more before the session's task writes
+#[tokio::test]
+async fn what_expired_is_not_sent_to_make_room() {
+    let clock = clock();
+    let (connection, mut client) = connection(&clock).await;
+    {
+        let mut out = connection.out.lock();
+        out.blocked = true;
+        out.outbox.push(outgoing(Some(clock.wall() + TimeDelta::minutes(1))));
+        assert!(out.outbox.is_full());
+    }
+    clock.step(TimeDelta::minutes(1));
+    poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("it is open");
+    connection.offer(&ephemeral(b"behind"));
+    connection.flush();
+    drop(connection);
+    let mut sent = Vec::new();
+    client.read_to_end(&mut sent).await.expect("read");
+    assert_eq!(sent, b"firstbehind");
 }
 
 // A session that saw its queue full does not listen to its client until it is called again.
