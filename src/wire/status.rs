@@ -179,10 +179,11 @@ impl Close {
             Self::Disconnected => Some((4003, "disconnected by an administrator")),
             Self::TooMany => Some((4008, "too many messages")),
             Self::TooManyFragments => Some((4008, "too many fragments")),
-            Self::Overdue => Some((4008, "a message was not finished in time")),
             Self::OverCapacity => Some((4100, "over capacity")),
             Self::Unresponsive => Some((4101, "no answer to a ping")),
             Self::TooSlow => Some((4101, "too slow")),
+            // The network may have stalled in the middle of it.
+            Self::Overdue => Some((4101, "a message was not finished in time")),
             Self::Unreadable => Some((4102, "the journal cannot be read now")),
         }
     }

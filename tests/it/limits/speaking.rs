@@ -74,7 +74,7 @@ async fn an_unfinished_compressed_message_counts_as_what_it_takes() {
     assert_eq!(ana.close_code().await, 4100);
 }
 
-// a message that is not finished in MESSAGE_TIMEOUT closes the connection with 4008, whether the client is silent or sends a little
+// a message that is not finished in MESSAGE_TIMEOUT closes the connection with 4101, whether the client is silent or sends a little
 // now and again; one that finished what it said may wait as long as it likes
 #[tokio::test]
 async fn a_message_is_finished_in_time() {
@@ -85,16 +85,16 @@ async fn a_message_is_finished_in_time() {
     let (beginning, _) = cut(1_000);
     let mut silent = connect(&app, "silent").await;
     silent.write(&beginning).await;
-    assert_eq!(silent.close_code().await, 4008);
+    assert_eq!(silent.close_code().await, 4101);
     let mut slow = connect(&app, "slow").await;
     slow.write(&beginning[..10]).await;
-    assert_eq!(slow.close_code_while_sending(b"x").await, 4008);
+    assert_eq!(slow.close_code_while_sending(b"x").await, 4101);
     let mut in_fragments = connect(&app, "in-fragments").await;
     in_fragments.write(&masked(TEXT, b"{")).await;
-    assert_eq!(in_fragments.close_code_while_sending(&masked(CONTINUATION, b"")).await, 4008);
+    assert_eq!(in_fragments.close_code_while_sending(&masked(CONTINUATION, b"")).await, 4101);
     let mut in_a_head = connect(&app, "in-a-head").await;
     in_a_head.write(&[0x81]).await;
-    assert_eq!(in_a_head.close_code().await, 4008);
+    assert_eq!(in_a_head.close_code().await, 4101);
     ana.write(&masked(FIN | TEXT, br#"{"type":"ping"}"#)).await;
     assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
 }
