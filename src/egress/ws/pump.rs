@@ -12,6 +12,7 @@ use tracing::Instrument;
 use crate::{
     egress::{
         catch_up,
+        clients::Owner,
         session::Effect,
         ws::{
             CLOSE_TIMEOUT, Connection,
@@ -192,7 +193,11 @@ fn refresh(live: &mut Live, token: &str) -> Bytes {
         }
     };
     let user = live.connection.user_id().cloned();
-    if permit.user(user.clone()).ok() != Some(user) || live.session.renew(permit.clone()).is_err() {
+    // Where tokens say whose a client id is, it stays of whom it is.
+    let changes_hands =
+        live.sockets.0.gate.knows_subscribers() && Owner::new(&permit, user.clone()) != live.connection.owner();
+    let is_same_user = permit.user(user.clone()).ok() == Some(user);
+    if !is_same_user || changes_hands || live.session.renew(permit.clone()).is_err() {
         return text::error("El token no permite seguir en esta conexión", now);
     }
     let expires_at = permit.identity().and_then(|identity| identity.expires_at);

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Duration};
 use chrono::{TimeDelta, Utc};
 use exposia_notifications::{
     clock::{Clock, Manual},
+    gate::SubscriberAuth,
     wire::proto::v1::{DisconnectRequest, RevokeUserRequest, SubscribeRequest},
 };
 use serde_json::{Value, json};
 use tonic::Code;
 
-use super::{ask_late, guarded, guarded_by, guarded_with, mint};
+use super::{SECRET, ask_late, guarded, guarded_by, guarded_with, mint};
 use crate::support::{Client, TOKEN, TestApp, open_with, within};
 
 /// A token of `user` that is over already, and believed for the sake of clocks that differ.
@@ -51,6 +52,8 @@ async fn a_fresh_token_keeps_the_connection() {
     for useless in [
         json!({ "sub": "luis" }),
         json!({}),
+        // Good for everything, and of nobody: its client id would be no longer hers.
+        json!({ "rooms": ["*"] }),
         json!({ "sub": "ana", "rooms": ["general"] }),
         json!({ "sub": "ana", "exp": 1_000_000_000 }),
     ] {
@@ -65,6 +68,21 @@ async fn a_fresh_token_keeps_the_connection() {
     ana.await_pings(2).await;
     let marker = app.mark().await;
     ana.expect_nothing_before(marker).await;
+    connect(&app, "ana", &mint(json!({ "sub": "ana" }))).await;
+    assert_eq!(ana.close_code().await, 4001, "she replaces herself");
+}
+
+// where subscribing is open nobody owns a client id, and a token may come later
+#[tokio::test]
+async fn where_subscribing_is_open_a_connection_goes_on_under_a_token() {
+    let app = TestApp::start_with(|config| {
+        config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
+        config.gate.subscriber_auth = Some(SubscriberAuth::Open);
+    })
+    .await;
+    let mut ana = app.connect("ana?user_id=ana").await;
+    let token = mint(json!({ "sub": "ana" }));
+    assert_eq!(ana.ask(json!({ "type": "refresh", "token": token })).await["type"], "token_refreshed");
 }
 
 // a token that is over opens nothing new, not even before anybody looked; what was open goes on, and a fresh token ends it
