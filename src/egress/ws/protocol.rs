@@ -34,8 +34,12 @@ const READ_BUFFER: usize = 512;
 /// How often the socket is read before other tasks get their turn.
 const READS_PER_TURN: usize = 256;
 
-/// What is held of a message is charged in steps of so many bytes. What is shorter is a part of what a connection costs.
+/// What is held of a message is charged in steps of so many bytes.
 const CHARGED: usize = 1024;
+
+/// What is shorter is a part of what a connection costs, as it is of an answer: a client that speaks in pieces is refused nothing
+/// for it.
+const FREE: usize = 16 * 1024;
 
 /// Exists only while a client is speaking: see [`is_idle`](Self::is_idle).
 #[derive(Debug)]
@@ -124,7 +128,7 @@ impl Protocol {
             unfinished.since = Instant::now();
             unfinished.behind = behind;
         }
-        unfinished.charge.set(bytes / CHARGED * CHARGED)
+        unfinished.charge.set(if bytes < FREE { 0 } else { bytes / CHARGED * CHARGED })
     }
 
     /// Since when a message has been unfinished.

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use exposia_notifications::config::Config;
 
 use crate::{
-    rfc6455::frame::{CONTINUATION, FIN, TEXT, masked},
+    rfc6455::frame::{CONTINUATION, FIN, PING, TEXT, masked},
     support::{Frame, RawSocket, TestApp, eventually},
 };
 
@@ -97,4 +97,19 @@ async fn a_message_is_finished_in_time() {
     assert_eq!(in_a_head.close_code().await, 4101);
     ana.write(&masked(FIN | TEXT, br#"{"type":"ping"}"#)).await;
     assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
+}
+
+// a message that comes in pieces and is short is not counted: its client finishes it when there is room for nothing more
+#[tokio::test]
+async fn short_messages_are_finished_whatever_others_hold() {
+    let app = TestApp::start_with(|config| config.gate.unfinished_bytes = NonZeroUsize::MIN).await;
+    let mut ana = connect(&app, "ana").await;
+    let beginning = |length: usize| [masked(TEXT, &vec![b' '; length]), masked(FIN | PING, b"here")].concat();
+    let end = masked(FIN | CONTINUATION, br#"{"type":"ping"}"#);
+    ana.write(&beginning(16_000)).await;
+    assert_eq!(ana.next().await, Frame::Pong(b"here".to_vec()));
+    ana.write(&end).await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
+    ana.write(&beginning(17_000)).await;
+    assert_eq!(ana.close_code().await, 4100);
 }
