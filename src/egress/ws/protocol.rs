@@ -8,6 +8,7 @@ use std::{
     mem,
     num::NonZeroUsize,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -131,7 +132,14 @@ impl Protocol {
         unfinished.charge.set(if bytes < FREE { 0 } else { bytes / CHARGED * CHARGED })
     }
 
-    /// Since when a message has been unfinished.
+    /// Gives the message that is unfinished so much more time: the client was not listened to.
+    pub(super) fn put_off(&mut self, time: Duration) {
+        if let Some(unfinished) = &mut self.unfinished {
+            unfinished.since += time;
+        }
+    }
+
+    /// Since when a message has been unfinished, but for the time in which the client was not listened to.
     pub(super) fn unfinished_since(&self) -> Option<Instant> {
         self.unfinished.as_ref().map(|unfinished| unfinished.since)
     }

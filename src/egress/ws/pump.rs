@@ -51,7 +51,7 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
             Todo::Close(close) => return close,
             Todo::CatchUp(cursor) => {
                 let span = live.span();
-                Box::pin(catch_up(live, cursor).instrument(span)).await;
+                Box::pin(unheard(&mut protocol, catch_up(live, cursor).instrument(span))).await;
                 yield_now().await;
             }
             Todo::Wait { full: false, .. } if readable => {
@@ -67,17 +67,35 @@ pub(super) async fn run(live: &mut Live, head: Vec<u8>) -> Close {
                 }
                 protocol = protocol.filter(|protocol| readable || !protocol.is_idle());
             }
-            Todo::Wait { blocked, full } => {
-                // A client that is not listened to cannot finish what it began.
-                let deadline = protocol.as_ref().filter(|_| !full).and_then(|speaking| deadline(live, speaking));
+            Todo::Wait { blocked, full: true } => {
+                // What was readable is so afterwards: what came with the handshake, nothing announces again.
+                if protocol.is_some() {
+                    // In a box: most who wait began no message.
+                    Box::pin(unheard(&mut protocol, wait(&connection, blocked, true))).await;
+                } else {
+                    wait(&connection, blocked, true).await;
+                }
+            }
+            Todo::Wait { blocked, full: false } => {
+                let deadline = protocol.as_ref().and_then(|speaking| deadline(live, speaking));
                 readable = match deadline {
-                    None => wait(&connection, blocked, full).await,
+                    None => wait(&connection, blocked, false).await,
                     // In a box: most who wait wait for no end of a message.
                     Some(deadline) => Box::pin(wait_until(deadline, &connection, blocked)).await,
                 }
             }
         }
     }
+}
+
+/// Does what the client is not listened to meanwhile: that takes nothing of the time that its message has.
+async fn unheard<T>(protocol: &mut Option<Box<Protocol>>, doing: impl Future<Output = T>) -> T {
+    let began = Instant::now();
+    let done = doing.await;
+    if let Some(speaking) = protocol {
+        speaking.put_off(began.elapsed());
+    }
+    done
 }
 
 /// Waits for whatever comes first, and closes the connection if that is the time at which a message should have ended. Answers

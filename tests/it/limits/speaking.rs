@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use exposia_notifications::config::Config;
+use serde_json::json;
 
 use crate::{
     rfc6455::frame::{CONTINUATION, FIN, PING, TEXT, masked},
@@ -112,4 +113,53 @@ async fn short_messages_are_finished_whatever_others_hold() {
     assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
     ana.write(&beginning(17_000)).await;
     assert_eq!(ana.close_code().await, 4100);
+}
+
+// a client that takes nothing is not listened to once its queue is full; that is no time of the message it began
+#[tokio::test]
+async fn a_message_has_all_its_time_while_its_client_is_listened_to() {
+    let app = TestApp::start_with(|config| {
+        config.gate.message_timeout = Duration::from_millis(500);
+        config.egress.send_queue_bytes = NonZeroUsize::new(4_096).expect("not zero");
+    })
+    .await;
+    let mut ana = RawSocket::connect_narrow(app.http(), "ana?room=a", b"").await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("connection_established")));
+    let mut message = br#"{"type":"ping"}"#.to_vec();
+    message.resize(200_000, b' ');
+    let message = masked(FIN | TEXT, &message);
+    let (beginning, rest) = message.split_at(1_000);
+    ana.write(beginning).await;
+    // Its beginning is read before this is answered.
+    app.stats().await;
+    app.publish_to(json!({ "rooms": ["a"] }), "e", json!({ "text": "x".repeat(400_000) })).await;
+    let mut silent = connect(&app, "silent").await;
+    silent.write(beginning).await;
+    assert_eq!(silent.close_code().await, 4101, "as much time is over as a message has");
+    assert!(matches!(ana.next_while_sending(rest).await, Frame::Text(text) if text.contains("system_notification")));
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("pong")));
+}
+
+// what came with the handshake is not announced again: it is heard all the same, when the queue is no longer full
+#[tokio::test]
+async fn what_came_with_the_handshake_is_heard_behind_a_full_queue() {
+    const ASKED: u8 = 100;
+    const LARGE: usize = 3;
+    let app = TestApp::start_with(|config| {
+        config.egress.send_queue_bytes = NonZeroUsize::new(4_096).expect("not zero");
+    })
+    .await;
+    let epoch = app.connect("luz").await.established["epoch"].as_str().expect("a text").to_owned();
+    for _ in 0..LARGE {
+        app.publish_to(json!({ "everyone": true }), "e", json!({ "text": "x".repeat(400_000) })).await;
+    }
+    let asked: Vec<_> = (0..ASKED).flat_map(|number| masked(FIN | PING, &[number])).collect();
+    let mut ana = RawSocket::connect_narrow(app.http(), &format!("ana?since=0&epoch={epoch}"), &asked).await;
+    assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("connection_established")));
+    for _ in 0..LARGE {
+        assert!(matches!(ana.next().await, Frame::Text(text) if text.contains("system_notification")));
+    }
+    for number in 0..ASKED {
+        assert_eq!(ana.next().await, Frame::Pong(vec![number]));
+    }
 }

@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use socket2::SockRef;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    net::{TcpSocket, TcpStream},
     time::interval,
 };
 
@@ -90,9 +91,24 @@ impl RawSocket {
         (socket, chosen.map(|(_, value)| value.to_owned()))
     }
 
+    /// The same as [`connect_with`](Self::connect_with) for a client of which the system takes in little that it does not read.
+    pub(crate) async fn connect_narrow(http: SocketAddr, address: &str, more: &[u8]) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4_096).expect("a size");
+        // The server's side holds a number of segments: those of a real network, and not of this machine.
+        SockRef::from(&socket).set_tcp_mss(1_400).expect("a size");
+        let stream = within("a connection", socket.connect(http)).await.expect("a connection");
+        Self::shake_hands_on(stream, address, "", more).await.0
+    }
+
     async fn shake_hands(http: SocketAddr, address: &str, header: &str, more: &[u8]) -> (Self, String) {
+        let stream = within("a connection", TcpStream::connect(http)).await.expect("a connection");
+        Self::shake_hands_on(stream, address, header, more).await
+    }
+
+    async fn shake_hands_on(mut stream: TcpStream, address: &str, header: &str, more: &[u8]) -> (Self, String) {
         let handshake = async {
-            let mut stream = TcpStream::connect(http).await.expect("a connection");
+            let http = stream.peer_addr().expect("connected");
             let request = format!(
                 "GET /ws/{address} HTTP/1.1\r\nHost: {http}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
                  Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{header}\r\n"
@@ -104,9 +120,10 @@ impl RawSocket {
             }
             let head = String::from_utf8(head).expect("a head is text");
             assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-            (Self(stream), head)
+            head
         };
-        within("a handshake", handshake).await
+        let head = within("a handshake", handshake).await;
+        (Self(stream), head)
     }
 
     /// Sends bytes as they are.
@@ -142,7 +159,14 @@ impl RawSocket {
 
     /// The next frame.
     pub(crate) async fn next_or_ping(&mut self) -> Frame {
-        within("a frame", self.read()).await.expect("the connection is open")
+        within("a frame", read(&mut self.0)).await.expect("the connection is open")
+    }
+
+    /// The next frame, whatever it is, for a client that sends `bytes` meanwhile.
+    pub(crate) async fn next_while_sending(&mut self, bytes: &[u8]) -> Frame {
+        let (mut reader, mut writer) = self.0.split();
+        let both = async { tokio::join!(read(&mut reader), writer.write_all(bytes)).0 };
+        within("a frame", both).await.expect("the connection is open")
     }
 
     /// Asserts that the server has nothing more to say and hung up.
@@ -174,23 +198,23 @@ impl RawSocket {
             }
         }
     }
+}
 
-    async fn read(&mut self) -> std::io::Result<Frame> {
-        let first = self.0.read_u8().await?;
-        let length = match self.0.read_u8().await? {
-            126 => usize::from(self.0.read_u16().await?),
-            127 => usize::try_from(self.0.read_u64().await?).expect("a length"),
-            length => usize::from(length),
-        };
-        let mut content = vec![0; length];
-        self.0.read_exact(&mut content).await?;
-        Ok(match first {
-            0x81 => Frame::Text(String::from_utf8(content).expect("UTF-8")),
-            0xc1 => Frame::Compressed(content),
-            0x88 => Frame::Close(content.first_chunk().map(|code| u16::from_be_bytes(*code))),
-            0x89 => Frame::Ping,
-            0x8a => Frame::Pong(content),
-            other => panic!("a frame that begins with {other:#x}"),
-        })
-    }
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Frame> {
+    let first = stream.read_u8().await?;
+    let length = match stream.read_u8().await? {
+        126 => usize::from(stream.read_u16().await?),
+        127 => usize::try_from(stream.read_u64().await?).expect("a length"),
+        length => usize::from(length),
+    };
+    let mut content = vec![0; length];
+    stream.read_exact(&mut content).await?;
+    Ok(match first {
+        0x81 => Frame::Text(String::from_utf8(content).expect("UTF-8")),
+        0xc1 => Frame::Compressed(content),
+        0x88 => Frame::Close(content.first_chunk().map(|code| u16::from_be_bytes(*code))),
+        0x89 => Frame::Ping,
+        0x8a => Frame::Pong(content),
+        other => panic!("a frame that begins with {other:#x}"),
+    })
 }
