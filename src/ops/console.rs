@@ -9,8 +9,8 @@ use axum::{
     routing::get,
 };
 use http::{
-    StatusCode,
-    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
+    HeaderName, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use rust_embed::RustEmbed;
 
@@ -20,9 +20,13 @@ use crate::wire::problem::Problem;
 #[folder = "web/"]
 struct Web;
 
-/// The page loads nothing from elsewhere and runs no script of its own text.
-const POLICY: &str =
-    "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'";
+/// The page loads nothing from elsewhere, runs no script of its own text, and sends nothing to anybody else. Its own origin is
+/// that of its WebSockets, too (Content Security Policy Level 3, 6.7.2.8).
+const POLICY: &str = "default-src 'self'; connect-src 'self'; img-src 'self' data:; form-action 'self'; \
+    frame-ancestors 'none'; base-uri 'none'";
+
+/// No page of another origin that opens this one gets a hold of its window.
+const OPENER_POLICY: (HeaderName, &str) = (HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
 
 const PAGE: &str = "console.html";
 
@@ -76,6 +80,8 @@ fn answer(name: &str, guessed: &str, data: Cow<'static, [u8]>) -> Response {
         (CACHE_CONTROL, "no-cache".to_owned()),
         (CONTENT_SECURITY_POLICY, POLICY.to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
+        (REFERRER_POLICY, "no-referrer".to_owned()),
+        (OPENER_POLICY.0, OPENER_POLICY.1.to_owned()),
     ];
     (headers, data).into_response()
 }

@@ -58,6 +58,11 @@ export class ConsolePage {
     this.#problems.push(message.text());
   }
 
+  /** Forgets errors that a test provoked. */
+  forgive(text) {
+    this.#problems = this.#problems.filter((problem) => !problem.includes(text));
+  }
+
   /** The browser itself reports refused requests as errors; a test that provokes one says so. */
   forgiveRefusal(status) {
     this.#problems = this.#problems.filter((problem) => !problem.includes(`status of ${status}`));

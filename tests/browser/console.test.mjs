@@ -28,6 +28,20 @@ describe('the page', () => {
     }
   });
 
+  test('may speak to no other origin', async (t) => {
+    const console = await ConsolePage.open(t, browser);
+    const blocked = await console.page.evaluate(async () => {
+      const violations = [];
+      document.addEventListener('securitypolicyviolation', (event) => violations.push(event.effectiveDirective));
+      new WebSocket('ws://example.com/ws/x');
+      await fetch('http://example.com/').catch(() => {});
+      await new Promise((resolve) => setTimeout(resolve));
+      return violations;
+    });
+    assert.deepEqual(blocked, ['connect-src', 'connect-src']);
+    console.forgive('Content Security Policy');
+  });
+
   test('shows live figures', async (t) => {
     const console = await ConsolePage.open(t, browser);
     const room = unique('room');
