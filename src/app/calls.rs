@@ -58,11 +58,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let connection = request.extensions().get::<Connection>();
-        let is_good = request.extensions().get().is_some_and(|caller: &Caller| caller.identity().is_ok());
-        let turn = connection.and_then(|connection| connection.begin(is_good));
-        let mut cut = connection.and_then(Connection::cut).map(Box::pin);
+        let connection = request.extensions().get::<Connection>().cloned();
+        let caller = request.extensions().get::<Caller>().cloned();
         let answering = self.0.call(request);
+        // By now the caller was asked for its credential, if the method asks for one.
+        let is_good = caller.is_some_and(|caller| caller.is_recognised());
+        let turn = connection.as_ref().and_then(|connection| connection.begin(is_good));
+        let mut cut = connection.as_ref().and_then(Connection::cut).map(Box::pin);
         Box::pin(async move {
             let answer = match &mut cut {
                 None => answering.await?,

@@ -87,7 +87,7 @@ pub(super) fn serve(
         .trace_fn(|request| info_span!("call", path = request.uri().path()))
         .layer(MapRequestLayer::new(with_peer))
         .layer(MapResponseLayer::new(with_our_codes))
-        .layer(GateLayer(gate))
+        .layer(GateLayer::grpc(gate))
         .layer(CallsLayer)
         .layer(calls)
         .add_service(health)

@@ -47,7 +47,7 @@ pub(super) fn layered(routes: Router, gate: Gate) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         // Before the gate: a browser asks for permission without a token.
         .layer(ForPages(cors(gate.origins())))
-        .layer(GateLayer(gate));
+        .layer(GateLayer::http(gate));
     routes.layer(layers)
 }
 

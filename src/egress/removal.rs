@@ -145,7 +145,7 @@ mod tests {
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
         let listener = listen::Listener::plain(socket);
-        let router = ws_router(sockets).layer(GateLayer(gate));
+        let router = ws_router(sockets).layer(GateLayer::http(gate));
         tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
         let mut clients = Vec::new();
         for number in 0..MANY {

@@ -18,7 +18,7 @@ use crate::{
     config::Config,
     domain::{Audience, Audiences, Durability, Ephemeral, Epoch, Event, Payload, Seq},
     egress::{Clients, History, Sockets, Subscriber, ws_router},
-    gate::{Gate, GateLayer},
+    gate::{Carriers, Gate, GateLayer},
     journal::{Append, Bounds, Entry, Error, Incarnation, Memory, Page, Query, Read, Relay},
     listen, rooms,
     wire::proto::v1,
@@ -132,7 +132,7 @@ impl Outlets {
             clock.clone(),
         );
         let history = History::new(Arc::clone(&journal) as _);
-        let router = ws_router(sockets).merge(history.clone().router()).layer(GateLayer(gate.clone()));
+        let router = ws_router(sockets).merge(history.clone().router()).layer(GateLayer::http(gate.clone()));
         let subscriber = Subscriber::new(
             &config.egress,
             reader,
@@ -150,7 +150,7 @@ impl Outlets {
     /// A call as it comes through the gate.
     fn call<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
-        request.extensions_mut().insert(self.gate.caller(&http::Request::new(())));
+        request.extensions_mut().insert(self.gate.caller(&http::Request::new(()), Carriers::Metadata));
         request
     }
 

@@ -1,10 +1,16 @@
 //! Who is asking, and what it may do: the one model for gRPC, REST and WebSocket.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+};
 
 use crate::{
     domain::{Audience, Certificate, KeyOwner, UserId},
-    gate::{Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, standing::Granted},
+    gate::{
+        Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, presented::Presented, standing::Granted,
+    },
     wire::quota::Quota,
 };
 
@@ -107,34 +113,57 @@ pub struct Open {
     pub subscribing: bool,
 }
 
-/// Whoever sends a request.
+/// Whoever sends a request. Its credential is judged once, when it is first asked for: who is not asked is not guessing.
 #[derive(Debug, Clone)]
 pub struct Caller {
-    identity: Result<Arc<Identity>, Denied>,
+    asked: Arc<Asked>,
     address: IpAddr,
     gate: Gate,
+}
+
+/// A credential that may be asked for.
+#[derive(Debug)]
+struct Asked {
+    presented: Presented,
+    known: OnceLock<Result<Known, Denied>>,
+}
+
+/// Somebody who was judged.
+#[derive(Debug, Clone)]
+pub(super) struct Known {
+    identity: Arc<Identity>,
     /// Where its identity comes from, if that is a certificate.
-    granted: Option<Arc<Granted>>,
+    granted: Option<Granted>,
+}
+
+impl Known {
+    pub(super) fn by_token(identity: Arc<Identity>) -> Self {
+        Self { identity, granted: None }
+    }
+
+    pub(super) fn by_certificate(identity: Arc<Identity>, granted: Granted) -> Self {
+        Self { identity, granted: Some(granted) }
+    }
 }
 
 impl Caller {
-    pub(super) fn new(identity: Result<Arc<Identity>, Denied>, address: IpAddr, gate: Gate) -> Self {
-        Self { identity, address, gate, granted: None }
-    }
-
-    /// The same, known by a certificate.
-    pub(super) fn with_certificate(mut self, identity: Arc<Identity>, granted: Granted) -> Self {
-        (self.identity, self.granted) = (Ok(identity), Some(Arc::new(granted)));
-        self
+    pub(super) fn new(presented: Presented, address: IpAddr, gate: Gate) -> Self {
+        Self { asked: Arc::new(Asked { presented, known: OnceLock::new() }), address, gate }
     }
 
     /// The same with what its certificate allows now.
     pub(super) fn renewed(&self, identity: Arc<Identity>) -> Self {
-        Self { identity: Ok(identity), ..self.clone() }
+        let known = OnceLock::from(Ok(Known { identity, granted: self.granted().cloned() }));
+        Self { asked: Arc::new(Asked { presented: Presented::nothing(), known }), ..self.clone() }
+    }
+
+    fn known(&self) -> Result<&Known, &Denied> {
+        let Asked { presented, known } = &*self.asked;
+        known.get_or_init(|| self.gate.judge(presented, self.address)).as_ref()
     }
 
     pub(super) fn granted(&self) -> Option<&Granted> {
-        self.granted.as_deref()
+        self.known().ok()?.granted.as_ref()
     }
 
     pub(super) fn revocations(&self) -> &Revocations {
@@ -146,15 +175,33 @@ impl Caller {
         self.address
     }
 
+    /// Whether a token came with its request, right or wrong.
+    pub(super) fn presents_token(&self) -> bool {
+        self.asked.presented.has_tokens()
+    }
+
+    /// Whether it is somebody, as far as that can be told without judging it: who need not say who it is is not asked.
+    pub fn is_recognised(&self) -> bool {
+        match self.asked.known.get() {
+            Some(known) => known.is_ok(),
+            None => self.gate.recognises(&self.asked.presented),
+        }
+    }
+
     /// Notes that it was refused something.
     pub fn refused(&self, denied: &Denied) {
-        let credential = self.identity.as_ref().ok().map(|identity| &identity.credential);
-        self.gate.refusals().note(denied, self.address, credential);
+        let known = self.asked.known.get().and_then(|known| known.as_ref().ok());
+        self.gate.refusals().note(denied, self.address, known.map(|known| &known.identity.credential));
     }
 
     /// The checked credential.
     pub fn identity(&self) -> Result<&Arc<Identity>, Denied> {
-        self.identity.as_ref().map_err(Denied::clone)
+        self.known().map(|known| &known.identity).map_err(Denied::clone)
+    }
+
+    /// The user that it is, if it was asked.
+    fn user(&self) -> Option<&UserId> {
+        self.asked.known.get()?.as_ref().ok()?.identity.user()
     }
 
     /// Whether it publishes at all.
@@ -174,7 +221,7 @@ impl Caller {
 
     /// How much it may publish, if that is limited.
     pub fn budget(&self) -> Option<Budget> {
-        self.gate.budget(self.identity.as_ref().ok()?)
+        self.gate.budget(&self.known().ok()?.identity)
     }
 
     /// Counts a publish, whatever will come of it, and says what is left if that is limited.
@@ -184,19 +231,17 @@ impl Caller {
 
     /// Whose the idempotency keys are that come with its requests.
     pub fn key_owner(&self) -> KeyOwner {
-        self.identity.as_ref().map_or(KeyOwner::NOBODY, |identity| identity.key_owner)
+        self.known().map_or(KeyOwner::NOBODY, |known| known.identity.key_owner)
     }
 
     /// A place for one subscription of its.
     pub fn place(&self) -> Result<Place, Denied> {
-        let user = self.identity.as_ref().ok().and_then(|identity| identity.user());
-        self.gate.place(self.address, user)
+        self.gate.place(self.address, self.user())
     }
 
     /// What it holds of the bytes that are unfinished or unread, which is nothing yet.
     pub fn charge(&self) -> Charge {
-        let user = self.identity.as_ref().ok().and_then(|identity| identity.user());
-        self.gate.charge(self.address, user)
+        self.gate.charge(self.address, self.user())
     }
 
     /// Whether it may revoke and disconnect others.
@@ -204,6 +249,11 @@ impl Caller {
         let identity = self.identity()?;
         let admin = identity.grant.as_ref().is_some_and(|grant| grant.admin);
         if admin { Ok(()) } else { Err(Denied::Claim(identity.credential.clone(), "admin")) }
+    }
+
+    /// Whether it may see what there is to ask for: whoever is known, and anybody where reading is open.
+    pub fn check_known(&self) -> Result<(), Denied> {
+        if self.gate.open().reading { Ok(()) } else { self.identity().map(drop) }
     }
 
     /// Whether it may see who is connected: publishers may, and anybody where reading is open.

@@ -17,6 +17,9 @@ pub enum TokenError {
     /// It is none of the static tokens, and no JWT that could be read.
     #[error("it is neither a known token nor a JWT with an algorithm that is supported")]
     Unreadable,
+    /// It came in a header that was there more than once.
+    #[error("the header {0} came more than once; send one")]
+    Repeated(&'static str),
     /// No key is for its `alg` and `kid`.
     #[error("no key fits its `alg` and `kid`")]
     NoKey,

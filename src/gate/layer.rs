@@ -1,7 +1,6 @@
 //! The tower layer that stands before gRPC and HTTP alike.
 
 use std::{
-    borrow::Cow,
     net::IpAddr,
     pin::Pin,
     sync::Arc,
@@ -9,20 +8,18 @@ use std::{
     time::Duration,
 };
 
-use http::{
-    HeaderMap, HeaderName, Method, Request, Response, Uri,
-    header::{AUTHORIZATION, COOKIE, SEC_WEBSOCKET_PROTOCOL},
-};
+use http::{HeaderValue, Request, Response, StatusCode, header::CACHE_CONTROL};
 use tokio::sync::watch;
 use tower::{Layer, Service};
 
 use crate::{
     clock::Clock,
-    domain::{Peer, UserId},
+    domain::{Certificate, UserId},
     gate::{
-        Budget, Caller, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place, Refusals,
-        Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, extract::denial_of, failures::Failures,
-        places::Places, standing::Granted, unfinished::Unfinished,
+        Budget, Caller, Carriers, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place,
+        Refusals, Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, caller::Known,
+        extract::denial_of, failures::Failures, places::Places, presented::Presented, standing::Granted,
+        unfinished::Unfinished,
     },
 };
 
@@ -81,48 +78,72 @@ impl Gate {
         }))
     }
 
-    /// Who sends a request; of the tokens that it has, one that is right is enough. Without any, the certificate counts
-    /// that its connection was opened with.
-    pub fn caller<B>(&self, request: &Request<B>) -> Caller {
-        let address = self.0.proxies.client(request);
-        let mut identity = Err(Denied::Unauthenticated(None));
-        for token in tokens(request.method(), request.uri(), request.headers()) {
-            identity = self.identify(&token, address);
-            if identity.is_ok() {
-                break;
-            }
+    /// Who sends a request, of which nothing is looked at before somebody asks for it.
+    pub fn caller<B>(&self, request: &Request<B>, carriers: Carriers) -> Caller {
+        Caller::new(Presented::of(request, carriers), self.0.proxies.client(request), self.clone())
+    }
+
+    /// Whom somebody at `address` presents; of several tokens one that is right is enough. Without any, the certificate counts
+    /// that the connection was opened with; but it lends no right to a token that is wrong.
+    pub(super) fn judge(&self, presented: &Presented, address: IpAddr) -> Result<Known, Denied> {
+        let tokens = presented.tokens().map_err(|error| Denied::Unauthenticated(Some(error)))?;
+        if !tokens.is_empty() {
+            return self.identify_one(tokens, address).map(Known::by_token);
         }
-        let certified = if identity.is_err() { self.certified(request) } else { None };
-        let caller = Caller::new(identity, address, self.clone());
-        match certified {
-            Some((known, granted)) => caller.with_certificate(known, granted),
-            None => caller,
+        let certified = presented.certificate.as_ref().and_then(|certificate| self.certified(certificate));
+        certified.ok_or(Denied::Unauthenticated(None))
+    }
+
+    /// Whether it is clear at a glance that it is somebody, without a signature being checked.
+    pub(super) fn recognises(&self, presented: &Presented) -> bool {
+        match presented.tokens() {
+            Ok([]) => presented.certificate.as_ref().is_some_and(|certificate| self.certified(certificate).is_some()),
+            Ok(tokens) => tokens.iter().any(|token| self.known(token).is_some()),
+            Err(_) => false,
         }
     }
 
     /// Whose certificate it is.
-    fn certified<B>(&self, request: &Request<B>) -> Option<(Arc<Identity>, Granted)> {
+    fn certified(&self, certificate: &Arc<Certificate>) -> Option<Known> {
         let grants = self.0.grants.as_ref()?;
-        let certificate = request.extensions().get::<Peer>()?.certificate.as_ref()?;
         // A connection may live longer than its certificate, or than its CA is believed.
         if certificate.expires_at <= self.0.clock.wall().timestamp() || !certificate.is_believed() {
             return None;
         }
         let identity = Arc::new(grants.borrow().identify(certificate));
-        Some((identity, Granted { certificate: Arc::clone(certificate), grants: grants.clone() }))
+        Some(Known::by_certificate(identity, Granted { certificate: Arc::clone(certificate), grants: grants.clone() }))
     }
 
     /// Whose token it is that came from `address`. Of an address that sent too many wrong ones a right one is still believed; but few
     /// signatures are checked, and a wrong one is not told from another, for a while.
     pub fn identify(&self, token: &str, address: IpAddr) -> Result<Arc<Identity>, Denied> {
-        if let Some(identity) = self.known(token) {
+        self.identify_one(&[token], address)
+    }
+
+    /// Whose one of `tokens` is. Beside one that is right the others are no guesses: a browser sends the cookies of other
+    /// applications along. Where none is, the first says what is wrong.
+    fn identify_one(&self, tokens: &[impl AsRef<str>], address: IpAddr) -> Result<Arc<Identity>, Denied> {
+        if let Some(identity) = tokens.iter().find_map(|token| self.known(token.as_ref())) {
             return Ok(identity);
         }
-        self.0.failures.may_check(address).map_err(Denied::AuthFailures)?;
-        self.signed(token).map_err(|error| match error.may_be_a_guess().then(|| self.0.failures.count(address)) {
-            Some(Err(wait)) => Denied::AuthFailures(wait),
-            Some(Ok(())) | None => Denied::Unauthenticated(Some(error)),
-        })
+        let (mut first, mut guesses, mut unchecked) = (None, 0, None);
+        for token in tokens {
+            if let Err(wait) = self.0.failures.may_check(address) {
+                unchecked = Some(wait);
+                break;
+            }
+            match self.signed(token.as_ref()) {
+                Ok(identity) => return Ok(identity),
+                Err(error) => {
+                    guesses += usize::from(error.may_be_a_guess());
+                    first.get_or_insert(error);
+                }
+            }
+        }
+        for _ in 0..guesses {
+            unchecked = self.0.failures.count(address).err().or(unchecked);
+        }
+        Err(unchecked.map_or(Denied::Unauthenticated(first), Denied::AuthFailures))
     }
 
     /// Whose token it is, wherever it came from.
@@ -193,72 +214,37 @@ impl Gate {
     }
 }
 
-/// The WebSocket protocol whose name stands before a token.
-pub const BEARER_PROTOCOL: &str = "bearer";
-
-/// The cookie that a page's own backend may put a token into.
-const TOKEN_COOKIE: &str = "token";
-
-/// The tokens of a request: `Authorization: Bearer`, `X-Token` and `?token=`. A request that only reads, as a WebSocket's
-/// handshake does, may have one where a browser can put it, too: in `Sec-WebSocket-Protocol: bearer, <token>` and in a
-/// cookie. A cookie comes along whoever's page makes the request, so none of them lets anybody publish.
-fn tokens<'r>(method: &Method, uri: &'r Uri, headers: &'r HeaderMap) -> impl Iterator<Item = Cow<'r, str>> {
-    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let bearer = text(AUTHORIZATION).and_then(bearer_token);
-    let custom = text(HeaderName::from_static("x-token"));
-    let reads = method == Method::GET;
-    let protocol = text(SEC_WEBSOCKET_PROTOCOL).filter(|_| reads).and_then(protocol_token);
-    let cookie = text(COOKIE).filter(|_| reads).and_then(cookie_token);
-    let query = uri.query().and_then(query_token);
-    [bearer, custom, protocol]
-        .into_iter()
-        .flatten()
-        .map(Cow::Borrowed)
-        .chain(query.map(Cow::Owned))
-        .chain(cookie.map(Cow::Borrowed))
-}
-
-/// The token behind the word `bearer` in a list of protocols.
-fn protocol_token(value: &str) -> Option<&str> {
-    let mut protocols = value.split(',').map(str::trim);
-    protocols.find(|protocol| *protocol == BEARER_PROTOCOL)?;
-    protocols.next()
-}
-
-fn cookie_token(value: &str) -> Option<&str> {
-    let cookies = value.split(';').filter_map(|cookie| cookie.trim().split_once('='));
-    cookies.into_iter().find(|(name, _)| *name == TOKEN_COOKIE).map(|(_, token)| token)
-}
-
-fn bearer_token(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn query_token(query: &str) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Token {
-        token: String,
-    }
-    serde_urlencoded::from_str::<Token>(query).ok().map(|Token { token }| token)
-}
-
 /// Puts the [`Caller`] of each request into its extensions, and notes it when the answer is a refusal.
 #[derive(Debug, Clone)]
-pub struct GateLayer(pub Gate);
+pub struct GateLayer {
+    gate: Gate,
+    carriers: Carriers,
+}
+
+impl GateLayer {
+    /// The layer before the routes of HTTP.
+    pub fn http(gate: Gate) -> Self {
+        Self { gate, carriers: Carriers::Http }
+    }
+
+    /// The layer before the services of gRPC.
+    pub fn grpc(gate: Gate) -> Self {
+        Self { gate, carriers: Carriers::Metadata }
+    }
+}
 
 impl<S> Layer<S> for GateLayer {
     type Service = Gated<S>;
 
     fn layer(&self, inner: S) -> Gated<S> {
-        Gated { gate: self.0.clone(), inner }
+        Gated { layer: self.clone(), inner }
     }
 }
 
 /// A service behind the gate.
 #[derive(Debug, Clone)]
 pub struct Gated<S> {
-    gate: Gate,
+    layer: GateLayer,
     inner: S,
 }
 
@@ -275,73 +261,72 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let caller = self.gate.caller(&request);
+        let GateLayer { gate, carriers } = &self.layer;
+        let (caller, carriers) = (gate.caller(&request, *carriers), *carriers);
         request.extensions_mut().insert(caller.clone());
         let answering = self.inner.call(request);
         Box::pin(async move {
-            let response = answering.await?;
+            let mut response = answering.await?;
             if let Some(denied) = denial_of(&response) {
                 caller.refused(&denied);
+            }
+            if carriers == Carriers::Http {
+                keep_from_caches(&mut response, caller.presents_token());
             }
             Ok(response)
         })
     }
 }
 
+/// Lets no cache keep an answer that does not say that it may; nor one to a request with a token, which may be in its URL.
+fn keep_from_caches<R>(response: &mut Response<R>, has_token: bool) {
+    let says_nothing = !response.headers().contains_key(CACHE_CONTROL);
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS && (has_token || says_nothing) {
+        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::System, domain::Code};
+    use crate::clock::System;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    /// A gate that takes one wrong token an hour from an address.
     fn gate() -> Gate {
         let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
-        let matches = command.get_matches_from(["gate", "--ws-token=dev,s3cr3t ñ"]);
-        let options = clap::FromArgMatches::from_arg_matches(&matches).expect("settings");
+        let arguments = ["gate", "--ws-token=dev,s3cr3t", "--auth-failure-rate=1/h"];
+        let options = clap::FromArgMatches::from_arg_matches(&command.get_matches_from(arguments)).expect("settings");
         let open = Open { reading: false, subscribing: false };
         Gate::new(&options, Keys::new(Vec::new(), false), open, None, Arc::new(System::default()))
     }
 
-    /// The credential of a request, or why there is none.
-    fn credential(method: &Method, uri: &'static str, headers: &[(&'static str, &'static str)]) -> String {
-        let request = Request::builder().method(method).uri(uri);
-        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
-        let caller = gate().caller(&request.body(()).expect("a request"));
-        caller.identity().map_or_else(|denied| format!("{:?}", denied.code()), |known| known.credential.to_string())
-    }
-
-    // wire-contract, HTTP: the token comes as `?token=`, as `Authorization: Bearer <token>` or as `X-Token`
     #[test]
-    fn the_token_comes_in_one_of_three_ways() {
-        let with = |name, value| credential(&Method::POST, "/notify", &[(name, value)]);
-        let none = format!("{:?}", Code::Unauthenticated);
-        for (name, value) in [("authorization", "Bearer dev"), ("authorization", "bearer dev"), ("x-token", "dev")] {
-            assert_eq!(with(name, value), "token-1", "{name}: {value}");
+    fn one_right_token_is_enough_and_the_others_are_no_guesses() {
+        let gate = gate();
+        for _ in 0..3 {
+            let known = gate.identify_one(&["wrong", "s3cr3t", "wrong"], HERE).expect("somebody");
+            assert_eq!(known.credential.to_string(), "token-2");
         }
-        for (name, value) in [("authorization", "Basic dev"), ("authorization", "dev"), ("x-token", "Dev")] {
-            assert_eq!(with(name, value), none, "{name}: {value}");
-        }
-        assert_eq!(credential(&Method::POST, "/notify?a=b&token=s3cr3t+%C3%B1", &[]), "token-2");
-        assert_eq!(credential(&Method::POST, "/notify?token=", &[]), none);
-        assert_eq!(credential(&Method::POST, "/notify", &[]), none);
+        assert_eq!(gate.identify("wrong", HERE).err(), Some(Denied::Unauthenticated(Some(TokenError::Unreadable))));
     }
 
     #[test]
-    fn one_right_token_is_enough() {
-        assert_eq!(credential(&Method::POST, "/x?token=dev", &[("x-token", "wrong")]), "token-1");
-    }
-
-    // where a browser can put a token it counts for what only reads, and never for publishing
-    #[test]
-    fn what_a_browser_sends_by_itself_never_publishes() {
-        let ways = [
-            ("sec-websocket-protocol", "bearer, dev"),
-            ("sec-websocket-protocol", "chat,bearer,dev"),
-            ("cookie", "a=b; token=dev"),
-        ];
-        for (name, value) in ways {
-            assert_eq!(credential(&Method::GET, "/ws/x", &[(name, value)]), "token-1", "{name}: {value}");
-            assert_eq!(credential(&Method::POST, "/notify", &[(name, value)]), "Unauthenticated", "{name}: {value}");
+    fn a_caller_that_nobody_asks_for_is_not_judged() {
+        let gate = gate();
+        let caller = || {
+            let request = Request::builder().header("authorization", "Bearer wrong").body(()).expect("a request");
+            gate.caller(&request, Carriers::Http)
+        };
+        for _ in 0..3 {
+            drop(caller());
         }
-        assert_eq!(credential(&Method::GET, "/ws/x", &[("sec-websocket-protocol", "dev")]), "Unauthenticated");
+        let asked = caller();
+        for _ in 0..3 {
+            let denied = asked.identity().err();
+            assert_eq!(denied, Some(Denied::Unauthenticated(Some(TokenError::Unreadable))), "it is counted once");
+        }
+        assert!(matches!(caller().identity(), Err(Denied::AuthFailures(_))));
     }
 }

@@ -268,7 +268,12 @@ mod tests {
     use http::{Request, header::AUTHORIZATION};
 
     use super::*;
-    use crate::{clock::Manual, config::Config, gate::Gate, wire::proto::v1::publish_request::Body};
+    use crate::{
+        clock::Manual,
+        config::Config,
+        gate::{Carriers, Gate},
+        wire::proto::v1::publish_request::Body,
+    };
 
     /// So many requests, that are there already.
     fn requests(
@@ -279,7 +284,8 @@ mod tests {
         let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
         let keys = config.gate.keys().expect("no keys");
         let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock);
-        let caller = gate.caller(&Request::builder().header(AUTHORIZATION, "Bearer dev").body(()).expect("a request"));
+        let request = Request::builder().header(AUTHORIZATION, "Bearer dev").body(()).expect("a request");
+        let caller = gate.caller(&request, Carriers::Metadata);
         let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(payload_bytes));
         let request = PublishRequest {
             event: "e".to_owned(),

@@ -84,6 +84,50 @@ async fn the_token_comes_in_three_ways() {
     }
 }
 
+// what is for one caller, or is of this moment, is in no cache; what is the same for all is asked for anew
+#[tokio::test]
+async fn no_cache_keeps_what_was_asked_for_with_a_token() {
+    let app = TestApp::start().await;
+    let get = |path: &str| app.request(Method::GET, path);
+    let post = |path: &str| app.request(Method::POST, path).body(body("{}"));
+    let cases = [
+        (get("/history"), 200, "no-store"),
+        (get("/history?room=a%00b"), 422, "no-store"),
+        (get("/stats"), 200, "no-store"),
+        (get("/health"), 200, "no-store"),
+        (get("/"), 200, "no-store"),
+        (get("/no/such/path"), 404, "no-store"),
+        (post("/routes/explain").bearer_auth(TOKEN), 200, "no-store"),
+        (post("/routes/explain"), 401, "no-store"),
+        (post("/notify?token=dev"), 200, "no-store"),
+        (get("/console"), 200, "no-cache"),
+        (get("/console/client.js"), 200, "no-cache"),
+        (get("/openapi.json"), 200, "no-cache"),
+        (get("/console?token=dev"), 200, "no-store"),
+        (get("/openapi.json").header("x-token", "wrong"), 200, "no-store"),
+        (get("/console/client.js").header("cookie", "token=x"), 200, "no-store"),
+    ];
+    for (row, (request, status, expected)) in cases.into_iter().enumerate() {
+        let answer = Answer::to(request).await;
+        assert_eq!((answer.status, answer.header("cache-control")), (status, expected), "row {row}");
+    }
+}
+
+// the console sends nothing to another origin, and tells none where it is
+#[tokio::test]
+async fn the_console_keeps_to_its_own_origin() {
+    let app = TestApp::start().await;
+    for path in ["/console", "/console/", "/console/client.js"] {
+        let answer = app.get(path).await;
+        let policy = answer.header("content-security-policy");
+        let connects: Vec<_> =
+            policy.split(';').map(str::trim).filter(|part| part.starts_with("connect-src")).collect();
+        assert_eq!(connects, ["connect-src 'self'"], "{path}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{path}");
+        assert_eq!(answer.header("cross-origin-opener-policy"), "same-origin", "{path}");
+    }
+}
+
 // wire-contract, HTTP: `POST /notify`, 401 for a missing or wrong token
 #[tokio::test]
 async fn without_the_token_nothing_is_published() {

@@ -349,7 +349,7 @@ mod tests {
             (stopping.clone(), tasks.clone()),
             clock,
         );
-        let router = crate::egress::ws::router(sockets).layer(GateLayer(gate));
+        let router = crate::egress::ws::router(sockets).layer(GateLayer::http(gate));
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
         let listener = listen::Listener::plain(socket);

@@ -7,6 +7,8 @@ use crate::gate::{Caller, Denied};
 pub(super) enum Needs {
     /// Nothing: anybody may ask.
     None,
+    /// To be known, unless reading is open.
+    Known,
     /// To publish something.
     Publish,
     /// To hear something.
@@ -73,10 +75,10 @@ const TABLE: &[(&str, Method)] = &[
 const OTHERS: &[(&str, Method)] = &[
     ("/grpc.health.v1.Health/Check", method(Needs::None, Form::One, Size::Small)),
     ("/grpc.health.v1.Health/Watch", method(Needs::None, Form::One, Size::Small)),
-    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", method(Needs::None, Form::Dialogue, Size::Small)),
+    ("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", method(Needs::Known, Form::Dialogue, Size::Small)),
     (
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
-        method(Needs::None, Form::Dialogue, Size::Small),
+        method(Needs::Known, Form::Dialogue, Size::Small),
     ),
 ];
 
@@ -95,6 +97,7 @@ pub(super) fn judge(path: &str, caller: &Caller) -> Result<Option<Method>, Denie
         None => find(OTHERS, path),
     };
     match method.map(|method| method.right) {
+        Some(Needs::Known) => caller.check_known()?,
         Some(Needs::Publish) => caller.check_publisher()?,
         Some(Needs::Administer) => caller.check_admin()?,
         Some(Needs::Hear | Needs::None) | None => {}

@@ -2,13 +2,14 @@
 //!
 //! What the method asks of its caller stands in one table. A request that may come is followed message by message, so that
 //! what is too long, too slow or too much is refused as it comes, and what is unfinished is counted. Whoever has no credential
-//! may ask for health and reflection, a few calls at a time.
+//! may ask for health, and where reading is open for reflection, a few calls at a time.
 
 mod answer;
 mod framing;
 mod messages;
 mod methods;
 mod patience;
+mod protocol;
 mod strangers;
 
 use std::{
@@ -82,7 +83,7 @@ impl CallLayer {
         let method = methods::judge(request.uri().path(), caller)?.ok_or_else(|| {
             Status::unimplemented("there is no such method; the proto file and reflection list those that there are")
         })?;
-        let stay = caller.identity().is_err().then(|| {
+        let stay = (!caller.is_recognised()).then(|| {
             let peer = request.extensions().get::<Peer>();
             let nowhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
             self.strangers.enter(peer.map_or(nowhere, |peer| peer.address), caller.address())
@@ -121,6 +122,9 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Answering {
+        if let Some(refusal) = protocol::refusal(&request) {
+            return Box::pin(async move { Ok(refusal) });
+        }
         let (caller, method, stay) = match self.layer.judge(&request) {
             Ok(judged) => judged,
             Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),

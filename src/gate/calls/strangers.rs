@@ -1,5 +1,6 @@
-//! The calls of those who have no credential: health and reflection answer anybody, so they are few at a time, and the oldest
-//! gives way to the newest. A call that is answered at once gets through, however many others were begun to take up room.
+//! The calls of those who have no credential: health answers anybody, and so does reflection where reading is open. So they are
+//! few at a time, and the oldest gives way to the newest. A call that is answered at once gets through, however many others were
+//! begun to take up room.
 
 use std::{
     collections::BTreeMap,

@@ -5,6 +5,7 @@ mod key_owners;
 mod lifetime;
 mod matrix;
 mod names;
+mod presented;
 mod tokens;
 mod tool;
 

@@ -1,9 +1,12 @@
 //! What the head of a call decides.
 
+use http::{Method, Request, Response};
 use prost::Message;
 use serde_json::json;
-use tonic::Code;
+use tonic::{Code, Status, body::Body, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+
+use tower::ServiceExt;
 
 use super::{PUBLISH, PUBLISH_STREAM, event};
 use crate::{
@@ -110,4 +113,47 @@ async fn who_may_not_is_told_before_a_message_comes() {
     let call = Call::begin(&channel, PUBLISH_STREAM, Some(&publisher));
     call.send(framed(&event("e"))).await;
     assert_eq!(call.end().await.code(), Code::Ok);
+}
+
+/// Sends an event to `path`, and gives the answer.
+async fn send(channel: &Channel, method: Method, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+    let request = Request::builder().method(method).uri(format!("http://x/{path}")).header("te", "trailers");
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let body = Body::new(http_body_util::Full::new(framed(&event("e")).into()));
+    let answering = channel.clone().oneshot(request.body(body).expect("a request"));
+    within("an answer", answering).await.expect("an answer")
+}
+
+// the protocol of gRPC over HTTP/2: a call is a POST of application/grpc, and its metadata has the credential
+#[tokio::test]
+async fn what_is_no_call_is_refused_and_its_token_counts_in_the_metadata_only() {
+    let app = TestApp::start().await;
+    let channel = app.channel().await;
+    let (kind, bearer) = (("content-type", "application/grpc"), ("authorization", "Bearer dev"));
+    for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS, Method::PATCH] {
+        let response = send(&channel, method.clone(), PUBLISH, &[kind, bearer]).await;
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["allow"]),
+            (405, &"POST".parse().expect("text")),
+            "{method}"
+        );
+    }
+    for kind in ["application/json", "text/plain", "application/x-www-form-urlencoded", "application/grpcs", ""] {
+        let response = send(&channel, Method::POST, PUBLISH, &[("content-type", kind), bearer]).await;
+        assert_eq!(response.status(), 415, "{kind}");
+    }
+    assert_eq!(send(&channel, Method::POST, PUBLISH, &[bearer]).await.status(), 415);
+    let query = format!("{PUBLISH}?token=dev");
+    for (path, header) in [(PUBLISH, ("x-token", "dev")), (&query, ("accept", "*/*"))] {
+        let response = send(&channel, Method::POST, path, &[kind, header]).await;
+        let status = Status::from_header_map(response.headers()).expect("a status");
+        assert_eq!(status.code(), Code::Unauthenticated, "{path}: {header:?}");
+    }
+    assert_eq!(app.stats().await["total_notifications_sent"], 0);
+    for kind in ["application/grpc", "application/grpc+proto"] {
+        let response = send(&channel, Method::POST, PUBLISH, &[("content-type", kind), bearer]).await;
+        assert_eq!(response.status(), 200, "{kind}");
+        assert!(Status::from_header_map(response.headers()).is_none_or(|status| status.code() == Code::Ok), "{kind}");
+    }
+    assert_eq!(app.stats().await["total_notifications_sent"], 2);
 }

@@ -40,9 +40,15 @@ pub(crate) async fn open_with(
     headers: &[(&str, String)],
 ) -> Result<Socket, Box<Response<Option<Vec<u8>>>>> {
     let mut request = format!("ws://{http}/ws/{address}").into_client_request().expect("an address");
-    for (name, value) in headers {
+    for (number, (name, value)) in headers.iter().enumerate() {
+        let value = HeaderValue::from_str(value).expect("a value");
+        let is_again = headers[..number].iter().any(|(before, _)| before == name);
         let name: HeaderName = name.parse().expect("a name");
-        request.headers_mut().insert(name, HeaderValue::from_str(value).expect("a value"));
+        if is_again {
+            request.headers_mut().append(name, value);
+        } else {
+            request.headers_mut().insert(name, value);
+        }
     }
     match within("a WebSocket handshake", connect_async(request)).await {
         Ok((socket, _)) => Ok(socket),

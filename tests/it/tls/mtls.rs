@@ -4,19 +4,24 @@ use std::{fs, sync::Arc};
 
 use exposia_notifications::{
     clock::{Clock, System},
+    config::Config,
     wire::proto::v1::{
-        DisconnectRequest, PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient,
-        publish_result::Outcome,
+        DisconnectRequest, PublishRequest, RevokeUserRequest, SubscribeRequest,
+        notification_service_client::NotificationServiceClient, publish_result::Outcome,
     },
 };
 use rcgen::SanType;
 use rustls::version::TLS12;
+use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, transport::Identity};
 
 use super::{Authority, HTTP_2, Pair, TlsApp, connect, grpc};
-use crate::support::{TOKEN, eventually, scratch, within};
+use crate::{
+    gate::{SECRET, mint},
+    support::{TOKEN, eventually, scratch, within},
+};
 
 const GRANTS: &str = r#"
     [[grants]]
@@ -34,14 +39,29 @@ pub(super) async fn start(clients: &[&Authority], folder: &tempfile::TempDir) ->
     start_by(Arc::new(System::default()), clients, folder).await
 }
 
+/// The same with the settings that `change` makes.
+async fn start_with(clients: &[&Authority], folder: &tempfile::TempDir, change: impl FnOnce(&mut Config)) -> TlsApp {
+    launch(Arc::new(System::default()), clients, folder, change).await
+}
+
 /// The same by the time of `clock`.
 pub(super) async fn start_by(clock: Arc<dyn Clock>, clients: &[&Authority], folder: &tempfile::TempDir) -> TlsApp {
+    launch(clock, clients, folder, |_| {}).await
+}
+
+async fn launch(
+    clock: Arc<dyn Clock>,
+    clients: &[&Authority],
+    folder: &tempfile::TempDir,
+    change: impl FnOnce(&mut Config),
+) -> TlsApp {
     let (authorities, grants) = (folder.path().join("clients.pem"), folder.path().join("grants.toml"));
     fs::write(&authorities, clients.iter().map(|clients| clients.pem()).collect::<String>()).expect("written");
     fs::write(&grants, GRANTS).expect("written");
     TlsApp::start_by(clock, |config| {
         config.listen.tls.mtls_ca_file = Some(authorities);
         config.gate.mtls_grants = Some(grants);
+        change(config);
     })
     .await
 }
@@ -83,7 +103,7 @@ async fn a_certificate_may_do_what_its_grant_says() {
         (Some(&admin), None, [Code::PermissionDenied, Code::PermissionDenied, Code::Ok, Code::Ok]),
         (Some(&stranger), None, [Code::PermissionDenied; 4]),
         (Some(&stranger), Some(TOKEN), [Code::Ok; 4]),
-        (Some(&php), Some("wrong"), [Code::Ok, Code::PermissionDenied, Code::PermissionDenied, Code::PermissionDenied]),
+        (Some(&php), Some("wrong"), [Code::Unauthenticated; 4]),
         (None, Some(TOKEN), [Code::Ok; 4]),
         (None, Some("wrong"), [Code::Unauthenticated; 4]),
         (None, None, [Code::Unauthenticated; 4]),
@@ -101,6 +121,39 @@ async fn a_certificate_may_do_what_its_grant_says() {
         ];
         assert_eq!(outcomes, expected, "row {row}");
     }
+}
+
+// a certificate lends no right to a token that is not good: a proxy that has one would do so for everybody
+#[tokio::test]
+async fn a_token_is_judged_whatever_certificate_stands_beside_it() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let secret = |config: &mut Config| config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
+    let app = start_with(&[&clients], &folder, secret).await;
+    let mut client = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
+    let claims = |sub: &str, exp: i64| json!({ "sub": sub, "publish": ["*"], "exp": exp });
+    let revoked = mint(claims("eva", i64::from(u32::MAX)));
+    let revocation = RevokeUserRequest { user_id: "eva".to_owned(), ..Default::default() };
+    client.revoke_user(with(Some(TOKEN), revocation)).await.expect("revoked");
+    let good = mint(claims("ana", i64::from(u32::MAX)));
+    let expired = mint(claims("ana", 1_000_000_000));
+    let cases = [
+        (None, Code::Ok),
+        (Some(good.as_str()), Code::Ok),
+        (Some(TOKEN), Code::Ok),
+        (Some(&expired), Code::Unauthenticated),
+        (Some(&revoked), Code::Unauthenticated),
+        (Some("nonsense"), Code::Unauthenticated),
+        (Some(""), Code::Ok),
+    ];
+    for (token, expected) in cases {
+        let request = PublishRequest { event: "presentacion.creada".into(), ..Default::default() };
+        assert_eq!(code(client.publish(with(token, request)).await), expected, "{token:?}");
+    }
+    let mut nonsense = Request::new(PublishRequest { event: "presentacion.creada".into(), ..Default::default() });
+    let bytes = http::HeaderValue::from_bytes(b"Bearer \xff\xfe").expect("a value");
+    let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, bytes)]);
+    *nonsense.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
+    assert_eq!(code(client.publish(nonsense).await), Code::Unauthenticated);
 }
 
 // keys belong to the row of the grants: to all certificates that it is for, and to no other
