@@ -184,6 +184,11 @@ impl Handle {
         Ok(Pending { are_passing, passing, kept, until: taken_in + patience })
     }
 
+    /// The rules by which events are routed.
+    pub fn rules(&self) -> &Arc<Rules> {
+        &self.rules
+    }
+
     /// How many connections of this node would receive what is for everyone.
     pub fn connections(&self) -> usize {
         self.rooms.receivers(&Audience::Everyone.into())

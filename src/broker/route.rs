@@ -2,7 +2,7 @@
 
 use crate::{
     broker::pattern::{Captures, Pattern, Template},
-    domain::{Audience, Audiences, NameError, Payload, RoomId, UserId},
+    domain::{Audience, Audiences, Draft, NameError, Payload, RoomId, UserId},
 };
 
 /// A checked rule table: the first rule that matches decides, and the last one matches everything.
@@ -59,6 +59,14 @@ impl Rules {
         fields.sort();
         fields.dedup();
         Self { rules, fields }
+    }
+
+    /// Who a draft is for: its target, or whom the rules make of it.
+    pub fn audiences(&self, draft: &Draft) -> Result<Audiences, RouteError> {
+        match &draft.target {
+            Some(target) => Ok(target.clone()),
+            None => self.route(&draft.name, &draft.payload).map(|route| route.audiences),
+        }
     }
 
     /// Finds the rule for an event.

@@ -183,10 +183,7 @@ impl Publisher {
 
     fn entry(&self, draft: Draft, now: &Moment) -> Result<Entry, Error> {
         draft.check()?;
-        let audiences = match &draft.target {
-            Some(target) => target.clone(),
-            None => self.rules.route(&draft.name, &draft.payload)?.audiences,
-        };
+        let audiences = self.rules.audiences(&draft)?;
         let key = draft.idempotency_key.clone().map(|key| (key, draft.fingerprint()));
         let expires_at = draft.ttl.and_then(|ttl| now.time.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
         let durability = draft.durability.unwrap_or(Durability::Fsync);

@@ -1,5 +1,7 @@
 //! Who a notification is for.
 
+use std::fmt;
+
 use crate::domain::{NameError, RoomId, UserId};
 
 /// The most users, and the most rooms, that one target may name.
@@ -14,6 +16,17 @@ pub enum Audience {
     User(UserId),
     /// The members of a room.
     Room(RoomId),
+}
+
+impl fmt::Display for Audience {
+    /// As claims name it: `everyone`, `user:7`, `room:tema_1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Everyone => f.write_str("everyone"),
+            Self::User(user) => write!(f, "user:{user}"),
+            Self::Room(room) => write!(f, "room:{room}"),
+        }
+    }
 }
 
 /// The groups that one notification is for: at least one, none of them twice.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    domain::{Audience, Certificate, KeyOwner, UserId},
+    domain::{Audience, Audiences, Certificate, KeyOwner, UserId},
     gate::{
         Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, presented::Presented, standing::Granted,
     },
@@ -63,7 +63,7 @@ const USER_ROOM: &str = "user_";
 impl Identity {
     /// One that may do everything: the static token with this number.
     pub(super) fn of_token(number: usize) -> Self {
-        let grant = Grant { publish: Some(Patterns::all()), rate: None, admin: true };
+        let grant = Grant { publish: Some(Patterns::all()), audiences: None, rate: None, admin: true };
         Self {
             credential: Credential::Token(number),
             // One for all of them: whoever changes its token in the middle of a retry is still the same publisher.
@@ -217,6 +217,23 @@ impl Caller {
         let identity = self.identity()?;
         let fits = identity.publishes().is_some_and(|patterns| patterns.matches(event));
         if fits { Ok(()) } else { Err(Denied::Event(identity.credential.clone(), event.into())) }
+    }
+
+    /// Whether its events may be for some audiences only, so that it matters whom one is for.
+    pub fn has_limited_reach(&self) -> bool {
+        self.reach().is_some()
+    }
+
+    /// Whether what it publishes may be for each of `audiences`.
+    pub fn check_reach(&self, audiences: &Audiences) -> Result<(), Denied> {
+        let Some(reach) = self.reach() else { return Ok(()) };
+        let name = audiences.as_slice().iter().map(Audience::to_string).find(|name| !reach.matches(name));
+        let Some(name) = name else { return Ok(()) };
+        Err(Denied::Reach(self.identity()?.credential.clone(), name.into()))
+    }
+
+    fn reach(&self) -> Option<&Patterns> {
+        self.known().ok()?.identity.grant.as_ref()?.audiences.as_ref()
     }
 
     /// How much it may publish, if that is limited.

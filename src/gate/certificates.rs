@@ -45,6 +45,7 @@ struct Table {
 struct Row {
     subject: String,
     publish: Option<Vec<String>>,
+    audiences: Option<Vec<String>>,
     #[serde(default, deserialize_with = "rate")]
     rate: Option<Rate>,
     #[serde(default)]
@@ -75,11 +76,14 @@ fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Rate>, D::E
 
 impl Row {
     fn entry(self) -> Option<Entry> {
-        let publish = self.publish.map(|patterns| Patterns::new(&patterns).ok_or(())).transpose().ok()?;
-        let rooms = self.rooms.map_or_else(|| Some(Patterns::open_rooms()), |patterns| Patterns::new(&patterns))?;
+        let patterns = |patterns: Option<Vec<String>>| patterns.map(|patterns| Patterns::new(&patterns).ok_or(()));
+        let publish = patterns(self.publish).transpose().ok()?;
+        let audiences = patterns(self.audiences).transpose().ok()?;
+        let rooms = patterns(self.rooms).transpose().ok()?.unwrap_or_else(Patterns::open_rooms);
         let key_owner = key_owner(&self.subject);
         let subject = Subject::new(&self.subject);
-        Some(Entry { subject, key_owner, grant: Grant { publish, rate: self.rate, admin: self.admin }, rooms })
+        let grant = Grant { publish, audiences, rate: self.rate, admin: self.admin };
+        Some(Entry { subject, key_owner, grant, rooms })
     }
 }
 

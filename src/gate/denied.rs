@@ -37,6 +37,9 @@ pub enum Denied {
     /// The event is none of those that the credential may publish.
     #[error("{0} may not publish {1:?}: no pattern of its claim `publish` fits")]
     Event(Credential, Box<str>),
+    /// It may publish, but not for this audience.
+    #[error("{0} may not publish for {1:?}: no pattern of its claim `audiences` fits")]
+    Reach(Credential, Box<str>),
     /// The room, or the user's notifications, are not for this credential.
     #[error("{0} may not hear {1}: no pattern of its claim `rooms` fits")]
     Audience(Credential, Box<str>),
@@ -88,9 +91,12 @@ impl Denied {
     pub fn code(&self) -> Code {
         match self {
             Self::Unauthenticated(_) => Code::Unauthenticated,
-            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) | Self::Origin(_) => {
-                Code::Forbidden
-            }
+            Self::Claim(..)
+            | Self::Event(..)
+            | Self::Reach(..)
+            | Self::Audience(..)
+            | Self::User(..)
+            | Self::Origin(_) => Code::Forbidden,
             Self::ClientId(_) => Code::Conflict,
             Self::AuthFailures(_)
             | Self::PublishRate(..)
@@ -127,7 +133,9 @@ impl Denied {
         match self {
             Self::Unauthenticated(None) => Reason::NoToken,
             Self::Unauthenticated(Some(_)) => Reason::BadToken,
-            Self::Claim(..) | Self::Event(..) | Self::Audience(..) | Self::User(..) => Reason::Forbidden,
+            Self::Claim(..) | Self::Event(..) | Self::Reach(..) | Self::Audience(..) | Self::User(..) => {
+                Reason::Forbidden
+            }
             Self::ClientId(_) => Reason::ClientId,
             Self::Origin(_) => Reason::Origin,
             Self::AuthFailures(_) => Reason::AuthFailures,

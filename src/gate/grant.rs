@@ -52,6 +52,8 @@ impl fmt::Display for Patterns {
 pub struct Grant {
     /// The events that it may publish; none without the claim.
     pub publish: Option<Patterns>,
+    /// Whom they may be for, by the names of audiences; anybody without the claim.
+    pub audiences: Option<Patterns>,
     /// How fast; as fast as the settings say without the claim.
     pub rate: Option<Rate>,
     /// It may revoke users and disconnect clients.

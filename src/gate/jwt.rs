@@ -189,6 +189,7 @@ struct Claims {
     key_owner: KeyOwner,
     subject: Option<UserId>,
     publish: Option<Patterns>,
+    audiences: Option<Patterns>,
     /// As the setting `PUBLISH_RATE` is written.
     rate: Option<Rate>,
     admin: bool,
@@ -212,6 +213,7 @@ impl Claims {
             key_owner,
             subject: subject.map(parse).transpose()?,
             publish: claims.patterns("publish")?,
+            audiences: claims.patterns("audiences")?,
             rate: rate.map_err(|_| TokenError::Claim("rate", "must be a rate such as \"100/s\""))?,
             admin: claims.flag("admin")?,
             rooms: claims.patterns("rooms")?,
@@ -234,7 +236,8 @@ impl Claims {
 
     fn identity(self) -> Identity {
         let publishes = self.publish.is_some() || self.admin;
-        let grant = Grant { publish: self.publish, rate: self.rate, admin: self.admin };
+        let Self { publish, audiences, rate, admin, .. } = self;
+        let grant = Grant { publish, audiences, rate, admin };
         Identity {
             key_owner: self.key_owner,
             credential: Credential::Jwt(self.subject),

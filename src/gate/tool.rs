@@ -46,6 +46,10 @@ pub struct Mint {
     #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
     publish: Option<Vec<String>>,
 
+    /// Whom the events may be for, as patterns, separated by commas: `everyone`, `user:*`, `room:tema_*`; without, anybody.
+    #[arg(long, value_name = "PATTERNS", value_delimiter = ',')]
+    audiences: Option<Vec<String>>,
+
     /// It may revoke users and disconnect clients.
     #[arg(long)]
     admin: bool,
@@ -128,6 +132,7 @@ impl Mint {
             ("sub", json!(self.sub)),
             ("rooms", json!(self.rooms)),
             ("publish", json!(self.publish)),
+            ("audiences", json!(self.audiences)),
             ("admin", json!(self.admin.then_some(true))),
             ("iss", json!(self.iss.as_ref().or(options.jwt_issuer.first()))),
             ("aud", json!(self.aud.as_ref().or(options.jwt_audience.first()))),
@@ -152,6 +157,9 @@ fn describe(identity: &Identity, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "subject    {}", identity.credential)?;
     writeln!(out, "may hear   {}", rooms.join(", "))?;
     writeln!(out, "publishes  {publish}")?;
+    if let Some(audiences) = grant.and_then(|grant| grant.audiences.as_ref()) {
+        writeln!(out, "only for   {audiences}")?;
+    }
     writeln!(out, "admin      {}", if grant.is_some_and(|grant| grant.admin) { "yes" } else { "no" })?;
     writeln!(out, "until      {}", until.as_deref().unwrap_or("it is taken out of WS_TOKEN"))
 }

@@ -4,11 +4,11 @@ use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    broker::{self, Accepted, Explanation},
+    broker::{self, Accepted, Explanation, Rules},
     domain::{Code, Draft},
     gate::{self, Caller},
     ingress::{
-        Intake, Options,
+        Intake, Options, Refused, check_reach,
         stream::{self, Results},
         unserved,
     },
@@ -36,7 +36,7 @@ impl Publisher {
         let caller = gate::caller(&request)?;
         let in_hand = self.intake.begin().map_err(|error| refusal(&error))?;
         caller.count_publish()?;
-        let draft = draft(request.into_inner(), &caller, self.max_message_bytes)?;
+        let draft = draft(request.into_inner(), (&caller, self.intake.rules()), self.max_message_bytes)?;
         let accepted = in_hand.publish(draft).await.map_err(|error| refusal(&error))?;
         Ok(Response::new(answer(accepted)))
     }
@@ -74,14 +74,22 @@ impl Publisher {
     }
 }
 
-/// Checks a request of `caller` and takes the event out of it.
-pub(super) fn draft(request: v1::PublishRequest, caller: &Caller, max_bytes: usize) -> Result<Draft, Status> {
+/// Checks a request of `caller`, which `rules` may route, and takes the event out of it.
+pub(super) fn draft(
+    request: v1::PublishRequest,
+    (caller, rules): (&Caller, &Rules),
+    max_bytes: usize,
+) -> Result<Draft, Status> {
     if prost::Message::encoded_len(&request) > max_bytes {
         let message = format!("the message must have at most {max_bytes} bytes");
         return Err(grpc_status(Code::TooLarge, message, None));
     }
     let draft = proto::draft_from(request, caller.key_owner()).map_err(|error| invalid(&error))?;
     caller.check_publish(&draft.name)?;
+    check_reach(caller, rules, &draft).map_err(|refused| match refused {
+        Refused::Denied(denied) => denied.into(),
+        Refused::Fault(error) => refusal(&error),
+    })?;
     Ok(draft)
 }
 

@@ -21,10 +21,10 @@ pub use rest::router;
 pub use stream::Results;
 
 use crate::{
-    broker::{Error, Explanation, Handle, Published},
+    broker::{Error, Explanation, Handle, Published, Rules},
     clock::Clock,
     domain::{Audiences, Draft, Payload},
-    gate::{Denied, Unserved},
+    gate::{Caller, Denied, Unserved},
 };
 
 /// The settings of what comes in.
@@ -67,6 +67,10 @@ impl Intake {
         }
     }
 
+    fn rules(&self) -> &Arc<Rules> {
+        self.broker.rules()
+    }
+
     async fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
         self.broker.explain(event, payload, target).await
     }
@@ -79,6 +83,25 @@ impl Intake {
     fn connections(&self) -> usize {
         self.broker.connections()
     }
+}
+
+/// Why an event is not handed to the broker.
+#[derive(Debug)]
+enum Refused {
+    /// Its publisher may not.
+    Denied(Denied),
+    /// The broker would refuse it, too.
+    Fault(Error),
+}
+
+/// Whether `caller`, who may publish the event of `draft`, may publish it for all whom it is for. Nobody else is routed here.
+fn check_reach(caller: &Caller, rules: &Rules, draft: &Draft) -> Result<(), Refused> {
+    if !caller.has_limited_reach() {
+        return Ok(());
+    }
+    draft.check().map_err(|error| Refused::Fault(error.into()))?;
+    let audiences = rules.audiences(draft).map_err(|error| Refused::Fault(error.into()))?;
+    caller.check_reach(&audiences).map_err(Refused::Denied)
 }
 
 /// The denial behind an error that is not the publisher's doing.

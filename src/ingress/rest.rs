@@ -11,7 +11,7 @@ use crate::{
     broker::{Accepted, Error, Explanation},
     domain::{Audiences, Code, Draft, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
-    ingress::{Intake, Options, body, unserved},
+    ingress::{Intake, Options, Refused, body, check_reach, unserved},
     wire::{notify, problem::Problem, quota::Quota, text},
 };
 
@@ -61,6 +61,7 @@ async fn notify(
     let body = read_body(&ingress, &caller, body).await?;
     let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?)?;
     caller.check_publish(&draft.name)?;
+    check_reach(&caller, ingress.intake.rules(), &draft).map_err(refusal)?;
     let event = draft.name.to_string();
     let Accepted { id, seq, receivers, duplicate, durability, at } =
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
@@ -106,6 +107,7 @@ async fn test_notification(
         durability: None,
         ttl: None,
     };
+    check_reach(&caller, ingress.intake.rules(), &draft).map_err(refusal)?;
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     let quota = caller.count_publish()?;
     in_hand.publish(draft).await.map_err(|error| problem(&error))?;
@@ -166,6 +168,13 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<Idempo
     }
     let wrong = |_| Problem::field("header", "Idempotency-Key", "value_error", "must be visible ASCII characters");
     value.to_str().map(|name| IdempotencyKey::new(caller.key_owner(), name)).map_err(wrong)
+}
+
+fn refusal(refused: Refused) -> Problem {
+    match refused {
+        Refused::Denied(denied) => denied.into(),
+        Refused::Fault(error) => problem(&error),
+    }
 }
 
 fn problem(error: &Error) -> Problem {

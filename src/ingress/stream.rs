@@ -8,6 +8,7 @@
 use std::{
     future::{pending, ready},
     pin::Pin,
+    sync::Arc,
 };
 
 use futures_util::{FutureExt, Stream, StreamExt, stream};
@@ -20,7 +21,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use crate::{
-    broker::{Error, Pending},
+    broker::{Error, Pending, Rules},
     domain::{Code, Draft},
     gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError, denial_in},
     ingress::{Intake, grpc},
@@ -67,8 +68,13 @@ pub(super) fn publish(
     let (batches, pending) = mpsc::channel(MAX_PENDING);
     let (end, ended) = oneshot::channel();
     let tasks = intake.in_hand.clone();
-    let requests =
-        Requests { stream: requests, standing: caller.standing(), budget: caller.budget(), max_message_bytes };
+    let requests = Requests {
+        stream: requests,
+        standing: caller.standing(),
+        budget: caller.budget(),
+        rules: Arc::clone(intake.rules()),
+        max_message_bytes,
+    };
     let reading = Reading { intake, requests, deadline };
     tasks.spawn(async move {
         if let Some(status) = reading.read(batches).await {
@@ -93,6 +99,7 @@ struct Requests<R> {
     stream: R,
     standing: Standing,
     budget: Option<Budget>,
+    rules: Arc<Rules>,
     max_message_bytes: usize,
 }
 
@@ -183,7 +190,7 @@ impl<R: Stream<Item = Result<PublishRequest, Status>> + Unpin> Requests<R> {
             self.budget = self.standing.caller().budget();
         }
         let counted = self.budget.as_ref().map(Budget::take).transpose().map_err(Status::from);
-        Ok(counted.and_then(|_| grpc::draft(message, self.standing.caller(), self.max_message_bytes)))
+        Ok(counted.and_then(|_| grpc::draft(message, (self.standing.caller(), &self.rules), self.max_message_bytes)))
     }
 
     /// What rejections hold until they are read; or that they may not.
@@ -262,8 +269,6 @@ fn rejected(status: &Status) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use chrono::DateTime;
     use http::{Request, header::AUTHORIZATION};
 
@@ -293,7 +298,8 @@ mod tests {
             ..Default::default()
         };
         let stream = stream::iter(vec![Ok(request); count]);
-        Requests { stream, standing: caller.standing(), budget: None, max_message_bytes: usize::MAX }
+        let rules = Arc::new(Rules::default());
+        Requests { stream, standing: caller.standing(), budget: None, rules, max_message_bytes: usize::MAX }
     }
 
     async fn batches(mut requests: Requests<impl Stream<Item = Result<PublishRequest, Status>> + Unpin>) -> Vec<usize> {

@@ -45,8 +45,12 @@ enum Action {
     OpenStream,
     /// Publishes in two pieces.
     PublishInPieces,
+    /// Publishes for one audience.
+    PublishFor(&'static str),
     /// Asks for the health of the service.
     Health,
+    /// Asks which services there are.
+    Reflect,
     Revoke,
     Disconnect,
     Explain,
@@ -67,12 +71,12 @@ enum Action {
 
 use Action::{
     Disconnect, Explain, Follow, FollowAll, FollowUser, Health, HistoryOfAll, HistoryOfRoom, HistoryOfUser, Move,
-    MoveLate, OpenStream, Publish, PublishInPieces, Revoke, Stats, TakeOver,
+    MoveLate, OpenStream, Publish, PublishFor, PublishInPieces, Reflect, Revoke, Stats, TakeOver,
 };
 use Transport::{Grpc, Rest, WebSocket};
 
 /// The credentials, in the order of the table's columns.
-fn credentials() -> [(&'static str, Option<String>); 10] {
+fn credentials() -> [(&'static str, Option<String>); 11] {
     let other_key = EncodingKey::from_secret(b"the secret of somebody else altogether");
     let ana = json!({ "sub": "ana" });
     let unsigned = "eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbmEiLCJleHAiOjk5OTk5OTk5OTl9.";
@@ -86,50 +90,54 @@ fn credentials() -> [(&'static str, Option<String>); 10] {
         ("subscriber", Some(mint(ana))),
         ("with rooms", Some(mint(json!({ "sub": "ana", "rooms": ["general", "sala_*", "user_luis"] })))),
         ("publisher", Some(mint(json!({ "sub": "php", "publish": ["presentacion.*"] })))),
+        ("limited", Some(mint(json!({ "sub": "php", "publish": ["*"], "audiences": ["room:general", "user:*"] })))),
         ("admin", Some(mint(json!({ "sub": "root", "admin": true, "rooms": ["*"] })))),
     ]
 }
 
 /// `.` done, `u` unknown, `f` forbidden, `t` taken; the columns are those of [`credentials`]:
-/// none, not a token, expired, alg none, another's key | static token, subscriber, with rooms, publisher, admin.
+/// none, not a token, expired, alg none, another's key | static token, subscriber, with rooms, publisher, limited, admin.
 const TABLE: &[(Action, &[Transport], &str)] = &[
-    (Publish("presentacion.x"), &[Rest, Grpc], "uuuuu .ff.f"),
-    (Publish("otra.x"), &[Rest, Grpc], "uuuuu .ffff"),
-    (OpenStream, &[Grpc], "uuuuu .ff.f"),
-    (PublishInPieces, &[Grpc], "uuuuu .ff.f"),
-    (Health, &[Rest, Grpc], "..... ....."),
-    (Revoke, &[Grpc], "uuuuu .fff."),
-    (Disconnect, &[Grpc], "uuuuu .fff."),
-    (Explain, &[Rest, Grpc], "uuuuu .ff.f"),
-    (Stats, &[Rest, Grpc], "uuuuu .ff.f"),
-    (HistoryOfRoom("general"), &[Rest, Grpc], "uuuuu ....."),
-    (HistoryOfRoom("tema_7"), &[Rest, Grpc], "uuuuu ..f.."),
-    (HistoryOfRoom("sala_1"), &[Rest, Grpc], "uuuuu .f.f."),
-    (HistoryOfRoom("admin"), &[Rest, Grpc], "uuuuu .fff."),
-    (HistoryOfUser("ana"), &[Rest, Grpc], "uuuuu ...f."),
-    (HistoryOfUser("luis"), &[Rest, Grpc], "uuuuu .f.f."),
-    (HistoryOfAll, &[Rest, Grpc], "uuuuu .fff."),
-    (Follow("general"), &[WebSocket, Grpc], "uuuuu ....."),
-    (Follow("tema_7"), &[WebSocket, Grpc], "uuuuu ..f.."),
-    (Follow("sala_1"), &[WebSocket, Grpc], "uuuuu .f.f."),
-    (Follow("admin"), &[WebSocket, Grpc], "uuuuu .fff."),
-    (Follow("user_ana"), &[WebSocket, Grpc], "uuuuu ...f."),
-    (Follow("user_luis"), &[WebSocket, Grpc], "uuuuu .f.f."),
-    (FollowUser("ana"), &[Grpc], "uuuuu ...f."),
-    (FollowUser("luis"), &[Grpc], "uuuuu .f.f."),
+    (Publish("presentacion.x"), &[Rest, Grpc], "uuuuu .ff..f"),
+    (Publish("otra.x"), &[Rest, Grpc], "uuuuu .fff.f"),
+    (OpenStream, &[Grpc], "uuuuu .ff..f"),
+    (PublishInPieces, &[Grpc], "uuuuu .ff..f"),
+    (PublishFor("general"), &[Rest, Grpc], "uuuuu .fff.f"),
+    (PublishFor("tema_1"), &[Rest, Grpc], "uuuuu .fffff"),
+    (Health, &[Rest, Grpc], "..... ......"),
+    (Reflect, &[Grpc], "uuuuu ......"),
+    (Revoke, &[Grpc], "uuuuu .ffff."),
+    (Disconnect, &[Grpc], "uuuuu .ffff."),
+    (Explain, &[Rest, Grpc], "uuuuu .ff..f"),
+    (Stats, &[Rest, Grpc], "uuuuu .ff..f"),
+    (HistoryOfRoom("general"), &[Rest, Grpc], "uuuuu ......"),
+    (HistoryOfRoom("tema_7"), &[Rest, Grpc], "uuuuu ..f..."),
+    (HistoryOfRoom("sala_1"), &[Rest, Grpc], "uuuuu .f.ff."),
+    (HistoryOfRoom("admin"), &[Rest, Grpc], "uuuuu .ffff."),
+    (HistoryOfUser("ana"), &[Rest, Grpc], "uuuuu ...ff."),
+    (HistoryOfUser("luis"), &[Rest, Grpc], "uuuuu .f.ff."),
+    (HistoryOfAll, &[Rest, Grpc], "uuuuu .ffff."),
+    (Follow("general"), &[WebSocket, Grpc], "uuuuu ......"),
+    (Follow("tema_7"), &[WebSocket, Grpc], "uuuuu ..f..."),
+    (Follow("sala_1"), &[WebSocket, Grpc], "uuuuu .f.ff."),
+    (Follow("admin"), &[WebSocket, Grpc], "uuuuu .ffff."),
+    (Follow("user_ana"), &[WebSocket, Grpc], "uuuuu ...ff."),
+    (Follow("user_luis"), &[WebSocket, Grpc], "uuuuu .f.ff."),
+    (FollowUser("ana"), &[Grpc], "uuuuu ...ff."),
+    (FollowUser("luis"), &[Grpc], "uuuuu .f.ff."),
     // On a WebSocket one follows as a user that one is, not one that one may hear.
-    (FollowUser("ana"), &[WebSocket], "uuuuu ...ff"),
-    (FollowUser("luis"), &[WebSocket], "uuuuu .ffff"),
-    (FollowAll, &[Grpc], "uuuuu .fff."),
-    (Move("tema_7"), &[WebSocket], "uuuuu ..f.."),
-    (Move("sala_1"), &[WebSocket], "uuuuu .f.f."),
-    (Move("admin"), &[WebSocket], "uuuuu .fff."),
-    (Move("user_ana"), &[WebSocket], "uuuuu ...f."),
-    (Move("user_luis"), &[WebSocket], "uuuuu .f.f."),
+    (FollowUser("ana"), &[WebSocket], "uuuuu ...fff"),
+    (FollowUser("luis"), &[WebSocket], "uuuuu .fffff"),
+    (FollowAll, &[Grpc], "uuuuu .ffff."),
+    (Move("tema_7"), &[WebSocket], "uuuuu ..f..."),
+    (Move("sala_1"), &[WebSocket], "uuuuu .f.ff."),
+    (Move("admin"), &[WebSocket], "uuuuu .ffff."),
+    (Move("user_ana"), &[WebSocket], "uuuuu ...ff."),
+    (Move("user_luis"), &[WebSocket], "uuuuu .f.ff."),
     // A static token does not expire.
-    (MoveLate("general"), &[WebSocket], "uuuuu .ffff"),
-    (MoveLate("tema_7"), &[WebSocket], "uuuuu .ffff"),
-    (TakeOver, &[WebSocket], "uuuuu t..tt"),
+    (MoveLate("general"), &[WebSocket], "uuuuu .fffff"),
+    (MoveLate("tema_7"), &[WebSocket], "uuuuu .fffff"),
+    (TakeOver, &[WebSocket], "uuuuu t..ttt"),
 ];
 
 // credential × transport × action × expected answer, every cell against the real server
@@ -178,6 +186,10 @@ async fn over_rest(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
     let body = |event| json!({ "event": event, "payload": {} }).to_string();
     let request = match action {
         Publish(event) => app.request(Method::POST, "/notify").body(body(event)),
+        PublishFor(room) => {
+            let body = json!({ "event": "otra.x", "payload": {}, "target": { "rooms": [room] } });
+            app.request(Method::POST, "/notify").body(body.to_string())
+        }
         Explain => app.request(Method::POST, "/routes/explain").body(body("x")),
         Stats => app.request(Method::GET, "/stats"),
         Health => app.request(Method::GET, "/health"),
@@ -219,7 +231,13 @@ async fn over_grpc(app: &TestApp, action: Action, token: Option<&str>) -> Outcom
     let outcome = match action {
         OpenStream => client.publish_stream(tokio_stream::empty()).await.map(drop),
         PublishInPieces => publish_in_pieces(app, token).await,
+        PublishFor(room) => {
+            let target = Target { rooms: vec![text(room)], ..Default::default() };
+            let request = PublishRequest { event: text("otra.x"), target: Some(target), ..Default::default() };
+            client.publish(request).await.map(drop)
+        }
         Health => health(app, token).await,
+        Reflect => reflect(app, token).await,
         Revoke => {
             let request = RevokeUserRequest { user_id: text("nobody"), ..Default::default() };
             client.revoke_user(request).await.map(drop)
@@ -263,6 +281,21 @@ async fn health(app: &TestApp, token: Option<&str>) -> Result<(), Status> {
     call.send(framed(&HealthCheckRequest::default())).await;
     let status = call.end().await;
     if status.code() == Code::Ok { Ok(()) } else { Err(status) }
+}
+
+async fn reflect(app: &TestApp, token: Option<&str>) -> Result<(), Status> {
+    let channel = app.channel().await;
+    let mut codes = Vec::new();
+    for version in ["v1", "v1alpha"] {
+        let path = format!("grpc.reflection.{version}.ServerReflection/ServerReflectionInfo");
+        let status = Call::begin(&channel, &path, token).end().await;
+        codes.push(status.code());
+        if status.code() != Code::Ok {
+            return Err(status);
+        }
+    }
+    assert_eq!(codes, [Code::Ok; 2]);
+    Ok(())
 }
 
 async fn over_websocket((app, clock): (&TestApp, &Manual), action: Action, token: Option<&str>) -> Outcome {

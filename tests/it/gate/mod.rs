@@ -6,6 +6,7 @@ mod lifetime;
 mod matrix;
 mod names;
 mod presented;
+mod reach;
 mod tokens;
 mod tool;
 

@@ -87,6 +87,8 @@ async fn a_token_must_be_of_now_from_the_issuer_and_for_us() {
         (json!({ "nbf": now + 100 }), 401),
         (json!({ "publish": "*" }), 401),
         (json!({ "publish": vec!["*"; 65] }), 401),
+        (json!({ "audiences": "everyone" }), 401),
+        (json!({ "audiences": vec!["*"; 65] }), 401),
         (json!({ "sub": "" }), 401),
         (json!({ "sub": "a\u{202e}b" }), 401),
         (json!({ "sub": 7, "jti": 5, "admin": null, "rate": null, "nbf": null, "rooms": null }), 200),

@@ -33,6 +33,21 @@ async fn a_minted_token_lets_in_as_who_it_says() {
     }
 }
 
+// `token mint --audiences` says whom the events may be for, and `token verify` tells
+#[tokio::test]
+async fn a_minted_token_may_be_limited_to_audiences() {
+    let (code, minted) = token(&["mint", "--publish", "*", "--audiences", "room:tema_*,user:7"], &[]).await;
+    assert_eq!(code, Some(0), "{minted}");
+    let (_, said) = token(&["verify", &minted], &[]).await;
+    assert!(said.contains("\npublishes  *\nonly for   room:tema_*, user:7\n"), "{said}");
+    let app = guarded().await;
+    for (room, status) in [("tema_1", 200), ("admin", 403)] {
+        let body = json!({ "event": "e", "payload": {}, "target": { "rooms": [room] } }).to_string();
+        let request = app.request(reqwest::Method::POST, "/notify").bearer_auth(&minted).body(body);
+        assert_eq!(request.send().await.expect("an answer").status(), status, "{room}");
+    }
+}
+
 // `token mint` asks for what the settings ask of a token, and gives none that would be refused
 #[tokio::test]
 async fn a_minted_token_is_one_that_the_settings_believe() {

@@ -6,7 +6,7 @@ use exposia_notifications::{
     clock::{Clock, System},
     config::Config,
     wire::proto::v1::{
-        DisconnectRequest, PublishRequest, RevokeUserRequest, SubscribeRequest,
+        DisconnectRequest, PublishRequest, RevokeUserRequest, SubscribeRequest, Target,
         notification_service_client::NotificationServiceClient, publish_result::Outcome,
     },
 };
@@ -154,6 +154,24 @@ async fn a_token_is_judged_whatever_certificate_stands_beside_it() {
     let headers = http::HeaderMap::from_iter([(http::header::AUTHORIZATION, bytes)]);
     *nonsense.metadata_mut() = tonic::metadata::MetadataMap::from_headers(headers);
     assert_eq!(code(client.publish(nonsense).await), Code::Unauthenticated);
+}
+
+// a row of the grants may say whom the events are for, as a claim does
+#[tokio::test]
+async fn a_grant_limits_whom_its_events_are_for() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let app = start(&[&clients], &folder).await;
+    let row = "\n[[grants]]\nsubject = \"tareas\"\npublish = [\"*\"]\naudiences = [\"room:tema_*\"]\n";
+    fs::write(folder.path().join("grants.toml"), [GRANTS, row].concat()).expect("written");
+    let mut client = client(&app, Some(&clients.client("tareas", vec![]))).await;
+    let publish = |room: &str| {
+        let target = Target { rooms: vec![room.to_owned()], ..Default::default() };
+        Request::new(PublishRequest { event: "tarea.x".into(), target: Some(target), ..Default::default() })
+    };
+    eventually("the new grant", async || client.publish(publish("tema_1")).await.ok()).await;
+    let status = client.publish(publish("admin")).await.expect_err("refused");
+    let message = "cert:tareas may not publish for \"room:admin\": no pattern of its claim `audiences` fits";
+    assert_eq!((status.code(), status.message()), (Code::PermissionDenied, message));
 }
 
 // keys belong to the row of the grants: to all certificates that it is for, and to no other
