@@ -2,9 +2,12 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
-use exposia_notifications::wire::proto::v1::{
-    self,
-    notification_service_server::{NotificationService, NotificationServiceServer},
+use exposia_notifications::wire::proto::{
+    Streamed,
+    v1::{
+        self,
+        notification_service_server::{NotificationService, NotificationServiceServer},
+    },
 };
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, transport::Server};
@@ -42,10 +45,7 @@ impl NotificationService for Bare {
         Ok(Response::new(accepted()))
     }
 
-    async fn publish_stream(
-        &self,
-        requests: Request<Streaming<v1::PublishRequest>>,
-    ) -> Answer<Self::PublishStreamStream> {
+    async fn publish_stream(&self, requests: Request<Streaming<Streamed>>) -> Answer<Self::PublishStreamStream> {
         let results = requests.into_inner().enumerate().map(|(index, request)| {
             let outcome = Some(v1::publish_result::Outcome::Accepted(accepted()));
             request.map(|_| v1::PublishResult { index: index as u64, outcome })

@@ -5,16 +5,20 @@ use std::{future::ready, io, pin::Pin, time::Duration};
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap, server::NamedService, transport::Server};
-use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic::{Request, Response, Status, Streaming, server::NamedService, transport::Server};
+use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::info_span;
 
 use crate::{
-    app::calls::{CallsLayer, with_peer},
+    app::{
+        calls::{CallsLayer, with_peer},
+        reflection,
+        watching::Watching,
+    },
     config::Config,
     egress::{self, History, Removal, Subscriber},
-    gate::{CallLayer, CallLimits, Gate, GateLayer, caller},
+    gate::{CallLayer, CallLimits, Deadline, Gate, GateLayer, caller},
     ingress::{self, Publisher},
     listen::{self, Limited, Listener},
     ops::Stats,
@@ -45,7 +49,8 @@ const MAX_STREAMS: u32 = 1_000;
 const WINDOW: u32 = 1024 * 1024;
 
 /// Above the limit on messages, by this factor, a stream ends; between the two, one request of it is refused and the others
-/// go on.
+/// go on. So it is with the limit on heads: above it, by this factor, a connection may end; between the two, one call of it is
+/// refused.
 const HARD_LIMIT_FACTOR: usize = 4;
 
 /// Both halves of the service, and what stands between.
@@ -61,7 +66,7 @@ pub(super) struct Notifications {
 /// Serves until `stopping` is cancelled and the calls in hand are finished.
 pub(super) fn serve(
     service: Notifications,
-    health: HealthServer<impl Health>,
+    health: HealthService,
     gate: Gate,
     listener: Listener,
     config: &Config,
@@ -72,18 +77,20 @@ pub(super) fn serve(
     let limits = CallLimits {
         max_message_bytes: config.ingress.max_body_bytes.get(),
         max_streamed_bytes: hard_limit,
+        max_head_bytes: config.listen.max_header_bytes,
         body_timeout: config.ingress.body_timeout,
     };
     let calls = CallLayer::new(&gate, limits);
-    let reflection =
-        || tonic_reflection::server::Builder::configure().register_encoded_file_descriptor_set(proto::DESCRIPTORS);
+    let max_head = config.listen.max_header_bytes.saturating_mul(HARD_LIMIT_FACTOR);
+    let (reflection, alpha) = reflection::services();
+    let health = HealthServer::new(Watching::new(health, stopping.clone()));
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
         .max_concurrent_streams(MAX_STREAMS)
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
-        .http2_max_header_list_size(u32::try_from(config.listen.max_header_bytes).unwrap_or(u32::MAX))
+        .http2_max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .trace_fn(|request| info_span!("call", path = request.uri().path()))
         .layer(MapRequestLayer::new(with_peer))
         .layer(MapResponseLayer::new(with_our_codes))
@@ -91,8 +98,8 @@ pub(super) fn serve(
         .layer(CallsLayer)
         .layer(calls)
         .add_service(health)
-        .add_service(reflection().build_v1().expect("the descriptors are those of the build"))
-        .add_service(reflection().build_v1alpha().expect("the descriptors are those of the build"))
+        .add_service(reflection)
+        .add_service(alpha)
         .add_service(service);
     // Each connection has a server of its own, so that one can be ended without the others.
     let speak = move |connection: Limited, leaving| {
@@ -127,17 +134,14 @@ impl NotificationService for Notifications {
         self.publisher.publish(request).await
     }
 
-    async fn publish_stream(
-        &self,
-        request: Request<Streaming<v1::PublishRequest>>,
-    ) -> Answer<Self::PublishStreamStream> {
-        let deadline = deadline(request.metadata());
+    async fn publish_stream(&self, request: Request<Streaming<proto::Streamed>>) -> Answer<Self::PublishStreamStream> {
+        let deadline = deadline(&request);
         let results = self.publisher.publish_stream(request, deadline)?;
         Ok(results.map(|results| until(deadline, results)))
     }
 
     async fn subscribe(&self, request: Request<v1::SubscribeRequest>) -> Answer<Self::SubscribeStream> {
-        let deadline = deadline(request.metadata());
+        let deadline = deadline(&request);
         let notifications = self.subscriber.subscribe(request, deadline).await?;
         Ok(notifications.map(|notifications| until(deadline, notifications)))
     }
@@ -164,21 +168,10 @@ impl NotificationService for Notifications {
     }
 }
 
-/// When the call ends by the client's will. tonic sees to it for calls with one answer; a stream must do so itself.
-fn deadline(metadata: &MetadataMap) -> Option<Instant> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let number: u32 = number.parse().ok()?;
-    let unit = match unit {
-        "H" => Duration::from_secs(3_600),
-        "M" => Duration::from_secs(60),
-        "S" => Duration::from_secs(1),
-        "m" => Duration::from_millis(1),
-        "u" => Duration::from_micros(1),
-        "n" => Duration::from_nanos(1),
-        _ => return None,
-    };
-    Instant::now().checked_add(unit.checked_mul(number)?)
+/// When a call ends by the will of its client. The layer of the calls sees to it for those with one answer; a stream must do so
+/// itself.
+fn deadline<T>(request: &Request<T>) -> Option<Instant> {
+    request.extensions().get().map(|Deadline(at)| *at)
 }
 
 type Items<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;

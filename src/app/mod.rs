@@ -7,13 +7,16 @@ mod calls;
 mod grpc;
 mod http;
 mod lifecycle;
+mod reflection;
 mod supervisor;
+mod watching;
 
 use std::{mem, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
+use tonic_health::server::{HealthReporter, HealthService};
 
 use lifecycle::Life;
 use supervisor::Supervisor;
@@ -182,7 +185,8 @@ impl App {
         let open = config.gate.open(config.environment == Environment::Production);
         let gate = Gate::new(&config.gate, keys.clone(), open, grants, Arc::clone(&clock));
         let clients = Clients::new(config.egress.max_connections.get());
-        let (reporter, health_service) = tonic_health::server::health_reporter();
+        let reporter = HealthReporter::new();
+        let health_service = HealthService::from_health_reporter(reporter.clone());
         let health = Health::new(
             reporter,
             clients.clone(),

@@ -137,6 +137,15 @@ impl TargetError {
             Self::TooMany { field } | Self::Name { field, .. } => field,
         }
     }
+
+    /// The same error of lists that a request has elsewhere than in its target: `path` stands before their names.
+    pub fn within(&self, path: &str) -> String {
+        match self {
+            Self::Nobody => self.to_string(),
+            Self::TooMany { field } => format!("{path}{field} must have at most {MAX_TARGETS} entries"),
+            Self::Name { field, source } => format!("a name in {path}{field} {source}"),
+        }
+    }
 }
 
 #[cfg(test)]

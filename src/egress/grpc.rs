@@ -132,7 +132,7 @@ impl Wanted {
             return Err(grpc_status(Code::Invalid, message, Some("rooms")));
         }
         let audiences = Audiences::from_target(true, &request.users, &request.rooms)
-            .map_err(|error| grpc_status(Code::Invalid, error.to_string(), Some(error.field())))?;
+            .map_err(|error| grpc_status(Code::Invalid, error.within(""), Some(error.field())))?;
         Ok(Self(Some(audiences.as_slice().to_vec())))
     }
 

@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    domain::{Audience, Code, RoomId, Seq, UserId},
+    domain::{Audience, Audiences, Code, RoomId, Seq, UserId},
     egress::missing,
     gate::{self, Caller, Denied},
     journal::{self, Query, Read},
@@ -203,7 +203,7 @@ fn audiences(target: &v1::Target) -> Result<Option<Vec<Audience>>, Status> {
     if *target == v1::Target::default() {
         return Ok(None);
     }
-    let audiences = proto::audiences_from(target)
-        .map_err(|error| grpc_status(error.code(), error.to_string(), Some("audience")))?;
+    let audiences = Audiences::from_target(target.everyone, &target.users, &target.rooms)
+        .map_err(|error| grpc_status(Code::Invalid, error.within("audience."), Some("audience")))?;
     Ok(Some(audiences.as_slice().to_vec()))
 }

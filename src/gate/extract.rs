@@ -69,7 +69,8 @@ pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denie
 
 /// Whether a call that tonic answered itself failed through us: INTERNAL, which it also says of messages that it cannot read.
 fn is_our_fault(status: &Status) -> bool {
-    status.code() == tonic::Code::Internal && unreadable(status).is_none()
+    let is_unreadable = || unreadable(status).is_some() || status.message().starts_with("protocol error: ");
+    status.code() == tonic::Code::Internal && !is_unreadable()
 }
 
 /// The denial that made a status what it is, however deep: an error of a request's body comes wrapped in those of the layers

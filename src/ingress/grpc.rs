@@ -1,11 +1,12 @@
 //! The publishing half of the `NotificationService`.
 
+use prost::Message;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     broker::{self, Accepted, Explanation, Rules},
-    domain::{Code, Draft},
+    domain::Draft,
     gate::{self, Caller},
     ingress::{
         Intake, Options, Refused, check_reach,
@@ -14,7 +15,7 @@ use crate::{
     },
     wire::{
         proto::{self, v1},
-        status::grpc_status,
+        status::{Limit, grpc_status, grpc_too_large},
     },
 };
 
@@ -36,15 +37,17 @@ impl Publisher {
         let caller = gate::caller(&request)?;
         let in_hand = self.intake.begin().map_err(|error| refusal(&error))?;
         caller.count_publish()?;
-        let draft = draft(request.into_inner(), (&caller, self.intake.rules()), self.max_message_bytes)?;
-        let accepted = in_hand.publish(draft).await.map_err(|error| refusal(&error))?;
+        let request = request.into_inner();
+        let (bytes, routed_by) = (request.encoded_len(), proto::routed_by(&request));
+        let draft = draft(request, bytes, (&caller, self.intake.rules()), self.max_message_bytes)?;
+        let accepted = in_hand.publish(draft).await.map_err(|error| refusal_of(&error, routed_by))?;
         Ok(Response::new(answer(accepted)))
     }
 
     /// Publishes a stream of events, until `deadline`.
     pub fn publish_stream(
         &self,
-        request: Request<Streaming<v1::PublishRequest>>,
+        request: Request<Streaming<proto::Streamed>>,
         deadline: Option<Instant>,
     ) -> Result<Response<Results>, Status> {
         let caller = gate::caller(&request)?;
@@ -60,8 +63,10 @@ impl Publisher {
         request: Request<v1::ExplainRouteRequest>,
     ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
         gate::caller(&request)?.check_publisher()?;
-        let (event, payload, target) = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
-        let explanation = self.intake.explain(&event, &payload, target).await.map_err(|error| refusal(&error))?;
+        let asked = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
+        let (event, payload, target, routed_by) = asked;
+        let explained = self.intake.explain(&event, &payload, target).await;
+        let explanation = explained.map_err(|error| refusal_of(&error, routed_by))?;
         let Explanation { rule, audiences, receivers, names } = explanation;
         let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i32));
         Ok(Response::new(v1::ExplainRouteResponse {
@@ -74,15 +79,16 @@ impl Publisher {
     }
 }
 
-/// Checks a request of `caller`, which `rules` may route, and takes the event out of it.
+/// Checks a request of `caller` that has so many bytes and which `rules` may route, and takes the event out of it.
 pub(super) fn draft(
     request: v1::PublishRequest,
+    bytes: usize,
     (caller, rules): (&Caller, &Rules),
     max_bytes: usize,
 ) -> Result<Draft, Status> {
-    if prost::Message::encoded_len(&request) > max_bytes {
-        let message = format!("the message must have at most {max_bytes} bytes");
-        return Err(grpc_status(Code::TooLarge, message, None));
+    if bytes > max_bytes {
+        let limit = Limit { bytes: max_bytes, name: "MAX_BODY_BYTES" };
+        return Err(grpc_too_large("a message", limit, Some("")));
     }
     let draft = proto::draft_from(request, caller.key_owner()).map_err(|error| invalid(&error))?;
     caller.check_publish(&draft.name)?;
@@ -103,6 +109,14 @@ pub(super) fn refusal(error: &broker::Error) -> Status {
     match unserved(error) {
         Some(denied) => denied.into(),
         None => grpc_status(error.code(), error.to_string(), error.field()),
+    }
+}
+
+/// The same of a request that was routed by a field of its own.
+fn refusal_of(error: &broker::Error, routed_by: &str) -> Status {
+    match error {
+        broker::Error::Route(_) => grpc_status(error.code(), error.to_string(), Some(routed_by)),
+        _ => refusal(error),
     }
 }
 

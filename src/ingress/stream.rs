@@ -26,8 +26,11 @@ use crate::{
     gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError, denial_in},
     ingress::{Intake, grpc},
     wire::{
-        proto::v1::{PublishRequest, PublishResult, Rejection, publish_result::Outcome},
-        status::{grpc_status, unreadable},
+        proto::{
+            Streamed,
+            v1::{PublishResult, Rejection, publish_result::Outcome},
+        },
+        status::{grpc_status, undecodable, unreadable},
     },
 };
 
@@ -61,7 +64,7 @@ struct Batch {
 pub(super) fn publish(
     intake: Intake,
     caller: Caller,
-    requests: impl Stream<Item = Result<PublishRequest, Status>> + Send + Unpin + 'static,
+    requests: impl Stream<Item = Result<Streamed, Status>> + Send + Unpin + 'static,
     max_message_bytes: usize,
     deadline: Option<Instant>,
 ) -> Results {
@@ -112,7 +115,7 @@ struct Gathered {
     end: Option<Status>,
 }
 
-impl<R: Stream<Item = Result<PublishRequest, Status>> + Unpin> Reading<R> {
+impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Reading<R> {
     /// Reads requests until they end, fail, or may come no more; gives what the client is told then, behind the results. Nothing
     /// is read before there is a place for its result.
     async fn read(mut self, batches: mpsc::Sender<Batch>) -> Option<Status> {
@@ -157,15 +160,16 @@ fn over_by_now(intake: &Intake, deadline: Option<Instant>) -> Option<Status> {
     deadline.is_some_and(|deadline| deadline <= Instant::now()).then(too_late)
 }
 
-impl<R: Stream<Item = Result<PublishRequest, Status>> + Unpin> Requests<R> {
+impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
     /// Takes in the first request and those behind it that are there already.
-    fn gather(&mut self, first: Result<PublishRequest, Status>) -> Gathered {
+    fn gather(&mut self, first: Result<Streamed, Status>) -> Gathered {
         let mut gathered = Gathered::default();
         let mut bytes = 0;
         let mut request = Some(first);
         while let Some(read) = request {
             let read = read.map_err(|status| unreadable(&status).unwrap_or(status));
-            let slot = match read.and_then(|message| self.judge(message)) {
+            bytes += read.as_ref().map_or(0, |read| read.bytes);
+            let slot = match read.and_then(|read| self.judge(read)) {
                 Ok(slot) => slot,
                 Err(end) => {
                     self.note(&end);
@@ -173,10 +177,7 @@ impl<R: Stream<Item = Result<PublishRequest, Status>> + Unpin> Requests<R> {
                     break;
                 }
             };
-            let slot = slot.map(|draft| {
-                bytes += draft.size();
-                gathered.drafts.push(draft);
-            });
+            let slot = slot.map(|draft| gathered.drafts.push(draft));
             gathered.slots.push(slot.inspect_err(|refused| self.note(refused)));
             let more = gathered.slots.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES;
             request = if more { self.stream.next().now_or_never().flatten() } else { None };
@@ -185,12 +186,15 @@ impl<R: Stream<Item = Result<PublishRequest, Status>> + Unpin> Requests<R> {
     }
 
     /// What comes of one request; or what ends the stream before it.
-    fn judge(&mut self, message: PublishRequest) -> Result<Result<Draft, Status>, Status> {
+    fn judge(&mut self, read: Streamed) -> Result<Result<Draft, Status>, Status> {
         if self.standing.check().map_err(no_longer_good)? == Right::Renewed {
             self.budget = self.standing.caller().budget();
         }
         let counted = self.budget.as_ref().map(Budget::take).transpose().map_err(Status::from);
-        Ok(counted.and_then(|_| grpc::draft(message, (self.standing.caller(), &self.rules), self.max_message_bytes)))
+        Ok(counted.and_then(|_| {
+            let request = read.request.map_err(|error| undecodable(&error))?;
+            grpc::draft(request, read.bytes, (self.standing.caller(), &self.rules), self.max_message_bytes)
+        }))
     }
 
     /// What rejections hold until they are read; or that they may not.
@@ -277,14 +281,11 @@ mod tests {
         clock::Manual,
         config::Config,
         gate::{Carriers, Gate},
-        wire::proto::v1::publish_request::Body,
+        wire::proto::v1::{PublishRequest, publish_request::Body},
     };
 
     /// So many requests, that are there already.
-    fn requests(
-        count: usize,
-        payload_bytes: usize,
-    ) -> Requests<impl Stream<Item = Result<PublishRequest, Status>> + Unpin> {
+    fn requests(count: usize, payload_bytes: usize) -> Requests<impl Stream<Item = Result<Streamed, Status>> + Unpin> {
         let config = Config::defaults();
         let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
         let keys = config.gate.keys().expect("no keys");
@@ -297,12 +298,12 @@ mod tests {
             body: Some(Body::PayloadJson(payload.into())),
             ..Default::default()
         };
-        let stream = stream::iter(vec![Ok(request); count]);
+        let stream = stream::iter(vec![Ok(Streamed::from(request)); count]);
         let rules = Arc::new(Rules::default());
         Requests { stream, standing: caller.standing(), budget: None, rules, max_message_bytes: usize::MAX }
     }
 
-    async fn batches(mut requests: Requests<impl Stream<Item = Result<PublishRequest, Status>> + Unpin>) -> Vec<usize> {
+    async fn batches(mut requests: Requests<impl Stream<Item = Result<Streamed, Status>> + Unpin>) -> Vec<usize> {
         let mut sizes = Vec::new();
         while let Some(first) = requests.stream.next().await {
             sizes.push(requests.gather(first).drafts.len());

@@ -2,8 +2,12 @@
 
 use std::{fmt::Write, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes};
 use chrono::{DateTime, Utc};
+use prost::{
+    DecodeError, Message,
+    encoding::{DecodeContext, WireType},
+};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
@@ -15,10 +19,67 @@ use crate::domain::{
 #[allow(missing_docs, unreachable_pub, clippy::large_enum_variant)]
 pub mod v1 {
     tonic::include_proto!("exposia.notifications.v1");
+    include!(concat!(env!("OUT_DIR"), "/clients/exposia.notifications.v1.rs"));
 }
 
 /// The descriptors of the proto, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
+/// A request of a stream, or why it cannot be read. As a message it can always be decoded, for the next one begins behind it
+/// whatever it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Streamed {
+    /// What was read.
+    pub request: Result<v1::PublishRequest, DecodeError>,
+    /// How many bytes it has.
+    pub bytes: usize,
+}
+
+impl From<v1::PublishRequest> for Streamed {
+    fn from(request: v1::PublishRequest) -> Self {
+        Self { bytes: request.encoded_len(), request: Ok(request) }
+    }
+}
+
+impl Default for Streamed {
+    fn default() -> Self {
+        Self::from(v1::PublishRequest::default())
+    }
+}
+
+impl Message for Streamed {
+    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
+        let bytes = buf.remaining();
+        let request = v1::PublishRequest::decode(&mut buf);
+        buf.advance(buf.remaining());
+        Ok(Self { request, bytes })
+    }
+
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        self.request.iter().for_each(|request| request.encode_raw(buf));
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        context: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        let mut request = self.request.clone()?;
+        request.merge_field(tag, wire_type, buf, context)?;
+        *self = request.into();
+        Ok(())
+    }
+
+    fn encoded_len(&self) -> usize {
+        self.request.as_ref().map_or(0, Message::encoded_len)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
 
 /// Why a message cannot become a draft.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +90,9 @@ pub enum Error {
     /// `payload_json` is not a payload.
     #[error("payload_json: {0}")]
     Payload(#[from] PayloadError),
+    /// `payload` is not a payload.
+    #[error("payload: {0}")]
+    Structure(PayloadError),
     /// `payload` has a number that JSON does not have.
     #[error("payload: NaN and Infinity have no JSON form")]
     NotFinite,
@@ -57,7 +121,7 @@ impl Error {
         match self {
             Self::Event(error) => error.field(),
             Self::Payload(_) => "payload_json",
-            Self::NotFinite | Self::NoKind => "payload",
+            Self::Structure(_) | Self::NotFinite | Self::NoKind => "payload",
             Self::Target(_) => "target",
             Self::Durability => "durability",
             Self::Timestamp => "timestamp",
@@ -86,14 +150,25 @@ pub fn draft_from(request: v1::PublishRequest, owner: KeyOwner) -> Result<Draft,
     Ok(draft)
 }
 
+/// The field that a publish takes its audience from, where it has no target: its body, or without one its event.
+pub fn routed_by(request: &v1::PublishRequest) -> &'static str {
+    match &request.body {
+        Some(v1::publish_request::Body::Payload(_)) => "payload",
+        Some(v1::publish_request::Body::PayloadJson(_)) => "payload_json",
+        None => "event",
+    }
+}
+
 /// A duration whose two parts are what they should be: prost would bring others into order.
 fn ttl_from(ttl: prost_types::Duration) -> Result<Duration, EventError> {
     let in_order = ttl.seconds >= 0 && (0..1_000_000_000).contains(&ttl.nanos);
     Duration::try_from(ttl).ok().filter(|_| in_order).ok_or(EventError::Ttl)
 }
 
-/// The event, the payload and the target of a question about routing.
-pub fn explain_request(request: v1::ExplainRouteRequest) -> Result<(String, Payload, Option<Audiences>), Error> {
+/// The event, the payload and the target of a question about routing, and the field that it is routed by.
+pub fn explain_request(
+    request: v1::ExplainRouteRequest,
+) -> Result<(String, Payload, Option<Audiences>, &'static str), Error> {
     use v1::explain_route_request::Body;
     let body = request.body.map(|body| match body {
         Body::Payload(payload) => v1::publish_request::Body::Payload(payload),
@@ -101,8 +176,9 @@ pub fn explain_request(request: v1::ExplainRouteRequest) -> Result<(String, Payl
     });
     let event = request.event.clone();
     let publish = v1::PublishRequest { event: request.event, body, target: request.target, ..Default::default() };
+    let routed_by = routed_by(&publish);
     let draft = draft_from(publish, KeyOwner::NOBODY)?;
-    Ok((event, draft.payload, draft.target))
+    Ok((event, draft.payload, draft.target, routed_by))
 }
 
 fn durability_from(durability: i32) -> Result<Option<Durability>, Error> {
@@ -126,8 +202,7 @@ pub fn durability_to(durability: Option<Durability>) -> v1::Durability {
     }
 }
 
-/// A target as the domain has it.
-pub fn audiences_from(target: &v1::Target) -> Result<Audiences, Error> {
+fn audiences_from(target: &v1::Target) -> Result<Audiences, Error> {
     Ok(Audiences::from_target(target.everyone, &target.users, &target.rooms)?)
 }
 
@@ -188,7 +263,7 @@ fn in_range(time: &DateTime<Utc>) -> bool {
 fn payload_from(payload: &Struct) -> Result<Payload, Error> {
     let mut text = String::new();
     write_struct(&mut text, payload)?;
-    Ok(Payload::from_checked(Bytes::from(text))?)
+    Payload::from_checked(Bytes::from(text)).map_err(Error::Structure)
 }
 
 /// Writes a structure as JSON, its keys in order. Its depth is bounded: prost reads at most 100 levels.

@@ -3,6 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use http::StatusCode;
+use tonic::metadata::MetadataValue;
 use tonic_types::{ErrorDetails, StatusExt};
 
 use crate::domain::{Code, Seq};
@@ -73,6 +74,33 @@ pub fn grpc_too_late(setting: &str, time: Duration) -> tonic::Status {
 /// Who gives the reasons in the details of a status their meaning.
 const DOMAIN: &str = "exposia.notifications.v1";
 
+/// How large something may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limit {
+    /// The largest size, in bytes.
+    pub bytes: usize,
+    /// What limit that is.
+    pub name: &'static str,
+}
+
+/// Tells a client that it must not try again, whatever its policy says of RESOURCE_EXHAUSTED.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+
+/// The refusal of `what` is larger than its limit. The details tell it from overload: BadRequest names the `field`, which is empty
+/// for the whole message, an ErrorInfo has the limit, and there is no RetryInfo. `field` is none where no message is at fault.
+pub fn grpc_too_large(what: &str, limit: Limit, field: Option<&str>) -> tonic::Status {
+    let Limit { bytes, name } = limit;
+    let message = format!("{what} must have at most {bytes} bytes ({name}); send less");
+    let metadata = HashMap::from([("max_bytes".to_owned(), bytes.to_string()), ("limit".to_owned(), name.to_owned())]);
+    let mut details = ErrorDetails::with_error_info("TOO_LARGE", DOMAIN, metadata);
+    if let Some(field) = field {
+        details.add_bad_request_violation(field, &message);
+    }
+    let mut status = tonic::Status::with_error_details(grpc_code(Code::TooLarge), message, details);
+    status.metadata_mut().insert(PUSHBACK, MetadataValue::from_static("-1"));
+    status
+}
+
 /// The end of a stream before a gap: what lies from `from` to `to`, both included, will not come. The details say so to programs.
 pub fn grpc_gap(from: Seq, to: Seq) -> tonic::Status {
     let message = format!(
@@ -105,15 +133,26 @@ pub fn unreadable(status: &tonic::Status) -> Option<tonic::Status> {
     let message = status.message();
     match status.code() {
         tonic::Code::OutOfRange if message.contains("message length too large") => {
-            Some(grpc_status(Code::TooLarge, message, None))
+            let digits = message.rsplit(|character: char| !character.is_ascii_digit());
+            let bytes = digits.filter_map(|number| number.parse().ok()).next().unwrap_or_default();
+            Some(grpc_too_large("a message", Limit { bytes, name: "MAX_BODY_BYTES" }, Some("")))
         }
         tonic::Code::Internal if message.starts_with("failed to decode Protobuf message") => {
-            // The rest is the path to the fault, which is as deep as the message.
-            let fault = message.rsplit(": ").next().unwrap_or_default();
-            Some(grpc_status(Code::Invalid, format!("the message cannot be decoded: {fault}"), None))
+            Some(cannot_be_decoded(message))
         }
         _ => None,
     }
+}
+
+/// The status of the contract for a message that is no protobuf, or nests too deep.
+pub fn undecodable(error: &prost::DecodeError) -> tonic::Status {
+    cannot_be_decoded(&error.to_string())
+}
+
+fn cannot_be_decoded(error: &str) -> tonic::Status {
+    // The rest is the path to the fault, which is as deep as the message.
+    let fault = error.rsplit(": ").next().unwrap_or_default();
+    grpc_status(Code::Invalid, format!("the message cannot be decoded: {fault}"), None)
 }
 
 /// Why a WebSocket ends. 1001 asks the client to reconnect; 4000 to 4099 not to; 4100 to 4199 to do so later.
@@ -238,6 +277,19 @@ mod tests {
             assert_eq!((grpc_code(code), http_status(code).as_u16()), (grpc, http), "{code:?}");
             assert_eq!(retry_after(code).is_some(), retry, "{code:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_from_overload() {
+        let status = tonic::Status::out_of_range(
+            "Error, decoded message length too large: found 70 bytes, the limit is: 64 bytes",
+        );
+        let status = unreadable(&status).expect("a status of the contract");
+        let details = status.get_error_details();
+        assert_eq!(details.error_info().expect("an error info").metadata["max_bytes"], "64");
+        assert_eq!(details.bad_request().expect("a bad request").field_violations[0].field, "");
+        assert!(details.retry_info().is_none());
+        assert_eq!(status.metadata().get(PUSHBACK).map(MetadataValue::as_bytes), Some(&b"-1"[..]));
     }
 
     #[test]

@@ -177,7 +177,8 @@ async fn a_bad_request_names_its_field() {
         (PublishRequest { target: nobody, ..event("e") }, "target"),
         (PublishRequest { target: Some(rooms(&[""])), ..event("e") }, "target"),
         (PublishRequest { target: Some(rooms(&["x"; 101])), ..event("e") }, "target"),
-        (with_json("metrica.creada", &json!({"temaId": "x".repeat(200)}).to_string()), "payload"),
+        (with_json("metrica.creada", &json!({"temaId": "x".repeat(200)}).to_string()), "payload_json"),
+        (with_struct("metrica.creada", structure([("temaId", Kind::StringValue("x".repeat(200)))])), "payload"),
     ];
     for (request, field) in cases {
         let refused = grpc.publish(request.clone()).await.expect_err(field);
@@ -349,17 +350,14 @@ async fn a_bad_message_of_a_stream_is_rejected_by_itself() {
     assert_eq!(ana.next_seqs(4).await, [1, 2, 3, 4]);
 }
 
-// proto, PublishStream: a message that cannot be read at all ends the stream, after the results of those before it
+// wire-contract, gRPC: in `PublishStream` a bad message is rejected by itself, also one that cannot be decoded
 #[tokio::test]
-async fn a_struct_of_a_stream_that_is_too_deep_to_be_read_ends_it_with_what_is_wrong() {
+async fn a_struct_of_a_stream_that_is_too_deep_to_be_read_is_rejected_with_what_is_wrong() {
     let app = TestApp::start().await;
     let mut grpc = app.grpc().await;
-    let requests = [event("e"), with_struct("e", deep(200)), event("e")];
-    let mut results = grpc.publish_stream(stream::iter(requests)).await.expect("a stream").into_inner();
-    let first = within("a result", results.message()).await.expect("the first one is good").expect("a result");
-    assert_eq!(accepted(&first).sequence, 1);
-    let end = within("the end", results.message()).await.expect_err("the second one cannot be read");
-    assert_eq!(end.code(), Code::InvalidArgument, "{end}");
+    let results = publish_all(&mut grpc, vec![event("e"), with_struct("e", deep(200)), event("e")]).await;
+    assert_eq!([0, 2].map(|index| accepted(&results[index]).sequence), [1, 2]);
+    assert_eq!(rejected(&results[1]), Code::InvalidArgument);
 }
 
 // wire-contract, gRPC: RESOURCE_EXHAUSTED for too large: also where a stream ends over it

@@ -1,7 +1,7 @@
 //! Where one gRPC message ends and the next begins: a flag, a length in four bytes, and as many bytes.
 
 /// How many bytes stand before a message.
-const PREFIX: usize = 5;
+pub(super) const PREFIX: usize = 5;
 
 /// Follows the messages of a request through its pieces, and keeps none of their bytes.
 #[derive(Debug, Default)]

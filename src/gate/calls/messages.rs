@@ -21,19 +21,14 @@ use crate::{
             methods::Form,
             patience::Patience,
             strangers::Stay,
+            unpack::{Fault as Unreadable, Packed},
         },
     },
-    wire::status::{grpc_status, grpc_too_late},
+    wire::status::{Limit, grpc_status, grpc_too_large, grpc_too_late},
 };
 
-/// What may come.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limit {
-    /// The largest message, in bytes.
-    pub(super) bytes: usize,
-    /// What limit that is.
-    pub(super) name: &'static str,
-}
+/// What is too large.
+const A_MESSAGE: &str = "a message of this method";
 
 /// What a body ended with, for an answer whose handler does not pass it on.
 pub(super) type Fault = Arc<Mutex<Option<Status>>>;
@@ -47,6 +42,8 @@ pub(super) struct Messages {
     framing: Framing,
     patience: Patience,
     caller: Caller,
+    /// Of a client that compresses: what has come, until it is unpacked.
+    packed: Option<Packed>,
     /// What is held of a message that is not complete.
     charge: Option<Charge>,
     /// What ends the body, behind what was complete before.
@@ -60,7 +57,14 @@ pub(super) struct Messages {
 impl Messages {
     pub(super) fn new(body: Body, (form, limit): (Form, Limit), patience: Patience, caller: Caller) -> Self {
         let (framing, told) = (Framing::default(), Fault::default());
-        Self { body, form, limit, framing, patience, caller, charge: None, fault: None, told, ended: None }
+        let (packed, charge, fault, ended) = (None, None, None, None);
+        Self { body, form, limit, framing, patience, caller, packed, charge, fault, told, ended }
+    }
+
+    /// The same, with messages that may be compressed.
+    pub(super) fn packed(mut self) -> Self {
+        self.packed = Some(Packed::default());
+        self
     }
 
     /// The same, ended when the place of its call is needed for another.
@@ -77,6 +81,7 @@ impl Messages {
     /// Ends the body: nothing more is to come, and nothing that came is kept.
     fn end(&mut self, fault: Status) -> Status {
         self.body = Body::empty();
+        self.packed = None;
         self.charge = None;
         self.framing = Framing::default();
         *self.told.lock() = Some(fault.clone());
@@ -91,6 +96,24 @@ impl Messages {
         }
         let over = self.patience.poll_over(cx, self.framing.held() > 0);
         over.map(|over| grpc_too_late(over.setting, over.time))
+    }
+
+    /// The next message of those that came compressed.
+    fn poll_unpacked(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let Some(packed) = &mut self.packed else { return Poll::Ready(None) };
+        let Some(unpacked) = std::task::ready!(packed.poll_next(cx, self.limit.bytes)) else {
+            return Poll::Ready(None);
+        };
+        Poll::Ready(Some(unpacked.map(Frame::data).map_err(|fault| {
+            let fault = match fault {
+                Unreadable::TooLong => grpc_too_large(A_MESSAGE, self.limit, Some("")),
+                Unreadable::NotGzip => {
+                    let message = "a message cannot be unpacked; compress it as `grpc-encoding` says, or not at all";
+                    grpc_status(Code::Malformed, message, None)
+                }
+            };
+            self.end(fault)
+        })))
     }
 
     /// What of a piece may be read.
@@ -120,9 +143,7 @@ impl Messages {
         let whole = match self.framing.follow(piece, self.limit.bytes) {
             Ok(whole) => whole,
             Err(TooLong { whole }) => {
-                let Limit { bytes, name } = self.limit;
-                let message = format!("the message must have at most {bytes} bytes ({name}); send less");
-                return Err((whole, grpc_status(Code::TooLarge, message, None)));
+                return Err((whole, grpc_too_large(A_MESSAGE, self.limit, Some(""))));
             }
         };
         let held = self.framing.held();
@@ -145,15 +166,25 @@ impl hyper::body::Body for Messages {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
+        if let Some(frame) = std::task::ready!(this.poll_unpacked(cx)) {
+            return Poll::Ready(Some(frame));
+        }
         if let Some(fault) = this.fault.take() {
             return Poll::Ready(Some(Err(fault)));
         }
         match Pin::new(&mut this.body).poll_frame(cx) {
             Poll::Pending => this.poll_over(cx).map(|fault| Some(Err(this.end(fault)))),
-            Poll::Ready(Some(Ok(frame))) => Poll::Ready(Some(match frame.into_data() {
-                Ok(piece) => this.take(piece).map(Frame::data),
-                Err(trailers) => Ok(trailers),
-            })),
+            Poll::Ready(Some(Ok(frame))) => match frame.into_data().map(|piece| this.take(piece)) {
+                Ok(Ok(piece)) => match &mut this.packed {
+                    Some(packed) => {
+                        packed.push(&piece);
+                        Pin::new(this).poll_frame(cx)
+                    }
+                    None => Poll::Ready(Some(Ok(Frame::data(piece)))),
+                },
+                Ok(Err(fault)) => Poll::Ready(Some(Err(fault))),
+                Err(trailers) => Poll::Ready(Some(Ok(trailers))),
+            },
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(None) if this.framing.held() > 0 => {
                 let message = "the body ended in the middle of a message; send all of it";
@@ -164,7 +195,7 @@ impl hyper::body::Body for Messages {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.fault.is_none() && self.framing.held() == 0 && self.body.is_end_stream()
+        self.fault.is_none() && self.packed.is_none() && self.framing.held() == 0 && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -6,11 +6,13 @@
 
 mod answer;
 mod framing;
+mod head;
 mod messages;
 mod methods;
 mod patience;
 mod protocol;
 mod strangers;
+mod unpack;
 
 use std::{
     convert::Infallible,
@@ -30,13 +32,16 @@ use crate::{
         Caller, Denied, Gate,
         calls::{
             answer::{Passing, Unread},
-            messages::{Limit, Messages},
+            messages::Messages,
             methods::{Method, Size},
             patience::Patience,
             strangers::{Stay, Strangers},
         },
     },
+    wire::status::{Limit, grpc_too_large},
 };
+
+pub use head::Deadline;
 
 /// The largest message of whoever asks for health or reflection: names are no longer.
 const SMALL: usize = 4 * 1024;
@@ -48,6 +53,8 @@ pub struct CallLimits {
     pub max_message_bytes: usize,
     /// The largest message of a stream, in bytes: what is between the two is rejected singly.
     pub max_streamed_bytes: usize,
+    /// The largest head, in bytes.
+    pub max_head_bytes: usize,
     /// How long a request with one message may take.
     pub body_timeout: Duration,
 }
@@ -77,6 +84,10 @@ impl CallLayer {
 
     /// Whose call it is, and what of; or why it is none.
     fn judge<B>(&self, request: &Request<B>) -> Result<(Caller, Method, Option<Stay>), Status> {
+        let limit = Limit { bytes: self.limits.max_head_bytes, name: "MAX_HEADER_BYTES" };
+        if head::size(request) > limit.bytes {
+            return Err(grpc_too_large("the metadata of a call", limit, None));
+        }
         // A request that did not come through the gate may do nothing.
         let caller: Option<&Caller> = request.extensions().get();
         let caller = caller.ok_or(Denied::Unauthenticated(None))?;
@@ -121,32 +132,42 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Answering {
+    fn call(&mut self, mut request: Request<Body>) -> Answering {
         if let Some(refusal) = protocol::refusal(&request) {
             return Box::pin(async move { Ok(refusal) });
         }
-        let (caller, method, stay) = match self.layer.judge(&request) {
+        // The time is taken before anything else, so that it is over before tonic's own.
+        let deadline = Deadline::of(request.headers());
+        let judged = self.layer.judge(&request).and_then(|judged| Ok((judged, head::take_is_packed(&mut request)?)));
+        let ((caller, method, stay), is_packed) = match judged {
             Ok(judged) => judged,
             Err(refused) => return Box::pin(async move { Ok(refused.into_http()) }),
         };
+        if let Some(deadline) = deadline {
+            request.extensions_mut().insert(deadline);
+        }
         let patience = Patience::new(method.form, self.layer.limits.body_timeout, self.layer.message_timeout);
         let limit = self.layer.limit(method.size);
         let (head, body) = request.into_parts();
         let messages = Messages::new(body, (method.form, limit), patience, caller.clone()).with_stay(stay.as_ref());
+        let messages = if is_packed { messages.packed() } else { messages };
         let fault = messages.told();
         let answering = self.inner.call(Request::from_parts(head, Body::new(messages)));
-        if method.size == Size::Small {
-            return Box::pin(async move {
-                let response = answering.await?;
-                Ok(response.map(|body| Body::new(Passing::new(body, caller, fault, stay))))
-            });
+        let is_small = method.size == Size::Small;
+        if !is_small && !method.counts_answer && deadline.is_none() {
+            return Box::pin(answering);
         }
-        if method.counts_answer {
-            return Box::pin(async move {
-                let response = answering.await?;
-                Ok(response.map(|body| Body::new(Unread::new(body, caller))))
-            });
-        }
-        Box::pin(answering)
+        Box::pin(async move {
+            let answer = match deadline {
+                Some(deadline) => deadline.keep(answering).await,
+                None => Some(answering.await),
+            };
+            let Some(response) = answer.transpose()? else { return Ok(head::too_late().into_http()) };
+            Ok(response.map(|body| match method {
+                _ if is_small => Body::new(Passing::new(body, caller, fault, stay)),
+                Method { counts_answer: true, .. } => Body::new(Unread::new(body, caller)),
+                Method { counts_answer: false, .. } => body,
+            }))
+        })
     }
 }

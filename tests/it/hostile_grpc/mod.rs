@@ -4,6 +4,7 @@
 mod heads;
 mod messages;
 mod publishing;
+mod refusals;
 mod subscribing;
 
 use exposia_notifications::wire::proto::v1::{PublishRequest, publish_request::Body};

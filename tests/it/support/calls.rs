@@ -84,6 +84,22 @@ impl Answering {
         frame.into_data().expect("bytes, and no end")
     }
 
+    /// Reads to the end, and gives all of its bytes and the status that is there.
+    pub(crate) async fn all(mut self) -> (Vec<u8>, Status) {
+        let mut bytes = Vec::new();
+        let reading = async {
+            while let Some(frame) = self.response.body_mut().frame().await {
+                match frame.expect("no reset").into_data() {
+                    Ok(piece) => bytes.extend_from_slice(&piece),
+                    Err(end) => return Status::from_header_map(&end.into_trailers().expect("trailers")),
+                }
+            }
+            Status::from_header_map(self.response.headers())
+        };
+        let status = within("the end", reading).await.expect("a status");
+        (bytes, status)
+    }
+
     /// Reads to the end, and gives the status that is there.
     pub(crate) async fn status(mut self) -> Status {
         if let Some(status) = Status::from_header_map(self.response.headers()) {
