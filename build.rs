@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         .build_client(false)
         .bytes(".")
-        .extern_path(streamed, "crate::wire::proto::Streamed")
+        .extern_path(streamed, "crate::wire::streamed::Streamed")
         .compile_fds(served)?;
     Ok(())
 }

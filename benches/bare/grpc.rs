@@ -2,12 +2,12 @@
 
 use std::{net::SocketAddr, pin::Pin};
 
-use exposia_notifications::wire::proto::{
-    Streamed,
-    v1::{
+use exposia_notifications::wire::{
+    proto::v1::{
         self,
         notification_service_server::{NotificationService, NotificationServiceServer},
     },
+    streamed::Streamed,
 };
 use futures_util::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming, transport::Server};

@@ -23,14 +23,12 @@ use crate::{
     listen::{self, Limited, Listener},
     ops::Stats,
     wire::{
-        proto::{
+        proto::v1::{
             self,
-            v1::{
-                self,
-                notification_service_server::{NotificationService, NotificationServiceServer},
-            },
+            notification_service_server::{NotificationService, NotificationServiceServer},
         },
         status::unreadable,
+        streamed::Streamed,
     },
 };
 
@@ -134,7 +132,7 @@ impl NotificationService for Notifications {
         self.publisher.publish(request).await
     }
 
-    async fn publish_stream(&self, request: Request<Streaming<proto::Streamed>>) -> Answer<Self::PublishStreamStream> {
+    async fn publish_stream(&self, request: Request<Streaming<Streamed>>) -> Answer<Self::PublishStreamStream> {
         let deadline = deadline(&request);
         let results = self.publisher.publish_stream(request, deadline)?;
         Ok(results.map(|results| until(deadline, results)))

@@ -16,6 +16,7 @@ use crate::{
     wire::{
         proto::{self, v1},
         status::{Limit, grpc_status, grpc_too_large},
+        streamed::Streamed,
     },
 };
 
@@ -47,7 +48,7 @@ impl Publisher {
     /// Publishes a stream of events, until `deadline`.
     pub fn publish_stream(
         &self,
-        request: Request<Streaming<proto::Streamed>>,
+        request: Request<Streaming<Streamed>>,
         deadline: Option<Instant>,
     ) -> Result<Response<Results>, Status> {
         let caller = gate::caller(&request)?;

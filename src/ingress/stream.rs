@@ -26,11 +26,9 @@ use crate::{
     gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError, denial_in},
     ingress::{Intake, grpc},
     wire::{
-        proto::{
-            Streamed,
-            v1::{PublishResult, Rejection, publish_result::Outcome},
-        },
+        proto::v1::{PublishResult, Rejection, publish_result::Outcome},
         status::{grpc_status, undecodable, unreadable},
+        streamed::Streamed,
     },
 };
 

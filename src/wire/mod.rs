@@ -11,4 +11,5 @@ pub mod problem;
 pub mod proto;
 pub mod quota;
 pub mod status;
+pub mod streamed;
 pub mod text;

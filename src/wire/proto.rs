@@ -2,12 +2,8 @@
 
 use std::{fmt::Write, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes};
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use prost::{
-    DecodeError, Message,
-    encoding::{DecodeContext, WireType},
-};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
@@ -24,62 +20,6 @@ pub mod v1 {
 
 /// The descriptors of the proto, for reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
-
-/// A request of a stream, or why it cannot be read. As a message it can always be decoded, for the next one begins behind it
-/// whatever it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Streamed {
-    /// What was read.
-    pub request: Result<v1::PublishRequest, DecodeError>,
-    /// How many bytes it has.
-    pub bytes: usize,
-}
-
-impl From<v1::PublishRequest> for Streamed {
-    fn from(request: v1::PublishRequest) -> Self {
-        Self { bytes: request.encoded_len(), request: Ok(request) }
-    }
-}
-
-impl Default for Streamed {
-    fn default() -> Self {
-        Self::from(v1::PublishRequest::default())
-    }
-}
-
-impl Message for Streamed {
-    fn decode(mut buf: impl Buf) -> Result<Self, DecodeError> {
-        let bytes = buf.remaining();
-        let request = v1::PublishRequest::decode(&mut buf);
-        buf.advance(buf.remaining());
-        Ok(Self { request, bytes })
-    }
-
-    fn encode_raw(&self, buf: &mut impl BufMut) {
-        self.request.iter().for_each(|request| request.encode_raw(buf));
-    }
-
-    fn merge_field(
-        &mut self,
-        tag: u32,
-        wire_type: WireType,
-        buf: &mut impl Buf,
-        context: DecodeContext,
-    ) -> Result<(), DecodeError> {
-        let mut request = self.request.clone()?;
-        request.merge_field(tag, wire_type, buf, context)?;
-        *self = request.into();
-        Ok(())
-    }
-
-    fn encoded_len(&self) -> usize {
-        self.request.as_ref().map_or(0, Message::encoded_len)
-    }
-
-    fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
 
 /// Why a message cannot become a draft.
 #[derive(Debug, thiserror::Error)]
