@@ -18,6 +18,7 @@ pub mod egress;
 pub mod ops;
 
 pub mod listen;
+pub mod pem;
 pub mod reload;
 pub mod shutdown;
 pub mod telemetry;

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, bail};
 use exposia_notifications::{
     app::App,
-    clock::System,
+    clock::{Clock, System},
     config::{Cli, Command, Config, Environment, Faults},
     ops,
     shutdown::Signals,
@@ -61,7 +61,7 @@ async fn run() -> anyhow::Result<()> {
     match command {
         Some(Command::Health) => Ok(ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?),
         Some(Command::Check) => {
-            let warnings = config.warnings().into_iter().chain(mistyped);
+            let warnings = config.warnings(System::default().wall()).into_iter().chain(mistyped);
             warnings.into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
             Ok(write!(out, "{in_force}")?)
         }

@@ -32,6 +32,15 @@ pub trait Source {
 
     /// Reads them.
     fn read(&self) -> Result<Self::Value, Self::Error>;
+
+    /// What takes the place of `current` when `read` was read, and why something of it is held back, if it is. What is held back is
+    /// tried again with each look.
+    fn settle(&self, read: Self::Value, _current: &Self::Value) -> (Self::Value, Option<Self::Error>) {
+        (read, None)
+    }
+
+    /// Is told at each look what the value is.
+    fn look(&mut self, _current: &Self::Value) {}
 }
 
 /// What the files had in them; `None` for one that cannot be read.
@@ -62,27 +71,39 @@ impl<S: Source> Followed<S> {
     pub async fn follow(mut self) {
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = self.contents.clone();
+        let (mut last, mut is_held_back) = (self.contents.clone(), false);
         loop {
             looks.tick().await;
             let now = contents(&self.source).await;
+            let is_new = now != self.contents;
             // Files that belong together are replaced one after the other: they count when they have come to rest.
-            if now == last && now != self.contents {
-                self.read_again();
+            if now == last && (is_new || is_held_back) {
+                is_held_back = self.read_again(is_new);
                 self.contents.clone_from(&now);
             }
             last = now;
+            self.source.look(&self.current.borrow());
         }
     }
 
-    fn read_again(&self) {
+    /// Reads them because they changed, or because something was held back. Gives whether something is.
+    fn read_again(&self, is_new: bool) -> bool {
         match self.source.read() {
             Ok(value) => {
+                let (value, held_back) = self.source.settle(value, &self.current.borrow());
+                match &held_back {
+                    Some(_) if !is_new => return true,
+                    Some(error) => {
+                        tracing::error!(%error, "the files of {} changed and were read again, but for what is of no use", S::NAME);
+                    }
+                    None => tracing::info!("the files of {} changed and were read again", S::NAME),
+                }
                 self.current.send_replace(value);
-                tracing::info!("the files of {} changed and were read again", S::NAME);
+                held_back.is_some()
             }
             Err(error) => {
                 tracing::error!(%error, "the files of {} changed and are of no use; what was read before stays", S::NAME);
+                false
             }
         }
     }

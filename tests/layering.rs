@@ -10,15 +10,16 @@ use std::{
 const TABLE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("domain", &[]),
+    ("pem", &[]),
     ("reload", &[]),
     ("shutdown", &[]),
     ("telemetry", &["worker"]),
     ("worker", &[]),
-    ("listen", &["domain", "reload"]),
+    ("listen", &["clock", "domain", "pem", "reload"]),
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
     ("journal", &["clock", "domain", "worker"]),
-    ("gate", &["clock", "domain", "reload", "wire"]),
+    ("gate", &["clock", "domain", "pem", "reload", "wire"]),
     (
         "broker",
         &[

@@ -1,10 +1,16 @@
 //! The HTTP interface, put together from the routers of the modules.
 
-use std::task::{Context, Poll, ready};
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use axum::Router;
 use futures_util::future::Either;
-use http::{Request, Response, StatusCode, header::ORIGIN};
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{ORIGIN, STRICT_TRANSPORT_SECURITY},
+};
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::{
     cors::{AllowHeaders, AllowOrigin, Any, Cors, CorsLayer},
@@ -39,9 +45,16 @@ pub(super) fn routes(
         .method_not_allowed_fallback(async || Problem::http(StatusCode::METHOD_NOT_ALLOWED))
 }
 
-/// The routes behind what every request passes, outermost first.
-pub(super) fn layered(routes: Router, gate: Gate) -> Router {
+/// The routes behind what every request passes, outermost first. With `hsts`, browsers are told for how long to come by https alone.
+pub(super) fn layered(routes: Router, gate: Gate, hsts: Option<Duration>) -> Router {
+    let hsts = hsts.map(|age| HeaderValue::try_from(format!("max-age={}", age.as_secs())).expect("letters and digits"));
     let layers = ServiceBuilder::new()
+        .map_response(move |mut response: Response<_>| {
+            if let Some(hsts) = &hsts {
+                response.headers_mut().insert(STRICT_TRANSPORT_SECURITY, hsts.clone());
+            }
+            response
+        })
         // Around everything, so that whatever happens inside is logged with the request. What fails is logged by the gate, and
         // no faster than somebody can read.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))

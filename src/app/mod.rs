@@ -14,7 +14,8 @@ mod watching;
 use std::{mem, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use tokio::{net::TcpListener, task::spawn_blocking, time::timeout};
+use chrono::{DateTime, Utc};
+use tokio::{net::TcpListener, sync::watch, task::spawn_blocking, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tonic_health::server::{HealthReporter, HealthService};
 
@@ -30,8 +31,8 @@ use crate::{
     gate::{Denied, Gate, GrantsFile, Issuer, Keys, Refusals, Unserved},
     ingress::{self, Intake},
     journal::{self, Engine, Journal, Memory, Sqlite},
-    listen::{self, Acceptor, Listener, OnFull, TlsFiles},
-    ops::{Health, Stats},
+    listen::{self, Acceptor, Listener, OnFull, Tls, TlsFiles},
+    ops::{Health, HealthPart, Stats},
     reload::{Followed, Source},
     rooms,
     worker::Worker,
@@ -71,6 +72,16 @@ fn on_full(refusals: Refusals) -> OnFull {
     })
 }
 
+/// The certificate that the listeners show.
+#[derive(Debug)]
+struct Shown(watch::Receiver<Tls>);
+
+impl HealthPart for Shown {
+    fn wrong(&self, now: DateTime<Utc>) -> Option<String> {
+        self.0.borrow().fault(now)
+    }
+}
+
 /// The journal that the settings name.
 #[derive(Debug)]
 enum Opened {
@@ -102,8 +113,8 @@ impl App {
         let rules = config.check()?;
         config.listen.check_host().map_err(anyhow::Error::msg)?;
         let keys = config.gate.keys().map_err(anyhow::Error::msg)?;
-        let issuer = Issuer::new(&config.gate, keys.clone()).context("JWT_JWKS_URL: no TLS")?;
-        let tls = follow(config.listen.tls.files()?).await?;
+        let issuer = Issuer::new(&config.gate, keys.clone())?;
+        let tls = follow(config.listen.tls.files(Arc::clone(&clock))?).await?;
         let grants = follow(config.gate.grants()).await?;
         let journal = Opened::open(config.journal.clone(), Arc::clone(&clock)).await?;
         let bind = async |port, name: &str| {
@@ -140,7 +151,7 @@ impl App {
     /// Serves until `shutdown` is complete, or until a part of the service fails, which is an error; then ends within the
     /// grace time of the settings.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        for warning in self.config.warnings() {
+        for warning in self.config.warnings(self.clock.wall()) {
             tracing::warn!("{warning}");
         }
         let mut supervisor = mem::take(&mut self.supervisor);
@@ -185,13 +196,14 @@ impl App {
         let open = config.gate.open(config.environment == Environment::Production);
         let gate = Gate::new(&config.gate, keys.clone(), open, grants, Arc::clone(&clock));
         let clients = Clients::new(config.egress.max_connections.get());
+        let tls = tls.map(|tls| life.follow("tls-files", tls, supervisor));
         let reporter = HealthReporter::new();
         let health_service = HealthService::from_health_reporter(reporter.clone());
         let health = Health::new(
             reporter,
             clients.clone(),
             Arc::clone(&journal) as _,
-            keys,
+            (keys, tls.clone().map(|tls| Arc::new(Shown(tls)) as _)),
             supervisor.failure(),
             Arc::clone(&clock),
         );
@@ -222,7 +234,6 @@ impl App {
             stats: stats.clone(),
             removal,
         };
-        let tls = tls.map(|tls| life.follow("tls-files", tls, supervisor));
         let (proxies, on_full) = (config.gate.trusted_proxies.clone(), on_full(refusals.clone()));
         let grpc = Listener {
             socket: grpc,
@@ -234,7 +245,7 @@ impl App {
         let serving = grpc::serve(service, health_service, gate.clone(), grpc, &config, life.stopping.clone());
         supervisor.spawn("grpc", &life.servers, &life.stopping, serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
-        let router = http::layered(routes, gate);
+        let router = http::layered(routes, gate, config.listen.tls.hsts_max_age);
         let (stopping, servers) = (life.stopping.clone(), life.servers.clone());
         let serving = listen::serve_http(http, router, config.listen.clone(), stopping, servers);
         supervisor.spawn("http", &life.servers, &life.stopping, serving);

@@ -4,6 +4,7 @@ mod in_force;
 
 use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use clap::{Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
 
 pub use in_force::InForce;
@@ -174,7 +175,10 @@ fn bad_variables() -> (Vec<Id>, Vec<String>) {
         flag.push(&value);
         if let Err(error) = without_env().try_get_matches_from([OsString::from("exposia-notifications"), flag]) {
             let text = error.to_string();
-            let reason = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+            // What may be written instead stands in the line below.
+            let reason: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+            let reason = reason.join(" ");
+            let reason = reason.trim_start_matches("error: ");
             faults.push(format!("{}: {reason}", variable.display()));
             bad.push(arg.get_id().clone());
         }
@@ -219,11 +223,12 @@ impl Config {
         [self.listen.check_host(), journal].into_iter().filter_map(Result::err).collect()
     }
 
-    /// What should be known of settings that are not wrong.
-    pub fn warnings(&self) -> Vec<String> {
+    /// What should be known at `now` of settings that are not wrong.
+    pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
         let gate = self.gate.warnings(self.environment == Environment::Production);
         let listen = self.listen.warning(self.egress.max_connections);
-        gate.into_iter().map(Into::into).chain(listen).chain(self.budget_warning()).collect()
+        let gate = gate.into_iter().map(Into::into).chain(listen).chain(self.budget_warning());
+        gate.chain(self.listen.tls.warnings(now)).collect()
     }
 
     /// What can never be finished, because the budget of what is unfinished is smaller.

@@ -21,7 +21,9 @@ pub use grpc::{Connection, Limited, serve as serve_grpc};
 pub use http::serve as serve_http;
 pub use places::{OnFull, Turn};
 pub use socket::Socket;
-pub use tls::{Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, PemError, Tls};
+pub use tls::{
+    Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, Standing, Tls, Version as TlsVersion,
+};
 
 /// The settings of the listeners.
 #[derive(Debug, Clone, clap::Args)]

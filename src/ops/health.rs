@@ -1,9 +1,9 @@
 //! Whether the service can take events, over HTTP and over `grpc.health.v1`.
 //!
-//! A journal that cannot be written to, or an issuer that was never reached, makes the service degraded, not unhealthy:
-//! publishes or tokens fail, but subscribers stay connected and are served, and a restart would not help. So HTTP still answers 200, and gRPC still says `SERVING`.
+//! A journal that cannot be written to, an issuer that was never reached, or a certificate that clients refuse makes the service
+//! degraded, not unhealthy: publishes, tokens or new connections fail, but subscribers stay connected and are served, and a restart would not help. So HTTP still answers 200, and gRPC still says `SERVING`.
 
-use std::sync::Arc;
+use std::{fmt::Debug, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::Serialize;
 use tokio::sync::watch;
@@ -35,6 +36,12 @@ pub enum Phase {
     Draining,
 }
 
+/// A part of the service that says what is wrong with it.
+pub trait HealthPart: Debug + Send + Sync {
+    /// What is wrong with it at `now`, if something is.
+    fn wrong(&self, now: DateTime<Utc>) -> Option<String>;
+}
+
 /// The service's health, as everyone sees it.
 #[derive(Debug, Clone)]
 pub struct Health {
@@ -43,6 +50,7 @@ pub struct Health {
     clients: Clients,
     journal: Arc<dyn Read>,
     keys: Keys,
+    certificate: Option<Arc<dyn HealthPart>>,
     /// What ended the service, if something did.
     failure: watch::Receiver<Option<Arc<str>>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -63,16 +71,16 @@ struct Body {
 }
 
 impl Health {
-    /// A service that is starting. `grpc` tells those who ask over gRPC; what `failure` says takes the service down.
+    /// A service that is starting, with the `keys` of tokens and the `certificate` that it shows. `grpc` tells those who ask over gRPC; what `failure` says takes the service down.
     pub fn new(
         grpc: HealthReporter,
         clients: Clients,
         journal: Arc<dyn Read>,
-        keys: Keys,
+        (keys, certificate): (Keys, Option<Arc<dyn HealthPart>>),
         failure: watch::Receiver<Option<Arc<str>>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys, failure, clock }
+        Self { phase: watch::Sender::new(Phase::Starting), grpc, clients, journal, keys, certificate, failure, clock }
     }
 
     /// Tells everyone of the next phase.
@@ -95,7 +103,8 @@ impl Health {
             Condition::Degraded(reason) => Some(reason.to_string()),
         };
         let keys = self.keys.are_awaited().then(|| NO_KEYS.to_owned());
-        let wrong: Vec<_> = journal.into_iter().chain(keys).collect();
+        let certificate = self.certificate.as_ref().and_then(|certificate| certificate.wrong(self.clock.wall()));
+        let wrong: Vec<_> = journal.into_iter().chain(keys).chain(certificate).collect();
         (!wrong.is_empty()).then(|| wrong.join("; "))
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use axum::Router;
 
-pub use health::{Health, Phase};
+pub use health::{Health, HealthPart, Phase};
 pub use probe::{ProbeError, probe};
 pub use stats::Stats;
 

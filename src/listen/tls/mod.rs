@@ -1,26 +1,22 @@
 //! TLS on both listeners: whose certificate is shown, and the handshake. Without the settings for it, there is none.
 
+mod files;
 pub(super) mod peer;
-mod pem;
 mod records;
+mod reminder;
 mod tickets;
 mod trust;
+mod validity;
 
-use std::{
-    io,
-    net::SocketAddr,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, net::SocketAddr, num::NonZeroU32, sync::Arc};
 
+use chrono::{DateTime, Utc};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rustls::{
-    RootCertStore, ServerConfig,
-    crypto::{CryptoProvider, ring},
-    pki_types::CertificateDer,
-    server::{NoClientAuth, ProducesTickets, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier},
-    sign::{CertifiedKey, SingleCertAndKey},
+    ServerConfig, SupportedProtocolVersion,
+    crypto::CryptoProvider,
+    server::{NoClientAuth, ProducesTickets, danger::ClientCertVerifier},
+    sign::SingleCertAndKey,
 };
 use tokio::{
     net::TcpStream,
@@ -29,143 +25,42 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use crate::{domain::Certificate, reload::Source};
+use crate::domain::Certificate;
 
-pub use pem::PemError;
+pub use files::{Error, Files, Options, Version};
 pub(super) use records::Records;
-use tickets::Tickets;
 pub(super) use trust::Trust;
-
-/// The settings of TLS.
-#[derive(Debug, Clone, clap::Args)]
-#[group(id = "tls")]
-#[command(next_help_heading = "TLS")]
-pub struct Options {
-    /// The file with the certificate in PEM, and those up to its CA behind it; both listeners speak TLS with it.
-    #[arg(long, env = "TLS_CERT_FILE", value_name = "FILE")]
-    pub tls_cert_file: Option<PathBuf>,
-
-    /// The file with the certificate's private key in PEM.
-    #[arg(long, env = "TLS_KEY_FILE", value_name = "FILE")]
-    pub tls_key_file: Option<PathBuf>,
-
-    /// The file with the CAs, in PEM, whose client certificates are believed on the gRPC listener; needs MTLS_GRANTS.
-    #[arg(long, env = "MTLS_CA_FILE", value_name = "FILE")]
-    pub mtls_ca_file: Option<PathBuf>,
-}
-
-/// Why there can be no TLS with these settings.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A setting is useless without another.
-    #[error("{0}: is of no use without {1}")]
-    Alone(&'static str, &'static str),
-    /// A file is not what the setting asks for.
-    #[error("{0}: {1}")]
-    File(&'static str, PemError),
-    /// The two files do not belong together.
-    #[error("TLS_KEY_FILE: the key does not fit the certificate in TLS_CERT_FILE: {0}")]
-    Pair(rustls::Error),
-    /// The CAs of clients cannot be used.
-    #[error("MTLS_CA_FILE: a certificate is none of a CA: {0}")]
-    Authorities(rustls::Error),
-    /// The CAs of clients cannot be used together.
-    #[error("MTLS_CA_FILE: {0}")]
-    Verifier(#[from] VerifierBuilderError),
-    /// There are no keys for the tickets of sessions.
-    #[error("no random numbers for the keys of TLS session tickets: {0}")]
-    Tickets(rustls::Error),
-}
-
-impl Options {
-    /// Whether the listeners speak TLS.
-    pub fn is_on(&self) -> bool {
-        self.tls_cert_file.is_some()
-    }
-
-    /// The files that the settings name; `None` without TLS.
-    pub fn files(&self) -> Result<Option<Files>, Error> {
-        match (&self.tls_cert_file, &self.tls_key_file) {
-            (None, None) if self.mtls_ca_file.is_some() => Err(Error::Alone("MTLS_CA_FILE", "TLS_CERT_FILE")),
-            (None, None) => Ok(None),
-            (Some(certificate), Some(key)) => {
-                let (certificate, key, authorities) = (certificate.clone(), key.clone(), self.mtls_ca_file.clone());
-                let tickets = Arc::new(Tickets::new().map_err(Error::Tickets)?);
-                Ok(Some(Files { certificate, key, authorities, tickets }))
-            }
-            (Some(_), None) => Err(Error::Alone("TLS_CERT_FILE", "TLS_KEY_FILE")),
-            (None, Some(_)) => Err(Error::Alone("TLS_KEY_FILE", "TLS_CERT_FILE")),
-        }
-    }
-
-    /// What is wrong with the settings and the files.
-    pub fn fault(&self) -> Option<Error> {
-        self.files().and_then(|files| files.map(|files| files.read()).transpose()).err()
-    }
-}
-
-/// Where certificate and key are, and the CAs of clients; and what outlives their contents.
-#[derive(Debug, Clone)]
-pub struct Files {
-    certificate: PathBuf,
-    key: PathBuf,
-    authorities: Option<PathBuf>,
-    tickets: Arc<Tickets>,
-}
-
-impl Files {
-    /// The CAs of clients; none without a file for them.
-    fn authorities(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let authorities = self.authorities.as_deref().map(pem::certificates).transpose();
-        Ok(authorities.map_err(|error| Error::File("MTLS_CA_FILE", error))?.unwrap_or_default())
-    }
-}
-
-/// Who says which clients' certificates are believed: those of `authorities`.
-fn verifier(
-    authorities: &[CertificateDer<'static>],
-    provider: &Arc<CryptoProvider>,
-) -> Result<Arc<dyn ClientCertVerifier>, Error> {
-    if authorities.is_empty() {
-        return Ok(Arc::new(NoClientAuth));
-    }
-    let mut roots = RootCertStore::empty();
-    for authority in authorities {
-        roots.add(authority.clone()).map_err(Error::Authorities)?;
-    }
-    // Whoever has none may still have a token.
-    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
-    Ok(builder.allow_unauthenticated().build()?)
-}
-
-impl Source for Files {
-    const NAME: &'static str = "TLS";
-    type Value = Tls;
-    type Error = Error;
-
-    fn files(&self) -> Vec<&Path> {
-        [&self.certificate, &self.key].into_iter().chain(&self.authorities).map(PathBuf::as_path).collect()
-    }
-
-    fn read(&self) -> Result<Tls, Error> {
-        let chain = pem::certificates(&self.certificate).map_err(|error| Error::File("TLS_CERT_FILE", error))?;
-        let key = pem::private_key(&self.key).map_err(|error| Error::File("TLS_KEY_FILE", error))?;
-        let provider = Arc::new(ring::default_provider());
-        let pair = CertifiedKey::from_der(chain, key, &provider).map_err(Error::Pair)?;
-        let authorities = self.authorities()?;
-        let clients = verifier(&authorities, &provider)?;
-        let tickets = [self.tickets.http(), self.tickets.grpc(&authorities).map_err(Error::Tickets)?];
-        Ok(Tls::new(&provider, pair, clients, tickets))
-    }
-}
+pub use validity::Standing;
+use validity::{List, Validity};
 
 /// What the listeners are to TLS clients.
 #[derive(Debug, Clone)]
 pub struct Tls {
     http: Arc<ServerConfig>,
     grpc: Arc<ServerConfig>,
+    pair: Pair,
+    rest: Rest,
+}
+
+/// What the service shows.
+#[derive(Debug, Clone)]
+struct Pair {
+    shown: Arc<SingleCertAndKey>,
+    /// That of the certificate, where it can be told.
+    validity: Option<Validity>,
+}
+
+/// What belongs to TLS besides what is shown.
+#[derive(Debug, Clone)]
+struct Rest {
+    provider: Arc<CryptoProvider>,
+    versions: &'static [&'static SupportedProtocolVersion],
     /// Who judges the certificates of gRPC's clients.
     clients: Arc<dyn ClientCertVerifier>,
+    /// The lists by which some of them are revoked.
+    lists: Vec<List>,
+    /// Those of HTTP and of gRPC.
+    tickets: [Arc<dyn ProducesTickets>; 2],
 }
 
 /// The name of HTTP/2 in a handshake (RFC 9113, 3.2).
@@ -175,27 +70,39 @@ pub(super) const HTTP_2: &[u8] = b"h2";
 const HTTP_1: &[u8] = b"http/1.1";
 
 impl Tls {
-    /// With the keys of tickets for HTTP and for gRPC.
-    fn new(
-        provider: &Arc<CryptoProvider>,
-        pair: CertifiedKey,
-        clients: Arc<dyn ClientCertVerifier>,
-        [http_tickets, grpc_tickets]: [Arc<dyn ProducesTickets>; 2],
-    ) -> Self {
-        let pair = Arc::new(SingleCertAndKey::from(pair));
-        let config = |protocols: &[&[u8]], clients: Arc<dyn ClientCertVerifier>, tickets| {
-            let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-                .with_safe_default_protocol_versions()
+    fn new(pair: Pair, rest: Rest) -> Self {
+        let config = |protocols: &[&[u8]], clients: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
+            let mut config = ServerConfig::builder_with_provider(Arc::clone(&rest.provider))
+                .with_protocol_versions(rest.versions)
                 .expect("the provider has suites for TLS 1.2 and 1.3")
                 .with_client_cert_verifier(clients)
-                .with_cert_resolver(Arc::clone(&pair) as _);
+                .with_cert_resolver(Arc::clone(&pair.shown) as _);
             config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-            config.ticketer = tickets;
+            config.ticketer = Arc::clone(tickets);
             Arc::new(config)
         };
+        let [http_tickets, grpc_tickets] = &rest.tickets;
         let http = config(&[HTTP_2, HTTP_1], Arc::new(NoClientAuth), http_tickets);
-        Self { http, grpc: config(&[HTTP_2], Arc::clone(&clients), grpc_tickets), clients }
+        let grpc = config(&[HTTP_2], Arc::clone(&rest.clients), grpc_tickets);
+        Self { http, grpc, pair, rest }
     }
+
+    /// Why clients refuse the certificate that is shown, if they do at `now`.
+    pub fn fault(&self, now: DateTime<Utc>) -> Option<String> {
+        let standing = self.pair.validity?.at(now);
+        standing.is_bad().then(|| told(standing))
+    }
+
+    /// What should be known of the certificate and the lists at `now`.
+    pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
+        let standing = self.pair.validity.map_or(Standing::Good, |validity| validity.at(now));
+        let shown = (standing != Standing::Good).then(|| told(standing));
+        shown.into_iter().chain(self.rest.lists.iter().filter_map(|list| list.warning(now))).collect()
+    }
+}
+
+fn told(standing: Standing) -> String {
+    format!("TLS_CERT_FILE: the certificate {standing}")
 }
 
 /// Shakes hands on one of the listeners, as the settings are at the time.

@@ -1,4 +1,5 @@
-//! The certificates of clients whose connections are open: judged again when the CAs change that they are believed by.
+//! The certificates of clients whose connections are open: judged again when the CAs change that they are believed by, or what
+//! those revoked.
 
 use std::{
     future::pending,
@@ -57,7 +58,7 @@ async fn disbelieved(mut tls: watch::Receiver<Tls>, chain: Vec<CertificateDer<'s
     let Some((first, others)) = chain.split_first() else { return pending().await };
     loop {
         // Not judged under the lock of the value, for there may be a thousand of these.
-        let clients = Arc::clone(&tls.borrow_and_update().clients);
+        let clients = Arc::clone(&tls.borrow_and_update().rest.clients);
         if let Err(error) = clients.verify_client_cert(first, others, UnixTime::now()) {
             return error;
         }

@@ -1,10 +1,11 @@
 //! A certificate authority of the test's own, and what it signs.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
-    date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SanType, date_time_ymd,
 };
 use rustls::{
     ClientConfig, ConfigBuilder, RootCertStore, SupportedProtocolVersion,
@@ -26,9 +27,13 @@ pub(crate) struct Pair {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::named("the tests' authority")
+    }
+
+    pub(super) fn named(common_name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(DnType::CommonName, "the tests' authority");
+        params.distinguished_name.push(DnType::CommonName, common_name);
         let key = KeyPair::generate().expect("a key");
         Self(CertifiedIssuer::self_signed(params, key).expect("a certificate"))
     }
@@ -58,6 +63,44 @@ impl Authority {
         params.distinguished_name.push(DnType::CommonName, common_name);
         params.not_after = date_time_ymd(2050, 1, 1);
         self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A certificate for a server on this machine that is valid from some time until another.
+    pub(super) fn server_between(&self, from: DateTime<Utc>, until: DateTime<Utc>) -> Pair {
+        let mut params = CertificateParams::new(["localhost".to_owned()]).expect("names");
+        let moment = |time: DateTime<Utc>| {
+            let seconds = u64::try_from(time.timestamp()).expect("after 1970");
+            date_time_ymd(1970, 1, 1) + Duration::from_secs(seconds)
+        };
+        (params.not_before, params.not_after) = (moment(from), moment(until));
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A certificate for a client, with a number of its own.
+    pub(super) fn client_numbered(&self, common_name: &str, number: u64) -> Pair {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, common_name);
+        params.serial_number = Some(number.into());
+        self.sign(params, ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A list of certificates that are revoked, by their numbers, in PEM; it was issued in some year and is good until the next.
+    pub(super) fn revoking(&self, numbers: &[u64], year: i32) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(year, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(year, 1, 1),
+            next_update: date_time_ymd(year + 1, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.0).expect("a list").pem().expect("PEM")
     }
 
     fn sign(&self, mut params: CertificateParams, usage: ExtendedKeyUsagePurpose) -> Pair {

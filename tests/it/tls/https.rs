@@ -1,5 +1,8 @@
 //! HTTP over TLS.
 
+use std::time::Duration;
+
+use exposia_notifications::listen::TlsVersion;
 use hyper::{Method, Version};
 use rustls::{
     ProtocolVersion,
@@ -40,6 +43,34 @@ async fn both_current_versions_of_tls_are_spoken() {
         let stream = connect(app.app.http(), config).await.expect("a handshake");
         assert_eq!(stream.get_ref().1.protocol_version(), Some(expected));
         assert_eq!(request(stream, Method::GET, "/health", "").await.status(), 200);
+    }
+}
+
+// whoever wants the newest version alone gets it, on both listeners
+#[tokio::test]
+async fn the_oldest_version_of_tls_is_a_setting() {
+    let app = TlsApp::start_with(|config| config.listen.tls.tls_min_version = TlsVersion::Tls13).await;
+    for (version, is_spoken) in [(&TLS12, false), (&TLS13, true)] {
+        for address in [app.app.http(), app.app.grpc_address()] {
+            let config = app.authority.trusting_in(&[version], &[HTTP_2]);
+            assert_eq!(connect(address, config).await.is_ok(), is_spoken, "{version:?}");
+        }
+    }
+}
+
+// browsers are told for how long to come by https alone, by each answer; without the setting they are told nothing
+#[tokio::test]
+async fn browsers_are_kept_with_https_where_that_is_asked_for() {
+    let year = Duration::from_secs(365 * 86_400);
+    for (age, expected) in [(Some(year), Some("max-age=31536000")), (None, None)] {
+        let app = TlsApp::start_with(|config| config.listen.tls.hsts_max_age = age).await;
+        for (method, path, code) in
+            [(Method::GET, "/health", 200), (Method::GET, "/nothing", 404), (Method::POST, "/notify", 400)]
+        {
+            let response = request(app.connect(&[HTTP_2]).await, method, path, "").await;
+            let told = response.headers().get("strict-transport-security").map(|age| age.to_str().expect("text"));
+            assert_eq!((response.status().as_u16(), told), (code, expected), "{path}");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod reload;
 mod resumption;
 mod settings;
 mod trust;
+mod validity;
 mod wss;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};

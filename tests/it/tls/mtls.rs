@@ -46,10 +46,11 @@ async fn start_with(clients: &[&Authority], folder: &tempfile::TempDir, change: 
 
 /// The same by the time of `clock`.
 pub(super) async fn start_by(clock: Arc<dyn Clock>, clients: &[&Authority], folder: &tempfile::TempDir) -> TlsApp {
-    launch(clock, clients, folder, |_| {}).await
+    start_with(clock, clients, folder, |_| {}).await
 }
 
-async fn launch(
+/// The same with further settings.
+pub(super) async fn start_with(
     clock: Arc<dyn Clock>,
     clients: &[&Authority],
     folder: &tempfile::TempDir,

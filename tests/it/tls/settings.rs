@@ -30,7 +30,22 @@ async fn a_faulty_file_is_one_clear_line() {
     let grants = files.folder.path().join("grants.toml");
     fs::write(&grants, "[[grants]]\nsubject = \"a\"\npublsh = []\n").expect("written");
     let grants = ("MTLS_GRANTS", grants.to_str().expect("text"));
-    let cases: [(&[(&str, &str)], &str); 13] = [
+    let name = |name: &str, text: &str| {
+        fs::write(files.folder.path().join(name), text).expect("written");
+        files.folder.path().join(name).to_str().expect("text").to_owned()
+    };
+    let pem = authority.pem();
+    let lines = pem.lines().count();
+    let marked = name("marked.pem", &format!("{pem}\u{feff}{pem}"));
+    let mistyped = name("mistyped.pem", &[pem.clone(), pem.replace("-BEGIN", "-BEGN")].concat());
+    let der = name("revoked.crl", "no PEM");
+    let list = name("revoked.pem", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
+    let (hidden, typo) = (
+        format!("marked.pem is no good PEM: line {}: a byte order mark", lines + 1),
+        format!("mistyped.pem is no good PEM: line {}: no block begins here", lines + 1),
+    );
+    let no_grants = ("MTLS_GRANTS", empty);
+    let cases: [(&[(&str, &str)], &str); 20] = [
         (&[certificate], "error: TLS_CERT_FILE: is of no use without TLS_KEY_FILE"),
         (&[key], "error: TLS_KEY_FILE: is of no use without TLS_CERT_FILE"),
         (&[("TLS_CERT_FILE", "/nowhere"), key], "error: TLS_CERT_FILE: /nowhere cannot be read"),
@@ -44,6 +59,13 @@ async fn a_faulty_file_is_one_clear_line() {
         (&[certificate, key, ("MTLS_GRANTS", empty)], "error: MTLS_GRANTS: is of no use without MTLS_CA_FILE"),
         (&[certificate, key, authorities, grants], "unknown field `publsh`"),
         (&[certificate, key, ("MTLS_CA_FILE", key.1), ("MTLS_GRANTS", empty)], "has no certificate in PEM in it"),
+        (&[certificate, key, ("MTLS_CA_FILE", &marked), no_grants], &hidden),
+        (&[certificate, key, ("MTLS_CA_FILE", &mistyped), no_grants], &typo),
+        (&[certificate, key, authorities, no_grants, ("MTLS_CRL_FILE", &der)], "has no list of revoked certificates"),
+        (&[certificate, key, authorities, no_grants, ("MTLS_CRL_FILE", &list)], "error: MTLS_CRL_FILE: a list cannot"),
+        (&[certificate, key, ("MTLS_CRL_FILE", &list)], "error: MTLS_CRL_FILE: is of no use without MTLS_CA_FILE"),
+        (&[("HSTS_MAX_AGE", "365d")], "error: HSTS_MAX_AGE: is of no use without TLS_CERT_FILE"),
+        (&[certificate, key, ("TLS_MIN_VERSION", "1.1")], "[possible values: 1.2, 1.3]"),
     ];
     for (settings, expected) in cases {
         let text = complaint(settings).await;

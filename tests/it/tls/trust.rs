@@ -7,9 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use chrono::{DateTime, TimeDelta};
+use chrono::{DateTime, Datelike, TimeDelta};
 use exposia_notifications::{
-    clock::Manual,
+    clock::{Clock, Manual, System},
+    config::Config,
     wire::proto::v1::{PublishRequest, SubscribeRequest, notification_service_client::NotificationServiceClient},
 };
 use hyper::{
@@ -18,16 +19,16 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::ALL_VERSIONS;
+use rustls::{ALL_VERSIONS, version::TLS12};
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, body::Body};
 
 use super::{
-    Authority, HTTP_2, Pair, TlsApp, connect,
+    Authority, Files, HTTP_2, Pair, TlsApp, connect,
     mtls::{self, with},
 };
-use crate::support::{TOKEN, scratch, within};
+use crate::support::{TOKEN, run_to_end, scratch, within};
 
 /// One connection whose end can be seen.
 struct Line {
@@ -72,6 +73,71 @@ impl Line {
         let body = Some(exposia_notifications::wire::proto::v1::publish_request::Body::PayloadJson(payload_json));
         let event = PublishRequest { event: "presentacion.creada".to_owned(), body, ..Default::default() };
         mtls::code(within("an answer", self.client.publish(with(token, event))).await)
+    }
+}
+
+// SECURITY.md: whoever is on a list of revoked certificates is let in no more, and open connections end; the newest list counts,
+// whichever of the files it is in
+#[tokio::test]
+async fn a_certificate_that_is_revoked_is_believed_no_longer() {
+    let (clients, others, folder) = (Authority::new(), Authority::named("others"), scratch());
+    let lists = folder.path().join("revoked.pem");
+    fs::write(&lists, clients.revoking(&[], 2020)).expect("written");
+    let change = |config: &mut Config| config.listen.tls.mtls_crl_file = Some(lists.clone());
+    let app = mtls::start_with(Arc::new(System::default()), &[&clients, &others], &folder, change).await;
+    let pairs = [1, 2, 3].map(|number| clients.client_numbered("presentaciones-php", number));
+    // Its CA has no list.
+    let other = others.client_numbered("presentaciones-php", 1);
+    let mut first = Line::open(&app, Some(&pairs[0])).await;
+    let mut second = Line::open(&app, Some(&pairs[1])).await;
+    let mut third = Line::open(&app, Some(&pairs[2])).await;
+    let mut other = Line::open(&app, Some(&other)).await;
+    for line in [&mut first, &mut second, &mut third, &mut other] {
+        assert_eq!(line.publish(None, 0).await, Code::Ok);
+    }
+    let ended = async |line: &mut Line| {
+        within("the end of the connection", &mut line.ended).await.expect("no panic").expect_err("it was cut off");
+    };
+    fs::write(&lists, clients.revoking(&[], 2020) + &clients.revoking(&[1], 2021)).expect("written");
+    ended(&mut first).await;
+    assert_eq!(second.publish(None, 0).await, Code::Ok);
+    let all = clients.pem() + &others.pem() + &clients.revoking(&[1, 2], 2022);
+    fs::write(folder.path().join("clients.pem"), all).expect("written");
+    ended(&mut second).await;
+    for line in [&mut third, &mut other] {
+        assert_eq!(line.publish(None, 0).await, Code::Ok);
+    }
+    for (pair, is_let_in) in pairs.iter().zip([false, false, true]) {
+        // In TLS 1.3 the client is through before the server has looked at its certificate.
+        let config = app.authority.showing(&[&TLS12], &[HTTP_2], pair);
+        assert_eq!(connect(app.app.grpc_address(), config).await.is_ok(), is_let_in);
+    }
+}
+
+// `check` says when a list is too old, and when it is of a CA that is not believed
+#[tokio::test]
+async fn a_list_that_is_of_little_use_is_told() {
+    let (clients, folder) = (Authority::new(), scratch());
+    let files = Files::with(&Authority::new().server());
+    let path = |name: &str, text: &str| {
+        fs::write(folder.path().join(name), text).expect("written");
+        folder.path().join(name).to_str().expect("text").to_owned()
+    };
+    let (authorities, grants) = (path("clients.pem", &clients.pem()), path("grants.toml", ""));
+    let strange = Authority::named("somebody else").revoking(&[1], 2020);
+    let year = System::default().wall().year();
+    for (list, expected) in [
+        (clients.revoking(&[1], 2020), "should have been replaced by 2021-01-01T00:00:00Z"),
+        (strange, "is of none of the CAs in MTLS_CA_FILE"),
+        (clients.revoking(&[1], year), ""),
+    ] {
+        let list = path("revoked.pem", &list);
+        let mtls = [("MTLS_CA_FILE", &*authorities), ("MTLS_CRL_FILE", &*list), ("MTLS_GRANTS", &*grants)];
+        let output = run_to_end(&["check"], &[files.settings().as_slice(), &mtls].concat()).await;
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert!(said.contains(expected), "{expected}: {said}");
+        assert_eq!(said.contains("MTLS_CRL_FILE"), !expected.is_empty(), "{said}");
     }
 }
 
