@@ -1,7 +1,13 @@
 //! The issuer whose keys change: they are fetched again and again, and early when a token was signed with one that is not
 //! known. While the issuer cannot be reached, those that it had stay in force.
 
-use std::{error::Error as _, io, sync::Arc, time::Duration};
+use std::{
+    env,
+    error::Error as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{
@@ -19,7 +25,10 @@ use hyper_util::{
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::{error::Elapsed, sleep, timeout};
 
-use crate::gate::{Keys, Options, jwks, jwks::KeySetError};
+use crate::{
+    gate::{Keys, Options, jwks, jwks::KeySetError},
+    pem::{Pem, PemError},
+};
 
 /// How long the issuer may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -48,6 +57,28 @@ pub enum FetchError {
     /// The answer is not what it should be.
     #[error("its answer cannot be used")]
     KeySet(#[from] KeySetError),
+    /// Its CA cannot be read any more.
+    #[error("nobody can vouch for it")]
+    Trust(#[from] TrustError),
+}
+
+/// Why nobody can vouch for the issuer.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The file with its CA is of no use.
+    #[error("JWT_JWKS_CA_FILE: {0}")]
+    File(#[from] PemError),
+    /// There is something else in it.
+    #[error("JWT_JWKS_CA_FILE: a certificate is none of a CA: {0}")]
+    Authority(rustls::Error),
+    /// The machine knows no CA.
+    #[error(
+        "JWT_JWKS_URL: nobody can vouch for an https issuer, since {0}; name the issuer's CA in JWT_JWKS_CA_FILE, or install those of the system"
+    )]
+    Nobody(String),
+    /// There is no TLS.
+    #[error("JWT_JWKS_URL: no TLS: {0}")]
+    Tls(#[from] rustls::Error),
 }
 
 /// An error with all that caused it, in one line for either format of the log.
@@ -61,32 +92,73 @@ fn causes(error: &FetchError) -> String {
     text
 }
 
+/// Asks an issuer.
+type Asking = Client<HttpsConnector<HttpConnector>, Empty<Bytes>>;
+
 /// Where keys come from.
 #[derive(Debug)]
 pub struct Issuer {
     uri: Uri,
-    client: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    client: Asking,
+    /// The file with the CAs that vouch for it, in place of the machine's.
+    authorities: Option<PathBuf>,
     interval: Duration,
     cooldown: Duration,
     keys: Keys,
 }
 
+/// What asks the issuer at `uri`, which `authorities` vouch for if it speaks TLS, or else those of the machine.
+fn asking(uri: &Uri, authorities: Option<&Path>) -> Result<Asking, TrustError> {
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let config = config.with_safe_default_protocol_versions()?;
+    let mut roots = RootCertStore::empty();
+    let config = match authorities {
+        _ if uri.scheme() != Some(&Scheme::HTTPS) => config.with_root_certificates(roots),
+        Some(path) => {
+            for authority in Pem::read(path)?.certificates()? {
+                roots.add(authority).map_err(TrustError::Authority)?;
+            }
+            config.with_root_certificates(roots)
+        }
+        None => config.with_native_roots().map_err(|_| TrustError::Nobody(why_nobody()))?,
+    };
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http().enable_http1();
+    Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.build()))
+}
+
+/// Why the machine knows no CA. The two variables are those of OpenSSL; what they name takes the place of the system's.
+fn why_nobody() -> String {
+    if let Some(path) = env::var_os("SSL_CERT_FILE").map(PathBuf::from) {
+        let wrong = Pem::read(&path).and_then(|pem| pem.certificates()).err();
+        let wrong =
+            wrong.map_or_else(|| format!("{} has no certificate of a CA", path.display()), |wrong| wrong.to_string());
+        return format!("SSL_CERT_FILE is set and {wrong}");
+    }
+    match env::var_os("SSL_CERT_DIR").map(PathBuf::from) {
+        Some(path) => format!("SSL_CERT_DIR is set and {} has no certificate of a CA", path.display()),
+        None => "this system has no certificates of CAs".to_owned(),
+    }
+}
+
+/// Whether somebody can vouch for the issuer of the settings.
+pub(super) fn check(options: &Options) -> Result<(), TrustError> {
+    let uri = options.jwt_jwks_url.as_ref();
+    uri.map_or(Ok(()), |uri| asking(uri, options.jwt_jwks_ca_file.as_deref()).map(drop))
+}
+
 impl Issuer {
     /// The issuer of the settings, if they name one; its keys go into `keys`.
-    pub fn new(options: &Options, keys: Keys) -> io::Result<Option<Self>> {
+    ///
+    /// # Errors
+    ///
+    /// When nobody can vouch for it.
+    pub fn new(options: &Options, keys: Keys) -> Result<Option<Self>, TrustError> {
         let Some(uri) = options.jwt_jwks_url.clone() else { return Ok(None) };
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(io::Error::other)?;
-        let config = match uri.scheme() == Some(&Scheme::HTTPS) {
-            true => config.with_native_roots()?,
-            false => config.with_root_certificates(RootCertStore::empty()),
-        };
-        let connector =
-            HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http().enable_http1();
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.build());
+        let authorities = options.jwt_jwks_ca_file.clone();
+        let client = asking(&uri, authorities.as_deref())?;
         let (interval, cooldown) = (options.jwt_jwks_refresh, options.jwt_jwks_cooldown);
-        Ok(Some(Self { uri, client, interval, cooldown, keys }))
+        Ok(Some(Self { uri, client, authorities, interval, cooldown, keys }))
     }
 
     /// Fetches the keys and puts them in force.
@@ -101,7 +173,12 @@ impl Issuer {
     async fn fetch(&self) -> Result<Bytes, FetchError> {
         let request = http::Request::get(&self.uri).header(ACCEPT, "application/jwk-set+json, application/json");
         let request = request.body(Empty::new()).expect("the URL was parsed before");
-        let response: Response<Incoming> = self.client.request(request).await?;
+        // A file may have another CA in it by now.
+        let client = match self.authorities.as_deref() {
+            Some(path) => asking(&self.uri, Some(path))?,
+            None => self.client.clone(),
+        };
+        let response: Response<Incoming> = client.request(request).await?;
         if response.status() != StatusCode::OK {
             return Err(FetchError::Status(response.status()));
         }

@@ -36,7 +36,7 @@ pub use certificates::{Grants, GrantsError, GrantsFile};
 pub use denied::{Denied, Unserved};
 pub use extract::{Observer, Publisher, caller, denial_in};
 pub use grant::{Grant, Patterns};
-pub use issuer::{FetchError, Issuer};
+pub use issuer::{FetchError, Issuer, TrustError};
 pub use jwks::KeySetError;
 pub use jwt::{Expected, Key, TokenError};
 pub use keys::Keys;

@@ -3,11 +3,11 @@
 use std::{fs, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
-use http::Uri;
+use http::{Uri, uri::Scheme};
 use ipnet::IpNet;
 
 use crate::{
-    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Secret, address},
+    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Secret, address, issuer},
     reload::Source,
 };
 
@@ -39,6 +39,10 @@ pub struct Options {
     /// Where the issuer of JWTs publishes its public keys, as a JSON Web Key Set.
     #[arg(long, env = "JWT_JWKS_URL", value_name = "URL", value_parser = web_address)]
     pub jwt_jwks_url: Option<Uri>,
+
+    /// The file with the CAs, in PEM, that vouch for an https issuer in place of the system's.
+    #[arg(long, env = "JWT_JWKS_CA_FILE", value_name = "FILE")]
+    pub jwt_jwks_ca_file: Option<PathBuf>,
 
     /// How often they are fetched.
     #[arg(long, env = "JWT_JWKS_REFRESH", default_value = "5m", value_name = "TIME",
@@ -207,6 +211,14 @@ impl Options {
     pub fn faults(&self, production: bool) -> Vec<String> {
         let mut faults: Vec<_> = self.keys().err().into_iter().collect();
         faults.extend(self.grants().and_then(|grants| grants.read().err()).map(|error| error.to_string()));
+        let is_https = self.jwt_jwks_url.as_ref().is_some_and(|url| url.scheme() == Some(&Scheme::HTTPS));
+        match &self.jwt_jwks_ca_file {
+            Some(_) if !is_https => {
+                faults
+                    .push("JWT_JWKS_CA_FILE: is of no use without a JWT_JWKS_URL that begins with https://".to_owned());
+            }
+            _ => faults.extend(issuer::check(self).err().map(|error| error.to_string())),
+        }
         if self.subscriber_auth == Some(SubscriberAuth::Token) && !self.has_keys() {
             faults.push(
                 "SUBSCRIBER_AUTH: `token` needs a key to check tokens with: set JWT_SECRET, JWT_PUBLIC_KEY_FILE or JWT_JWKS_URL"

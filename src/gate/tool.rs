@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     clock::Clock,
-    gate::{FetchError, Gate, Identity, Issuer, Options, Patterns, TokenError},
+    gate::{FetchError, Gate, Identity, Issuer, Options, Patterns, TokenError, TrustError},
 };
 
 /// How much is read of what should be a token.
@@ -85,6 +85,9 @@ pub enum ToolError {
     /// The issuer's keys cannot be fetched.
     #[error("JWT_JWKS_URL: the issuer's keys cannot be fetched")]
     Issuer(#[from] FetchError),
+    /// Nobody can vouch for the issuer.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Nothing can be read, or nobody reads what is said.
     #[error(transparent)]
     Stream(#[from] io::Error),
@@ -100,7 +103,9 @@ impl Tool {
         out: &mut impl Write,
     ) -> Result<(), ToolError> {
         let keys = options.keys().map_err(ToolError::Keys)?;
-        if let (Self::Verify { .. }, Some(issuer)) = (self, Issuer::new(options, keys.clone())?) {
+        if matches!(self, Self::Verify { .. })
+            && let Some(issuer) = Issuer::new(options, keys.clone())?
+        {
             issuer.refresh().await?;
         }
         let now = clock.wall();

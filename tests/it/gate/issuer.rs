@@ -13,26 +13,14 @@ use axum::{Router, response::IntoResponse, routing::get};
 use exposia_notifications::config::Config;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode, jwk::Jwk};
 use parking_lot::Mutex;
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpListener,
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
 
 use super::tokens::{KEYS, notify, signing_key};
-use crate::{
-    support::{Server, TOKEN, TestApp, eventually, run_to_end, scratch},
-    tls::authority::{Authority, Pair},
-};
+use crate::support::{Server, TOKEN, TestApp, eventually, run_to_end};
 
 const FOREVER: Duration = Duration::from_secs(60 * 60);
-const AT_ONCE: Duration = Duration::from_millis(10);
+pub(super) const AT_ONCE: Duration = Duration::from_millis(10);
 
 /// What the issuer answers: a status and a body, or nothing at all.
 type Answer = Option<(u16, String)>;
@@ -96,14 +84,14 @@ impl Issuer {
     }
 }
 
-fn key_set(keys: &[Value]) -> Value {
+pub(super) fn key_set(keys: &[Value]) -> Value {
     json!({ "keys": keys })
 }
 
-type KeyPair = (&'static [Algorithm], &'static str, &'static str);
+pub(super) type KeyPair = (&'static [Algorithm], &'static str, &'static str);
 
 /// The public key of a pair under a name.
-fn key(id: &str, (algorithms, private, _): &KeyPair) -> Value {
+pub(super) fn key(id: &str, (algorithms, private, _): &KeyPair) -> Value {
     let mut jwk = Jwk::from_encoding_key(&signing_key(algorithms[0], private), algorithms[0]).expect("a public key");
     (jwk.common.key_id, jwk.common.key_algorithm) = (Some(id.to_owned()), None);
     serde_json::to_value(jwk).expect("JSON")
@@ -120,7 +108,7 @@ fn signed(algorithm: Algorithm, key: &EncodingKey, id: &str) -> String {
     encode(&Header { kid: Some(id.to_owned()), ..Header::new(algorithm) }, &claims, key).expect("a token")
 }
 
-fn signed_by((algorithms, private, _): &KeyPair, id: &str) -> String {
+pub(super) fn signed_by((algorithms, private, _): &KeyPair, id: &str) -> String {
     signed(algorithms[0], &signing_key(algorithms[0], private), id)
 }
 
@@ -315,53 +303,6 @@ async fn a_token_of_the_issuer_is_described() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(said, "error: JWT_JWKS_URL: the issuer's keys cannot be fetched: it answered 503 Service Unavailable\n");
-}
-
-/// Answers each request over TLS with `body`.
-async fn over_tls(body: String) -> (SocketAddr, Authority) {
-    let (authority, listener) = (Authority::new(), TcpListener::bind("127.0.0.1:0").await.expect("a port"));
-    let (address, Pair { certificate, key }) = (listener.local_addr().expect("an address"), authority.server());
-    let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate");
-    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .expect("a pair");
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            // A client that does not believe the certificate hangs up.
-            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
-            let mut request = Vec::new();
-            while !request.ends_with(b"\r\n\r\n") {
-                request.push(stream.read_u8().await.expect("a request"));
-            }
-            let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).await.expect("the client listens");
-            stream.shutdown().await.expect("the client listens");
-        }
-    });
-    (address, authority)
-}
-
-// over https only an issuer is believed that the machine's authorities vouch for
-#[tokio::test]
-async fn an_issuer_that_nobody_vouches_for_is_not_believed() {
-    let (address, authority) = over_tls(key_set(&[key("a", &KEYS[0])]).to_string()).await;
-    let folder = scratch();
-    let roots = |name: &str, authority: &Authority| {
-        let path = folder.path().join(name);
-        std::fs::write(&path, authority.pem()).expect("a file");
-        path.to_str().expect("text").to_owned()
-    };
-    let (url, token) = (format!("https://{address}/jwks.json"), signed_by(&KEYS[0], "a"));
-    for (roots, code) in [(roots("its", &authority), 0), (roots("another", &Authority::new()), 1)] {
-        let settings = [("JWT_JWKS_URL", &*url), ("SSL_CERT_FILE", &*roots)];
-        let output = run_to_end(&["token", "verify", &token], &settings).await;
-        assert_eq!(output.status.code(), Some(code), "{output:?}");
-    }
 }
 
 // a URL that is none, or that has a password in it, is a fault

@@ -9,6 +9,7 @@ mod presented;
 mod reach;
 mod tokens;
 mod tool;
+mod vouching;
 
 use std::sync::Arc;
 
