@@ -63,7 +63,11 @@ async fn clients_come_in_pages_and_all_of_them_count() {
     ] {
         let stats = app.get(&format!("/stats{query}")).await.json();
         assert_eq!((ids(&stats), &stats["clients_truncated"]), (expected.to_vec(), &json!(more)), "{query}");
-        assert_eq!((&stats["total_connections"], &stats["rooms"]), (&json!(5), &json!({ "a": 5, "general": 0 })), "{query}");
+        assert_eq!(
+            (&stats["total_connections"], &stats["rooms"]),
+            (&json!(5), &json!({ "a": 5, "general": 0 })),
+            "{query}"
+        );
     }
     for (limit, after, expected, more) in [(0, "", &names[..], false), (2, "bea", &names[2..4], true)] {
         let stats = page(&app, limit, after).await;

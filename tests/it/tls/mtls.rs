@@ -39,11 +39,6 @@ pub(super) async fn start(clients: &[&Authority], folder: &tempfile::TempDir) ->
     start_by(Arc::new(System::default()), clients, folder).await
 }
 
-/// The same with the settings that `change` makes.
-async fn start_with(clients: &[&Authority], folder: &tempfile::TempDir, change: impl FnOnce(&mut Config)) -> TlsApp {
-    launch(Arc::new(System::default()), clients, folder, change).await
-}
-
 /// The same by the time of `clock`.
 pub(super) async fn start_by(clock: Arc<dyn Clock>, clients: &[&Authority], folder: &tempfile::TempDir) -> TlsApp {
     start_with(clock, clients, folder, |_| {}).await
@@ -129,7 +124,7 @@ async fn a_certificate_may_do_what_its_grant_says() {
 async fn a_token_is_judged_whatever_certificate_stands_beside_it() {
     let (clients, folder) = (Authority::new(), scratch());
     let secret = |config: &mut Config| config.gate.jwt_secret = Some(SECRET.parse().expect("a secret"));
-    let app = start_with(&[&clients], &folder, secret).await;
+    let app = start_with(Arc::new(System::default()), &[&clients], &folder, secret).await;
     let mut client = client(&app, Some(&clients.client("presentaciones-php", vec![]))).await;
     let claims = |sub: &str, exp: i64| json!({ "sub": sub, "publish": ["*"], "exp": exp });
     let revoked = mint(claims("eva", i64::from(u32::MAX)));
