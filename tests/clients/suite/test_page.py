@@ -161,6 +161,7 @@ def test_the_table_of_settings_is_the_example_file():
     assert without_default <= {
         "ALLOWED_ORIGINS",
         "GRPC_MAX_AGE",
+        "HSTS_MAX_AGE",
         "IDEMPOTENCY_MAX_KEYS",
         "JWT_AUDIENCE",
         "JWT_ISSUER",
