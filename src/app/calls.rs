@@ -14,16 +14,18 @@ use tower::{Layer, Service};
 
 use crate::{
     domain::Code,
-    gate::{Caller, denial_in},
+    gate::{Caller, HangUp, denial_in},
     listen::{Connection, Turn},
     wire::status::grpc_status,
 };
 
-/// Tells the gate who is at the other end of the connection that a call comes by.
+/// Tells the gate who is at the other end of the connection that a call comes by, and how it is closed.
 pub(super) fn with_peer<B>(mut request: Request<B>) -> Request<B> {
-    let peer = request.extensions().get().map(|connection: &Connection| connection.peer().clone());
-    if let Some(peer) = peer {
+    let connection: Option<&Connection> = request.extensions().get();
+    let told = connection.map(|connection| (connection.peer().clone(), HangUp::new(connection.ending())));
+    if let Some((peer, hang_up)) = told {
         request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(hang_up);
     }
     request
 }

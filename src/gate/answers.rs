@@ -63,13 +63,13 @@ impl hyper::body::Body for Counted {
     }
 }
 
-/// The same bytes, with a charge that is given back when the transport has taken them.
-pub(super) fn held(bytes: Bytes, charge: Arc<Charge>) -> Bytes {
-    struct Held(Bytes, #[allow(dead_code, reason = "it is held until the bytes are gone")] Arc<Charge>);
-    impl AsRef<[u8]> for Held {
+/// The same bytes, with something that is dropped when the transport has taken them.
+pub(super) fn held<T: Send + 'static>(bytes: Bytes, until_gone: T) -> Bytes {
+    struct Held<T>(Bytes, #[allow(dead_code, reason = "it is held until the bytes are gone")] T);
+    impl<T> AsRef<[u8]> for Held<T> {
         fn as_ref(&self) -> &[u8] {
             &self.0
         }
     }
-    Bytes::from_owner(Held(bytes, charge))
+    Bytes::from_owner(Held(bytes, until_gone))
 }

@@ -193,6 +193,11 @@ impl Gate {
         self.0.unfinished.charge(address, user)
     }
 
+    /// Whether `address` is that of a proxy that brings the requests of others.
+    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+        self.0.proxies.trusts(address.to_canonical())
+    }
+
     /// How long a message may take from its first byte to its last.
     pub fn message_timeout(&self) -> Duration {
         self.0.message_timeout

@@ -2,8 +2,8 @@
 //! nobody takes.
 //!
 //! One budget bounds them for everybody, whatever the transport. Of it one address has at most half and one user a quarter, so
-//! that nobody fills it alone; but whoever holds nothing else may have one thing that is larger. What comes whole in its first
-//! piece is never counted, nor is a small answer.
+//! that nobody fills it alone; but whoever holds nothing else may have one thing that is larger. What is smaller than a frame of
+//! HTTP/2, or comes whole in its first piece, is never counted, nor is a small answer.
 
 use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
@@ -19,6 +19,9 @@ const ADDRESS_PART: usize = 2;
 
 /// Which part of the whole one user may hold.
 const USER_PART: usize = 4;
+
+/// From how many bytes on what is unfinished is counted: what one frame of HTTP/2 brings.
+const COUNTED: usize = 16 * 1024;
 
 /// Whose share is used up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +119,12 @@ impl Charge {
     /// How many bytes it counts.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Counts `bytes` of what has come in place of what it counted. Few are not counted, so that whatever is small comes through
+    /// however it is cut; more are counted in whole KiB. There are no more of the small ones than connections and their calls.
+    pub fn set_came(&mut self, bytes: usize) -> Result<(), Denied> {
+        self.set(if bytes < COUNTED { 0 } else { bytes.next_multiple_of(1024) })
     }
 
     /// Counts `bytes` in place of what it counted. When more do not fit, it goes on counting what it did.

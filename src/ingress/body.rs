@@ -39,7 +39,7 @@ async fn collect(
         let frame = match body.frame().now_or_never() {
             Some(frame) => frame,
             None => {
-                if let Err(denied) = charge.set(read.len()) {
+                if let Err(denied) = charge.set_came(read.len()) {
                     (read, *refusal) = (BytesMut::new(), Some(denied.into()));
                 }
                 body.frame().await

@@ -237,6 +237,11 @@ impl Connection {
         &self.peer
     }
 
+    /// What ends it at once, with its calls, when it is cancelled.
+    pub fn ending(&self) -> CancellationToken {
+        self.standing.ending()
+    }
+
     /// Begins a call, which has a credential that is `good` or has none. While the call lasts, the connection is not idle; while
     /// one with a good credential may be accepted, it is not closed as a stranger's. A stranger's call is not counted.
     pub fn begin(&self, good: bool) -> Option<Turn> {

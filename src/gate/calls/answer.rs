@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -77,23 +78,39 @@ impl hyper::body::Body for Unread {
     }
 }
 
+/// An answer of fewer bytes than this is not counted: what health says has a few. There are no more of them than calls.
+const COUNTED: usize = 1024;
+
 /// An answer to health or reflection. It ends when the place of its call is needed for another, and with what its request ended
-/// with, of which reflection does not tell.
+/// with, of which reflection does not tell. What its client does not take is counted, and keeps the place.
 #[derive(Debug)]
 pub(super) struct Passing {
     body: Body,
     caller: Caller,
     fault: Fault,
-    stay: Option<(Stay, Pin<Box<WaitForCancellationFutureOwned>>)>,
+    stay: Option<(Arc<Stay>, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
 
 impl Passing {
-    pub(super) fn new(body: Body, caller: Caller, fault: Fault, stay: Option<Stay>) -> Self {
+    pub(super) fn new(body: Body, caller: Caller, fault: Fault, stay: Option<Arc<Stay>>) -> Self {
         let stay = stay.map(|stay| {
-            let ended = Box::pin(stay.ended());
+            let ended = Box::pin(stay.over());
             (stay, ended)
         });
         Self { body, caller, fault, stay }
+    }
+
+    /// What goes out of a piece of the answer.
+    fn count(&mut self, bytes: Bytes) -> Frame<Bytes> {
+        let mut charge = self.caller.charge();
+        if bytes.len() >= COUNTED
+            && let Err(denied) = charge.set(bytes.len())
+        {
+            self.body = Body::empty();
+            return refusal(&self.caller, denied);
+        }
+        let stay = self.stay.as_ref().map(|(stay, _)| Arc::clone(stay));
+        Frame::data(held(bytes, (charge, stay)))
     }
 }
 
@@ -110,6 +127,10 @@ impl hyper::body::Body for Passing {
         }
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         frame.map_ok(|frame| {
+            let frame = match frame.into_data() {
+                Ok(bytes) => return this.count(bytes),
+                Err(trailers) => trailers,
+            };
             let fault = if frame.is_trailers() { this.fault.lock().take() } else { None };
             let Some(fault) = fault else { return frame };
             if let Some(denied) = denial_in(&fault) {

@@ -69,7 +69,7 @@ impl Messages {
 
     /// The same, ended when the place of its call is needed for another.
     pub(super) fn with_stay(mut self, stay: Option<&Stay>) -> Self {
-        self.ended = stay.map(|stay| Box::pin(stay.ended()));
+        self.ended = stay.map(|stay| Box::pin(stay.over()));
         self
     }
 
@@ -156,7 +156,7 @@ impl Messages {
             return Ok(());
         }
         let charge = self.charge.get_or_insert_with(|| self.caller.charge());
-        charge.set(held).map_err(|denied| (whole, denied.into()))
+        charge.set_came(held).map_err(|denied| (whole, denied.into()))
     }
 }
 

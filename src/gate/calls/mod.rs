@@ -18,6 +18,7 @@ use std::{
     convert::Infallible,
     net::{Ipv6Addr, SocketAddr},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -29,13 +30,13 @@ use tower::{Layer, Service};
 use crate::{
     domain::Peer,
     gate::{
-        Caller, Denied, Gate,
+        Caller, Denied, Gate, HangUp,
         calls::{
             answer::{Passing, Unread},
             messages::Messages,
             methods::{Method, Size},
             patience::Patience,
-            strangers::{Stay, Strangers},
+            strangers::{Origin, Stay, Strangers},
         },
     },
     wire::status::{Limit, grpc_too_large},
@@ -63,14 +64,22 @@ pub struct CallLimits {
 #[derive(Debug, Clone)]
 pub struct CallLayer {
     limits: CallLimits,
-    message_timeout: Duration,
+    gate: Gate,
     strangers: Strangers,
 }
 
 impl CallLayer {
     /// With these limits, and the times of `gate`.
     pub fn new(gate: &Gate, limits: CallLimits) -> Self {
-        Self { limits, message_timeout: gate.message_timeout(), strangers: Strangers::default() }
+        Self { limits, gate: gate.clone(), strangers: Strangers::default() }
+    }
+
+    /// Where a call of `caller` comes from.
+    fn origin<B>(&self, request: &Request<B>, caller: &Caller) -> Origin {
+        let peer = request.extensions().get::<Peer>();
+        let peer = peer.map_or(SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)), |peer| peer.address);
+        let connection = (!self.gate.is_proxy(peer.ip())).then_some(peer);
+        Origin { connection, address: caller.address(), hang_up: request.extensions().get::<HangUp>().cloned() }
     }
 
     fn limit(&self, size: Size) -> Limit {
@@ -83,7 +92,7 @@ impl CallLayer {
     }
 
     /// Whose call it is, and what of; or why it is none.
-    fn judge<B>(&self, request: &Request<B>) -> Result<(Caller, Method, Option<Stay>), Status> {
+    fn judge<B>(&self, request: &Request<B>) -> Result<(Caller, Method, Option<Arc<Stay>>), Status> {
         let limit = Limit { bytes: self.limits.max_head_bytes, name: "MAX_HEADER_BYTES" };
         if head::size(request) > limit.bytes {
             return Err(grpc_too_large("the metadata of a call", limit, None));
@@ -94,11 +103,8 @@ impl CallLayer {
         let method = methods::judge(request.uri().path(), caller)?.ok_or_else(|| {
             Status::unimplemented("there is no such method; the proto file and reflection list those that there are")
         })?;
-        let stay = (!caller.is_recognised()).then(|| {
-            let peer = request.extensions().get::<Peer>();
-            let nowhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
-            self.strangers.enter(peer.map_or(nowhere, |peer| peer.address), caller.address())
-        });
+        let is_stranger = !caller.is_recognised();
+        let stay = is_stranger.then(|| Arc::new(self.strangers.enter(self.origin(request, caller))));
         Ok((caller.clone(), method, stay))
     }
 }
@@ -146,10 +152,10 @@ where
         if let Some(deadline) = deadline {
             request.extensions_mut().insert(deadline);
         }
-        let patience = Patience::new(method.form, self.layer.limits.body_timeout, self.layer.message_timeout);
+        let patience = Patience::new(method.form, self.layer.limits.body_timeout, self.layer.gate.message_timeout());
         let limit = self.layer.limit(method.size);
         let (head, body) = request.into_parts();
-        let messages = Messages::new(body, (method.form, limit), patience, caller.clone()).with_stay(stay.as_ref());
+        let messages = Messages::new(body, (method.form, limit), patience, caller.clone()).with_stay(stay.as_deref());
         let messages = if is_packed { messages.packed() } else { messages };
         let fault = messages.told();
         let answering = self.inner.call(Request::from_parts(head, Body::new(messages)));

@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::sleep;
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use super::{Inner, Seat};
 
@@ -94,6 +94,11 @@ impl Standing {
     /// Ends the connection.
     pub(in crate::listen) fn close(&self) {
         self.seat.closed.cancel();
+    }
+
+    /// What ends the connection when it is cancelled.
+    pub(in crate::listen) fn ending(&self) -> CancellationToken {
+        self.seat.closed.clone()
     }
 
     /// Whether the connection is to end at once.

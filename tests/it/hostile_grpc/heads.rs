@@ -1,10 +1,16 @@
 //! What the head of a call decides.
 
+use futures_util::future::join_all;
 use http::{Method, Request, Response};
 use prost::Message;
 use serde_json::json;
-use tonic::{Code, Status, body::Body, transport::Channel};
+use tonic::{
+    Code, Status,
+    body::Body,
+    transport::{Channel, Endpoint},
+};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_request::MessageRequest};
 
 use tower::ServiceExt;
 
@@ -156,4 +162,31 @@ async fn what_is_no_call_is_refused_and_its_token_counts_in_the_metadata_only() 
         assert!(Status::from_header_map(response.headers()).is_none_or(|status| status.code() == Code::Ok), "{kind}");
     }
     assert_eq!(app.stats().await["total_notifications_sent"], 2);
+}
+
+// who begins many calls and takes nothing of their answers cannot be ended call by call: its connection is closed
+#[tokio::test]
+async fn whoever_takes_nothing_without_a_credential_is_hung_up_on() {
+    const MAY_STAY: usize = 262;
+    let app = TestApp::start().await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", app.grpc_address())).expect("an address");
+    let channel = within("a connection", endpoint.initial_stream_window_size(0).connect()).await.expect("it listens");
+    let symbol = MessageRequest::FileContainingSymbol("grpc.health.v1.Health".to_owned());
+    let request = ServerReflectionRequest { message_request: Some(symbol), ..Default::default() };
+    let ask = || async {
+        let call = Call::begin(&channel, OPEN[2], None);
+        call.send(framed(&request)).await;
+        call
+    };
+    let oldest = ask().await.answer().await;
+    let mut unread = Vec::new();
+    for _ in 0..MAY_STAY {
+        unread.push(ask().await.answer().await);
+    }
+    let one_too_many = join_all((0..10).map(|_| ask())).await;
+    let closed = oldest.status().await;
+    assert_ne!(closed.code(), Code::ResourceExhausted, "nothing can be said to it: {closed}");
+    let mut health = HealthClient::new(app.channel().await);
+    within("an answer", health.check(HealthCheckRequest::default())).await.expect("healthy");
+    drop((unread, one_too_many));
 }
