@@ -7,6 +7,11 @@ use exposia_notifications::{
     wire::proto::v1::{GetHistoryRequest, GetStatsRequest},
 };
 use futures_util::future::select_all;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tonic::{Code, transport::Endpoint};
 use tonic_types::StatusExt;
 
@@ -143,4 +148,45 @@ async fn answers_that_nobody_reads_are_counted() {
     assert_eq!(unread.status().await.code(), Code::Ok);
     assert_eq!(ask().await.status().await.code(), Code::Ok, "what was taken is counted no more");
     assert_eq!(app.stats().await["refusals"]["unfinished_bytes"], 1);
+}
+
+// what is small is not refused for what others hold, however it is cut
+#[tokio::test]
+async fn small_messages_come_through_beside_a_full_budget() {
+    let app = holding(200_000, |_| {}).await;
+    let mut unfinished = TcpStream::connect(app.http()).await.expect("a connection");
+    let head = "POST /notify?token=dev HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n";
+    unfinished.write_all(head.as_bytes()).await.expect("a head");
+    within("100 Continue", unfinished.read_exact(&mut [0; 25])).await.expect("an interim answer");
+    unfinished.write_all(&[b' '; 90_000]).await.expect("a body");
+    let channel = app.channel().await;
+    eventually("the budget is full", async || {
+        let call = Call::begin(&channel, PUBLISH, Some(TOKEN));
+        call.send([&announced(100 * KIB)[..], &[0; 20 * KIB]].concat()).await;
+        let refused = timeout(Duration::from_millis(100), call.status()).await;
+        refused.is_ok_and(|status| status.code() == Code::ResourceExhausted).then_some(())
+    })
+    .await;
+    let message = framed(&event("e"));
+    let call = Call::begin(&channel, PUBLISH_STREAM, Some(TOKEN));
+    for _ in 0..20 {
+        call.send(message[..4].to_vec()).await;
+        call.send(message[4..].to_vec()).await;
+    }
+    let status = call.end().await;
+    assert_eq!(status.code(), Code::Ok, "{status}");
+    let mut cut = TcpStream::connect(app.http()).await.expect("a connection");
+    let body = format!(r#"{{"event":"e","payload":{{"a":"{}"}}}}"#, "x".repeat(3 * KIB));
+    let head = head.replace("99999", &body.len().to_string()).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    cut.write_all(head.as_bytes()).await.expect("a head");
+    within("100 Continue", cut.read_exact(&mut [0; 25])).await.expect("an interim answer");
+    let (begin, rest) = body.as_bytes().split_at(2 * KIB);
+    cut.write_all(begin).await.expect("a part");
+    // Something else comes between, so that this part is read for itself.
+    assert_eq!(app.stats().await["total_notifications_sent"], 20);
+    cut.write_all(rest).await.expect("the rest");
+    let mut answer = String::new();
+    within("an answer", cut.read_to_string(&mut answer)).await.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
+    drop(unfinished);
 }
