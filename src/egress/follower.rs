@@ -17,10 +17,13 @@ use tonic::Status;
 use crate::{
     domain::{Committed, Content, Delivery, Ephemeral, Epoch, Notification, Seq},
     egress::outbox::{Filling, Frame, Outbox},
-    gate::Place,
+    gate::{Charge, Place, Transit},
     rooms::{Member, Subscription},
     wire::proto::{self, v1},
 };
+
+/// What a stream holds at the least from when it is ended until its client has taken that.
+const END_BYTES: usize = 4 * 1024;
 
 /// A subscriber as the rooms see it.
 #[derive(Debug)]
@@ -34,11 +37,42 @@ pub(super) struct Follower {
     /// The stream is not asked for the next one.
     unasked: AtomicBool,
     /// What it holds of others, until it is over.
-    held: Mutex<Option<(Subscription, Place)>>,
+    held: Mutex<Option<(Subscription, Holding)>>,
+    /// What it holds for what its client has not taken.
+    unread: Mutex<Option<Unread>>,
     /// Why it had to end.
     end: Mutex<Option<Status>>,
     /// Cancelled when the stream is gone.
     left: CancellationToken,
+}
+
+/// What a subscription holds besides what it hears.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) place: Place,
+    /// What its client has not taken is counted by this when it is over.
+    pub(super) charge: Charge,
+    pub(super) transit: Option<Transit>,
+}
+
+/// What is held when a subscription is over and its client has not taken all: a share of the bytes that may be unread; or where
+/// those are too many, the place.
+#[derive(Debug)]
+enum Unread {
+    Counted(#[expect(dead_code, reason = "it is held until the bytes are gone")] Charge),
+    InItsPlace(#[expect(dead_code, reason = "it is held until the bytes are gone")] Place),
+}
+
+impl Holding {
+    /// Gives the place back, unless at least so many bytes are unread and may not be.
+    fn settle(mut self, at_least: usize) -> Option<Unread> {
+        let bytes = self.transit.as_ref().map_or(0, |transit| transit.bytes().max(at_least));
+        if bytes == 0 {
+            return None;
+        }
+        let counted = self.charge.set(bytes);
+        Some(counted.map_or_else(|_| Unread::InItsPlace(self.place), |()| Unread::Counted(self.charge)))
+    }
 }
 
 /// What waits for a subscriber.
@@ -88,14 +122,15 @@ impl Follower {
             taken: AtomicU64::new(0),
             unasked: AtomicBool::new(true),
             held: Mutex::new(None),
+            unread: Mutex::new(None),
             end: Mutex::new(None),
             left: CancellationToken::new(),
         }
     }
 
     /// Begins delivery behind `cursor`, from the journal. Until it is over it holds a subscription and a place.
-    pub(super) fn begin(&self, cursor: Seq, subscription: Subscription, place: Place) {
-        *self.held.lock() = Some((subscription, place));
+    pub(super) fn begin(&self, cursor: Seq, subscription: Subscription, holding: Holding) {
+        *self.held.lock() = Some((subscription, holding));
         self.outbox.lock().open_behind(cursor, None);
     }
 
@@ -125,22 +160,31 @@ impl Follower {
 
     /// The stream is gone.
     pub(super) fn abandon(&self) {
+        self.leave(0);
         self.left.cancel();
-        self.leave();
     }
 
-    /// Ends the stream with `status`, which it says when it is asked for something next. What it holds it gives back now.
+    /// Ends the stream with `status`, which it says when it is asked for something next. It leaves the rooms now, and
+    /// gives its place back if what is unread can be counted.
     pub(super) fn end(&self, status: Status) {
         *self.end.lock() = Some(status);
-        self.leave();
+        self.leave(END_BYTES);
         self.wake.notify_one();
     }
 
-    /// Leaves the rooms and gives everything back.
-    fn leave(&self) {
+    /// Leaves the rooms and gives everything back but what counts at least so many bytes that are unread.
+    fn leave(&self, at_least: usize) {
         let held = self.held.lock().take();
-        drop(held);
         *self.outbox.lock() = Outbox::new(0);
+        let Some((subscription, holding)) = held else { return };
+        drop(subscription);
+        *self.unread.lock() = holding.settle(at_least);
+    }
+
+    /// Nothing is unread any more.
+    pub(super) fn taken_all(&self) {
+        let unread = self.unread.lock().take();
+        drop(unread);
     }
 
     /// Waits until the stream is gone.

@@ -16,10 +16,10 @@ use crate::{
     egress::{
         Options,
         catch_up::{self, How},
-        follower::{Follower, Item, Next},
+        follower::{Follower, Holding, Item, Next},
         watcher::{self, Watcher},
     },
-    gate::{self, Denied, Standing},
+    gate::{self, Denied, Standing, Transit},
     journal::Read,
     rooms::{Interest, Reader},
     wire::{
@@ -65,6 +65,7 @@ impl Subscriber {
     ) -> Result<Response<Notifications>, Status> {
         let caller = gate::caller(&request)?;
         let permit = caller.subscriber()?;
+        let transit: Option<Transit> = request.extensions().get().cloned();
         let request = request.into_inner();
         let since =
             request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
@@ -78,7 +79,8 @@ impl Subscriber {
         if start.how == How::Lost {
             return Err(lost(&*self.journal, since.as_ref()));
         }
-        follower.begin(start.cursor, subscription, place);
+        let holding = Holding { place, charge: caller.charge(), transit: transit.clone() };
+        follower.begin(start.cursor, subscription, holding);
         let epoch = self.journal.epoch();
         let watcher = Watcher {
             follower: Arc::clone(&follower),
@@ -86,6 +88,7 @@ impl Subscriber {
             wanted: wanted.0.clone(),
             deadline,
             slow_timeout: self.slow_timeout,
+            transit,
         };
         let following = Following {
             follower,

@@ -3,13 +3,13 @@
 
 use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
 use tonic::Status;
 
 use crate::{
     domain::{Audience, Code},
     egress::follower::Follower,
-    gate::{Denied, Right, Standing, TokenError},
+    gate::{Denied, Right, Standing, TokenError, Transit},
     wire::status::grpc_status,
 };
 
@@ -27,10 +27,12 @@ pub(super) struct Watcher {
     pub(super) deadline: Option<Instant>,
     /// How long nothing may be taken of what waits.
     pub(super) slow_timeout: Duration,
+    /// What of the answer is on its way.
+    pub(super) transit: Option<Transit>,
 }
 
 impl Watcher {
-    /// Watches until the subscription is over, by itself or because it must be.
+    /// Watches until the subscription is over, by itself or because it must be, and until nothing is left of it.
     pub(super) async fn watch(mut self) {
         let follower = Arc::clone(&self.follower);
         let late = async {
@@ -43,21 +45,36 @@ impl Watcher {
         let mut late = pin!(late);
         let status = loop {
             tokio::select! {
-                () = follower.left() => return,
-                () = &mut late => break Status::deadline_exceeded("the deadline of the call is over"),
-                () = &mut slow => break too_slow(self.slow_timeout),
+                () = follower.left() => break None,
+                () = &mut late => break Some(Status::deadline_exceeded("the deadline of the call is over")),
+                () = &mut slow => break Some(too_slow(self.slow_timeout)),
                 changed = self.standing.changed() => {
                     let judged = match changed {
                         Ok(()) => judge(&mut self.standing, self.wanted.as_deref()),
                         Err(error) => Err(no_longer_good(error)),
                     };
                     if let Err(status) = judged {
-                        break status;
+                        break Some(status);
                     }
                 }
             }
         };
-        follower.end(status);
+        if let Some(status) = status {
+            follower.end(status);
+        }
+        if let Some(transit) = &self.transit {
+            see_off(transit, self.slow_timeout).await;
+        }
+        follower.taken_all();
+    }
+}
+
+/// Waits until nothing is left of an answer that is over. A client that does not take it within `time` is hung up on: nothing less
+/// frees what the transport holds for it.
+async fn see_off(transit: &Transit, time: Duration) {
+    if timeout(time, transit.gone()).await.is_err() {
+        transit.hang_up();
+        transit.gone().await;
     }
 }
 

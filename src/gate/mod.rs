@@ -32,7 +32,7 @@ mod unfinished;
 
 pub use budgets::Budget;
 pub use caller::{Caller, Credential, Identity, Open, Permit};
-pub use calls::{CallLayer, CallLimits, Deadline, Judged};
+pub use calls::{CallLayer, CallLimits, Deadline, Judged, Transit};
 pub use certificates::{Grants, GrantsError, GrantsFile};
 pub use denied::{Denied, Unserved};
 pub use extract::{Observer, Publisher, caller, denial_in};

@@ -47,10 +47,12 @@ pub(super) struct Method {
     pub(super) size: Size,
     /// Whether its answer may be large, and is counted while nobody takes it.
     pub(super) counts_answer: bool,
+    /// Whether its answer goes on, and is followed through the transport.
+    pub(super) follows_answer: bool,
 }
 
 const fn method(right: Needs, form: Form, size: Size) -> Method {
-    Method { right, form, size, counts_answer: false }
+    Method { right, form, size, counts_answer: false, follows_answer: false }
 }
 
 const fn asking(right: Needs) -> Method {
@@ -63,7 +65,7 @@ const SERVICE: &str = "/exposia.notifications.v1.NotificationService/";
 const TABLE: &[(&str, Method)] = &[
     ("Publish", method(Needs::Publish, Form::One, Size::Request)),
     ("PublishStream", method(Needs::Publish, Form::Many, Size::InStream)),
-    ("Subscribe", method(Needs::Hear, Form::One, Size::Request)),
+    ("Subscribe", Method { follows_answer: true, ..method(Needs::Hear, Form::One, Size::Request) }),
     ("GetHistory", asking(Needs::Hear)),
     ("GetStats", asking(Needs::Publish)),
     ("ExplainRoute", asking(Needs::Publish)),

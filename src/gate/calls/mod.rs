@@ -12,6 +12,7 @@ mod methods;
 mod patience;
 mod protocol;
 mod strangers;
+mod transit;
 mod unpack;
 
 use std::{
@@ -37,12 +38,14 @@ use crate::{
             methods::{Method, Size},
             patience::Patience,
             strangers::{Origin, Stay, Strangers},
+            transit::Followed,
         },
     },
     wire::status::{Limit, grpc_too_large},
 };
 
 pub use head::Deadline;
+pub use transit::Transit;
 
 /// The largest message of whoever asks for health or reflection: names are no longer.
 const SMALL: usize = 4 * 1024;
@@ -154,13 +157,18 @@ where
         }
         let patience = Patience::new(method.form, self.layer.limits.body_timeout, self.layer.gate.message_timeout());
         let limit = self.layer.limit(method.size);
-        let (head, body) = request.into_parts();
+        let transit = method.follows_answer.then(|| Transit::new(self.layer.origin(&request, &caller).closer()));
+        let (mut head, body) = request.into_parts();
         let messages = Messages::new(body, (method.form, limit), patience, caller.clone()).with_stay(stay.as_deref());
         let messages = if is_packed { messages.packed() } else { messages };
         let fault = messages.told();
+        let aboard = transit.map(|(transit, aboard)| {
+            head.extensions.insert(transit);
+            aboard
+        });
         let answering = self.inner.call(Request::from_parts(head, Body::new(messages)));
         let is_small = method.size == Size::Small;
-        if !is_small && !method.counts_answer && deadline.is_none() {
+        if !is_small && !method.counts_answer && deadline.is_none() && aboard.is_none() {
             return Box::pin(answering);
         }
         Box::pin(async move {
@@ -172,7 +180,10 @@ where
             Ok(response.map(|body| match method {
                 _ if is_small => Body::new(Passing::new(body, caller, fault, stay)),
                 Method { counts_answer: true, .. } => Body::new(Unread::new(body, caller)),
-                Method { counts_answer: false, .. } => body,
+                Method { counts_answer: false, .. } => match aboard {
+                    Some(aboard) => Body::new(Followed::new(body, aboard)),
+                    None => body,
+                },
             }))
         })
     }

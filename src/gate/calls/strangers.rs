@@ -56,6 +56,13 @@ pub(super) struct Origin {
     pub(super) hang_up: Option<HangUp>,
 }
 
+impl Origin {
+    /// What closes its connection, if that has no calls of others.
+    pub(super) fn closer(self) -> Option<HangUp> {
+        self.connection.and(self.hang_up)
+    }
+}
+
 /// The place of one call, until it is dropped: by the call, and by the bytes that its client has not taken.
 #[derive(Debug)]
 pub(super) struct Stay {

@@ -125,3 +125,25 @@ async fn a_subscription_that_nobody_reads_ends_with_its_token() {
     until_free(&app).await;
     assert_eq!(unread.status().await.code(), Code::Unauthenticated);
 }
+
+// what a subscription that was ended holds is counted, and its connection is closed when nobody takes it
+#[tokio::test]
+async fn what_nobody_takes_of_a_subscription_that_is_over_is_counted_and_let_go() {
+    let app = start(|config| {
+        config.gate.unfinished_bytes = NonZeroUsize::new(1024 * 1024).expect("not zero");
+        config.egress.slow_timeout = Duration::from_millis(200);
+    })
+    .await;
+    let endpoint = Endpoint::from_shared(format!("http://{}", app.grpc_address())).expect("an address");
+    let channel = within("a connection", endpoint.initial_stream_window_size(0).connect()).await.expect("it listens");
+    let unread = subscribe(&channel, &ana(&json!({})), &[]).await;
+    let mut grpc = app.grpc().await;
+    // One is on its way, the other waits.
+    for _ in 0..2 {
+        within("an answer", grpc.publish(large(400 * 1024))).await.expect("accepted");
+    }
+    // More than a user may hold is unread, so the place is kept until the connection is closed.
+    let status = unread.status().await;
+    assert!(!status.message().contains("SLOW_TIMEOUT"), "nothing can be said to it: {status}");
+    until_free(&app).await;
+}
