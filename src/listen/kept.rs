@@ -52,12 +52,13 @@ impl Kept {
         self.stream
     }
 
-    /// What is waited for, if no request is in hand.
+    /// What is waited for, if no request is in hand and the client was sent all its answers: hyper lets go of an answer when it
+    /// has it, and the system need not have it then.
     fn waiting(&mut self) -> Option<&mut Waiting> {
-        if self.standing.is_busy() {
+        let behind = self.standing.begun();
+        if self.standing.is_busy() || behind > self.flushed {
             return None;
         }
-        let behind = self.standing.begun();
         if self.waiting.as_ref().is_none_or(|waiting| waiting.behind != behind) {
             let is_first = behind == 0;
             let patience = Box::pin(sleep(if is_first { self.head } else { self.idle }));

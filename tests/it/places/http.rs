@@ -11,7 +11,7 @@ use super::{NEVER, ends, few, is_counted, silent, sixteen};
 use crate::support::{Server, TestApp, exchange, run_to_end, within};
 
 /// Asks for the health on a connection that is kept, and reads the answer.
-pub(super) async fn asks(stream: &mut TcpStream) {
+pub(crate) async fn asks(stream: &mut TcpStream) {
     let asking = async {
         stream.write_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("the connection is open");
         let mut head = Vec::new();

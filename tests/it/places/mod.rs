@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use crate::support::{TestApp, within};
+pub(crate) use http::asks;
 
 /// Longer than any test.
 pub(crate) const NEVER: Duration = Duration::from_secs(60 * 60);
