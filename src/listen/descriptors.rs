@@ -28,8 +28,8 @@ const GRPC_PART: u64 = 32;
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why there is no room, and what to do.
-const SHORT: &str = "newcomers are refused, for the process has hardly any file descriptors left; raise its limit \
-     (`ulimit -Hn`, LimitNOFILE), or lower MAX_CONNECTIONS and MAX_HTTP_CONNECTIONS";
+const SHORT: &str = "the process has hardly any file descriptors left: idle connections are closed for newcomers, and where there is none, \
+     newcomers are refused; raise its limit (`ulimit -Hn`, LimitNOFILE), or lower MAX_CONNECTIONS and MAX_HTTP_CONNECTIONS";
 
 /// What a listener may take of the descriptors.
 #[derive(Debug)]

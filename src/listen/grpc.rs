@@ -2,7 +2,7 @@
 //!
 //! Whoever made no call that was accepted is a *stranger*, however many pings it answers. Strangers are the quiet ones of the
 //! [places](super::places): few, the oldest goes first, and each has a short time. Whoever is known keeps its place until it
-//! makes no call for long, or is older than it may become.
+//! makes no call for long, is older than it may become, or has no call in hand when a newcomer finds all places taken.
 
 use std::{
     future::pending,
@@ -46,7 +46,8 @@ const JITTER: f64 = 0.1;
 
 /// Accepts connections on `listener` until `stopping` is cancelled, and lets `speak` speak HTTP/2 over each after its TLS
 /// handshake. When what `speak` is given completes, it asks the client for no more calls and ends when those in hand are
-/// finished. While everybody who is known has a place and there is none left, a further connection waits for one.
+/// finished. While everybody has a call in hand and there is no place left, a further connection waits for one; if its address
+/// has all that it may have, it is closed.
 pub async fn serve<F>(
     listener: Listener,
     options: Options,
@@ -70,10 +71,10 @@ pub async fn serve<F>(
             let place = if descriptors.have_room_for(&accepted.0) {
                 places.wait(accepted.1.ip()).await
             } else {
-                // What there is to say over gRPC takes a connection.
-                let Some(place) = places.take_over(accepted.1.ip()) else { continue };
-                place
+                places.take_over(accepted.1.ip())
             };
+            // What there is to say over gRPC takes a connection.
+            let Some(place) = place else { continue };
             let (tls, options, stopping) = (listener.tls.clone(), options.clone(), stopping.clone());
             let speak = speak.clone();
             connections.spawn(async move { connection(accepted, place, tls, &options, &stopping, speak).await });
@@ -121,6 +122,8 @@ enum Over {
     Old,
     /// Nobody knows the client.
     Stranger,
+    /// A newcomer has its place.
+    Replaced,
 }
 
 /// Waits until the connection is over, says so with `leaving`, and sees to its end.
@@ -136,11 +139,14 @@ async fn look_after(
         () = strangeness(&connection.standing, begin, options) => Over::Stranger,
         () = idleness(&connection.standing, options.grpc_idle_timeout) => Over::AtLeisure,
         () = ageing(options.grpc_max_age) => Over::Old,
+        () = connection.standing.closed() => Over::Replaced,
     };
     leaving.cancel();
     match over {
         Over::AtLeisure => return,
-        Over::Stranger => {}
+        // Whoever never made a call has none on its way.
+        Over::Replaced if connection.standing.begun() == 0 => return connection.over.cancel(),
+        Over::Stranger | Over::Replaced => {}
         Over::Old => {
             sleep(options.grpc_max_age_grace).await;
             if let Some(cut) = &connection.cut {
@@ -149,7 +155,7 @@ async fn look_after(
         }
     }
     sleep(LINGER).await;
-    connection.standing.close();
+    connection.over.cancel();
 }
 
 /// Waits until a client had its time to become known and is not, and no call of its may be accepted yet.
@@ -208,8 +214,9 @@ async fn open(
     };
     let peer = Peer { address, certificate };
     let cut = options.grpc_max_age.map(|_| CancellationToken::new());
-    let connection = Connection { peer, standing: place.standing().clone(), cut };
-    let closed = Box::pin(place.standing().closed());
+    let over = CancellationToken::new();
+    let closed = Box::pin(over.clone().cancelled_owned());
+    let connection = Connection { peer, standing: place.standing().clone(), over, cut };
     let unproven = Some(Unproven { patience, missing: PREFACE });
     Some(Limited { stream, connection, trust, unproven, lingering: None, closed, _place: place, _ended: ended })
 }
@@ -228,6 +235,8 @@ const PREFACE: usize = 24;
 pub struct Connection {
     peer: Peer,
     standing: Standing,
+    /// Cancelled when it is to end at once.
+    over: CancellationToken,
     cut: Option<CancellationToken>,
 }
 

@@ -1,8 +1,13 @@
 //! HTTP/2 for clients that ask for it in the TLS handshake. WebSockets come by HTTP/1.1: nothing here says that they could
 //! come otherwise (RFC 8441), so that clients open a connection of their own for them.
 
+use std::{sync::Arc, time::Duration};
+
 use futures_util::FutureExt;
-use hyper::server::conn::http2;
+use hyper::{
+    server::conn::http2,
+    service::{Service as _, service_fn},
+};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -10,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::listen::{
     Options,
     http::{Service, WRITE_TIMEOUT},
+    pieces::Untaken,
     places::Standing,
     speaking::speaking,
     tls::Encrypted,
@@ -21,8 +27,11 @@ const MAX_STREAMS: u32 = 100;
 /// How much a client may send ahead on a connection: the largest body of one request, or those of several.
 const WINDOW: u32 = 1024 * 1024;
 
-/// Serves a connection until it has asked for nothing for as long as one of HTTP/1.1 may, its place is given to a newcomer, or
-/// `stopping` is cancelled.
+/// How long whoever goes for a newcomer may take to read what was written before.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// Serves a connection until it has asked for nothing for as long as one of HTTP/1.1 may, takes nothing of its answers for
+/// [`WRITE_TIMEOUT`], its place is given to a newcomer, or `stopping` is cancelled.
 pub(super) async fn connection(
     stream: Encrypted,
     service: Service,
@@ -38,6 +47,11 @@ pub(super) async fn connection(
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX));
     let service = speaking(service, standing.clone(), Standing::begin);
+    let untaken = Untaken::new(standing.clone());
+    let service = service_fn(|request| {
+        let (answer, untaken) = (service.call(request), Arc::clone(&untaken));
+        async move { answer.await.map(|answer| answer.map(|body| untaken.pieces(body))) }
+    });
     let connection = server.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let over = async {
@@ -51,10 +65,16 @@ pub(super) async fn connection(
         () = stopping.cancelled() => {}
         // Whoever never asked for anything is waiting for nothing.
         () = over => if standing.begun() == 0 { return },
+        () = untaken.abandoned(options.idle_timeout) => return,
         () = standing.closed() => {
-            // It is told, if it can be at once, and not waited for: nothing is in hand.
             connection.as_mut().graceful_shutdown();
-            let _ = connection.now_or_never();
+            if standing.is_busy() {
+                // It takes nothing: it is told, if it can be at once, and not waited for.
+                let _ = connection.now_or_never();
+            } else {
+                // Its last words are answered behind all that it has yet to read.
+                let _ = timeout(FAREWELL, connection).await;
+            }
             return;
         }
     }

@@ -5,6 +5,7 @@ mod grpc;
 mod http;
 mod http2;
 mod kept;
+mod pieces;
 mod places;
 mod socket;
 mod speaking;
@@ -48,13 +49,15 @@ pub struct Options {
     pub max_header_bytes: usize,
 
     /// How many HTTP connections may be open besides those that became WebSockets; a quarter of them may have sent no request
-    /// yet, and one address has half. A new one takes the place of the oldest that asks for nothing; while all are busy it
-    /// gets 503, or with TLS is closed.
+    /// yet, and one address has half. A new one takes the place of the oldest that asks for nothing, or over HTTP/2 takes
+    /// nothing of its answers; while all are busy it gets 503, or with TLS is closed.
     #[arg(long, env = "MAX_HTTP_CONNECTIONS", default_value = "10000", value_name = "N")]
     pub max_http_connections: NonZeroUsize,
 
-    /// How many gRPC connections may be open; further ones wait to be accepted. A quarter of them may have made no call that
-    /// was accepted, an eighth for one address: the oldest such one is closed for a new one.
+    /// How many gRPC connections may be open, half of them from one address. A new one takes the place of the one that has had
+    /// no call in progress for longest; while all have one, it waits to be accepted, or is closed if its address has its half.
+    /// A quarter of them may have made no call that was accepted, an eighth for one address: the oldest such one is closed for
+    /// a new one.
     #[arg(long, env = "MAX_GRPC_CONNECTIONS", default_value = "1000", value_name = "N")]
     pub max_grpc_connections: NonZeroUsize,
 

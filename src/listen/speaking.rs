@@ -54,6 +54,18 @@ pub(super) struct Spoken {
     _turn: Turn,
 }
 
+impl Spoken {
+    /// Both, for whoever knows better when the answer is taken.
+    pub(super) fn into_parts(self) -> (Body, Turn) {
+        (self.body, self._turn)
+    }
+
+    #[cfg(test)]
+    pub(super) fn new(body: Body, turn: Turn) -> Self {
+        Self { body, _turn: turn }
+    }
+}
+
 impl HyperBody for Spoken {
     type Data = Bytes;
     type Error = axum::Error;

@@ -1,9 +1,10 @@
 //! The places for the connections of a listener: how many may be open, and who goes when there is none for a newcomer.
 //!
 //! A connection is *quiet* from when it is accepted until it says something that counts: a whole head of a request over HTTP,
-//! a call that is accepted over gRPC. A quarter of the places may be quiet, and one address may have half of those. A newcomer
-//! that finds them taken is let in, and the oldest quiet connection is closed: so whoever says nothing keeps nobody out.
-//! Over HTTP, one that asks for nothing any more is *idle*; when all places are taken, the one that was idle longest goes.
+//! a call that is accepted over gRPC. A quarter of the places may be quiet, and one address may have half of those, though not
+//! too few for those who come at once. A newcomer that finds them taken is let in, and the oldest quiet connection is closed:
+//! so whoever says nothing keeps nobody out. One that asks for nothing any more is *idle*, and so is one that takes nothing of
+//! its answers; when all places are taken, or all that its address may have, the one that was idle longest goes.
 //! Clients behind a trusted proxy share its address, and those of this machine share one: neither is counted by address.
 
 mod standing;
@@ -32,6 +33,11 @@ const QUIET_PART: usize = 4;
 
 /// Which part of the places, and of the quiet ones, one address may have.
 const ADDRESS_PART: usize = 2;
+
+/// How many may be quiet however few places there are, and how many of one address, if so many may be quiet at all: several
+/// clients of one machine come at once, and none is to go before it could speak.
+const FEWEST_QUIET: usize = 4;
+const FEWEST_OF_ADDRESS: usize = 8;
 
 type Tell = dyn Fn(IpAddr, &Arc<str>) + Send + Sync;
 
@@ -67,15 +73,27 @@ enum Full {
     Busy,
     /// All places of its address, and all are busy.
     BusyOfAddress,
+    /// All file descriptors of the process, and everybody is busy.
+    Descriptors,
 }
 
 impl Full {
-    const ALL: [Self; 6] =
-        [Self::Quiet, Self::QuietOfAddress, Self::All, Self::Address, Self::Busy, Self::BusyOfAddress];
+    const ALL: [Self; 7] = [
+        Self::Quiet,
+        Self::QuietOfAddress,
+        Self::All,
+        Self::Address,
+        Self::Busy,
+        Self::BusyOfAddress,
+        Self::Descriptors,
+    ];
 
     /// What it means for those that `setting` limits.
     fn text(self, setting: &str) -> Arc<str> {
         let text = match self {
+            Self::Descriptors => {
+                return "file descriptors: the process has hardly any left, and all connections are busy; new ones must come again; raise its limit (`ulimit -Hn`, LimitNOFILE)".into();
+            }
             Self::Quiet => {
                 "a quarter of the connections have asked for nothing yet, and no more may; the oldest of them is closed for each new one"
             }
@@ -105,10 +123,8 @@ struct Rules {
     all: usize,
     quiet: usize,
     quiet_of_address: usize,
-    /// How many of all an address may have, if that is limited.
-    of_address: Option<usize>,
-    /// Whether whoever is idle may be closed for a newcomer.
-    idle_yields: bool,
+    /// How many of all an address may have.
+    of_address: usize,
 }
 
 /// The places of a listener.
@@ -127,27 +143,21 @@ struct Inner {
 }
 
 impl Places {
-    /// Places for connections of HTTP, which end when their clients like and may be closed while they are idle.
+    /// Places for connections of HTTP.
     pub(super) fn http(max: NonZeroUsize, proxies: &[IpNet], on_full: &OnFull) -> Self {
-        let of_address = Some(part(max.get(), ADDRESS_PART));
-        Self::new("MAX_HTTP_CONNECTIONS", max, of_address, true, proxies, on_full)
+        Self::new("MAX_HTTP_CONNECTIONS", max, proxies, on_full)
     }
 
-    /// Places for connections of gRPC. Whoever made a call that was accepted keeps its place.
+    /// Places for connections of gRPC.
     pub(super) fn grpc(max: NonZeroUsize, proxies: &[IpNet], on_full: &OnFull) -> Self {
-        Self::new("MAX_GRPC_CONNECTIONS", max, None, false, proxies, on_full)
+        Self::new("MAX_GRPC_CONNECTIONS", max, proxies, on_full)
     }
 
-    fn new(
-        setting: &str,
-        max: NonZeroUsize,
-        of_address: Option<usize>,
-        idle_yields: bool,
-        proxies: &[IpNet],
-        on_full: &OnFull,
-    ) -> Self {
-        let (all, quiet) = (max.get(), part(max.get(), QUIET_PART));
-        let rules = Rules { all, quiet, quiet_of_address: part(quiet, ADDRESS_PART), of_address, idle_yields };
+    fn new(setting: &str, max: NonZeroUsize, proxies: &[IpNet], on_full: &OnFull) -> Self {
+        let all = max.get();
+        let quiet = part(all, QUIET_PART, FEWEST_QUIET);
+        let quiet_of_address = part(quiet, ADDRESS_PART, FEWEST_OF_ADDRESS);
+        let rules = Rules { all, quiet, quiet_of_address, of_address: part(all, ADDRESS_PART, FEWEST_OF_ADDRESS) };
         Self(Arc::new(Inner {
             rules,
             proxies: proxies.into(),
@@ -160,37 +170,39 @@ impl Places {
 
     /// A place for a newcomer from `address`, for which another connection may be closed; `None` when nobody can be.
     pub(super) fn take(&self, address: IpAddr) -> Option<Place> {
-        self.enter(address, false)
+        self.enter(address, false).ok()
     }
 
     /// The place of another connection, although there may be free ones; `None` when nobody can be closed.
     pub(super) fn take_over(&self, address: IpAddr) -> Option<Place> {
-        self.enter(address, true)
+        self.enter(address, true).ok()
     }
 
-    fn enter(&self, address: IpAddr, takes_over: bool) -> Option<Place> {
+    fn enter(&self, address: IpAddr, takes_over: bool) -> Result<Place, Full> {
         let address = address.to_canonical();
         let counted = self.is_counted(address).then(|| counted(address));
         let (taken, full) = {
             let mut taken = self.0.taken.lock();
             match taken.make_room(&self.0.rules, counted, takes_over) {
-                Ok(full) => (Some(taken.enter(counted)), full),
-                Err(full) => (None, Some(full)),
+                Ok(full) => (Ok(taken.enter(counted)), full),
+                Err(full) => (Err(full), Some(full)),
             }
         };
         if let Some(full) = full {
             (self.0.on_full.0)(address, &self.0.texts[full as usize]);
         }
-        Some(Place(Standing { places: Arc::clone(&self.0), seat: taken? }))
+        taken.map(|seat| Place(Standing { places: Arc::clone(&self.0), seat }))
     }
 
-    /// The same, and waits until there is one.
-    pub(super) async fn wait(&self, address: IpAddr) -> Place {
+    /// A place for a newcomer, which waits until there is one; `None` when its address has all that it may have, for others are
+    /// not to wait for that.
+    pub(super) async fn wait(&self, address: IpAddr) -> Option<Place> {
         loop {
-            if let Some(place) = self.take(address) {
-                return place;
+            match self.enter(address, false) {
+                Ok(place) => return Some(place),
+                Err(Full::BusyOfAddress) => return None,
+                Err(_) => self.0.freed.notified().await,
             }
-            self.0.freed.notified().await;
         }
     }
 
@@ -199,9 +211,9 @@ impl Places {
     }
 }
 
-/// A part of `whole`, and one at the least.
-fn part(whole: usize, parts: usize) -> usize {
-    (whole / parts).max(1)
+/// A part of `whole`, and `fewest` at the least if there are so many.
+fn part(whole: usize, parts: usize, fewest: usize) -> usize {
+    (whole / parts).max(fewest).min(whole)
 }
 
 /// A connection that has a place.
@@ -214,7 +226,7 @@ struct Seat {
     begun: AtomicUsize,
     /// How many of them have not ended.
     in_hand: AtomicUsize,
-    /// Cancelled when the place was given to somebody else, or the connection is to end for another reason.
+    /// Cancelled when the place was given to somebody else.
     closed: CancellationToken,
 }
 

@@ -72,10 +72,23 @@ impl Standing {
 
     /// Lets it rest, unless a turn has not ended.
     pub(in crate::listen) fn rest(&self) {
-        let yields = self.places.taken.lock().rest(self.seat.id, self.places.rules.idle_yields);
+        let yields = self.places.taken.lock().rest(self.seat.id);
         if yields {
             self.places.freed.notify_one();
         }
+    }
+
+    /// Lets a newcomer have its place although a turn has not ended: its client does nothing to end it.
+    pub(in crate::listen) fn give_way(&self) {
+        let yields = self.places.taken.lock().give_way(self.seat.id);
+        if yields {
+            self.places.freed.notify_one();
+        }
+    }
+
+    /// Takes that back.
+    pub(in crate::listen) fn stay(&self) {
+        self.places.taken.lock().stay(self.seat.id);
     }
 
     /// Waits until there was no turn for `patience`.
@@ -107,7 +120,7 @@ impl Standing {
         self.seat.closed.is_cancelled()
     }
 
-    /// Waits until the connection is to end at once: somebody else has its place, or it had its time.
+    /// Waits until somebody else has the connection's place, and it is to end.
     pub(in crate::listen) fn closed(&self) -> WaitForCancellationFutureOwned {
         self.seat.closed.clone().cancelled_owned()
     }

@@ -96,7 +96,7 @@ impl Taken {
             let all_of_address = self.of_address.get(&own).copied().unwrap_or(0);
             if self.quiet.count(own) >= rules.quiet_of_address {
                 full = self.close_quiet(address).then_some(Full::QuietOfAddress);
-            } else if rules.of_address.is_some_and(|max| all_of_address >= max) {
+            } else if all_of_address >= rules.of_address {
                 let closed = self.close_idle(address) || self.close_quiet(address);
                 full = Some(closed.then_some(Full::Address).ok_or(Full::BusyOfAddress)?);
             }
@@ -104,9 +104,12 @@ impl Taken {
         if self.quiet.all.len() >= rules.quiet {
             self.close_quiet(None);
             full = Some(Full::Quiet);
-        } else if self.held.len() >= rules.all || takes_over && full.is_none() {
+        } else if self.held.len() >= rules.all {
             let closed = self.close_idle(None) || self.close_quiet(None);
             full = Some(closed.then_some(Full::All).ok_or(Full::Busy)?);
+        } else if takes_over && full.is_none() && !self.close_idle(None) && !self.close_quiet(None) {
+            // Otherwise there was a place, and whoever took it over need not be told of.
+            return Err(Full::Descriptors);
         }
         Ok(full)
     }
@@ -160,10 +163,32 @@ impl Taken {
         let Some(held) = self.held.get_mut(&id) else { return false };
         held.known |= known;
         held.seat.begun.fetch_add(1, Ordering::Relaxed);
-        held.seat.in_hand.fetch_add(1, Ordering::Relaxed);
+        if held.seat.in_hand.fetch_add(1, Ordering::Relaxed) > 0 {
+            // Whoever gives way although it is busy does so still.
+            return true;
+        }
         let (waits, seat) = (held.waits.take(), Arc::clone(&held.seat));
         self.step_out(waits, &seat);
         true
+    }
+
+    /// Lets a connection that is busy give way as if it were idle from now on. Answers whether somebody could take its place.
+    pub(super) fn give_way(&mut self, id: u64) -> bool {
+        let number = self.number();
+        let Some(held) = self.held.get_mut(&id) else { return false };
+        if held.waits.is_some() {
+            return false;
+        }
+        held.waits = Some(Waits::Idle(number));
+        self.idle.push(number, &held.seat);
+        true
+    }
+
+    /// Takes that back.
+    pub(super) fn stay(&mut self, id: u64) {
+        let Some(held) = self.held.get_mut(&id) else { return };
+        let (waits, seat) = (held.waits.take(), Arc::clone(&held.seat));
+        self.step_out(waits, &seat);
     }
 
     /// Says that a connection is known from now on.
@@ -179,17 +204,17 @@ impl Taken {
 
     /// Lets a connection rest whose turns have all ended: one that is known is idle from now on, any other is as quiet as it
     /// was before, and as old. Answers whether somebody could take its place.
-    pub(super) fn rest(&mut self, id: u64, idle_yields: bool) -> bool {
+    pub(super) fn rest(&mut self, id: u64) -> bool {
         let number = self.number();
         let Some(held) = self.held.get_mut(&id) else { return false };
         if held.waits.is_some() || held.seat.in_hand.load(Ordering::Relaxed) > 0 {
             return false;
         }
         held.since = Instant::now();
-        let (waits, line, number) = match (held.known, idle_yields) {
-            (false, _) => (Waits::Quiet(id), &mut self.quiet, id),
-            (true, true) => (Waits::Idle(number), &mut self.idle, number),
-            (true, false) => return false,
+        let (waits, line, number) = if held.known {
+            (Waits::Idle(number), &mut self.idle, number)
+        } else {
+            (Waits::Quiet(id), &mut self.quiet, id)
         };
         held.waits = Some(waits);
         line.push(number, &held.seat);

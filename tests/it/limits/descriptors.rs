@@ -3,9 +3,13 @@
 use std::collections::VecDeque;
 
 use exposia_notifications::wire::proto::v1::{PublishRequest, notification_service_client::NotificationServiceClient};
+use tokio::net::TcpStream;
 use tonic::Request;
 
-use crate::support::{Client, Server, TOKEN, eventually, exchange, open, run_limited, run_to_end, within};
+use crate::{
+    places::{asks, ends},
+    support::{Client, Server, TOKEN, eventually, exchange, open, run_limited, run_to_end, within},
+};
 
 /// How many descriptors the process may have here: far fewer than connections.
 const FEW: u32 = 128;
@@ -57,6 +61,25 @@ async fn newcomers_are_refused_before_the_last_descriptor_is_taken() {
     let (_, log) = server.end().await;
     assert!(!log.contains("ERROR"), "{log}");
     assert!(log.lines().filter(|line| line.contains("hardly any file descriptors")).count() < 5, "{log}");
+}
+
+// HTTP connections that are idle give way before anybody is refused; nobody is told that settings are too low
+#[tokio::test]
+async fn idle_connections_give_their_descriptors_to_newcomers() {
+    let settings = [("JOURNAL", "sqlite"), ("LOG_FORMAT", "json"), ("IDLE_TIMEOUT", "1h")];
+    let mut server = Server::start_limited(FEW, &settings).await;
+    let mut connections = Vec::new();
+    for _ in 0..FEW {
+        let mut stream = TcpStream::connect(server.http()).await.expect("a connection");
+        asks(&mut stream).await;
+        connections.push(stream);
+    }
+    ends(&mut connections[0]).await;
+    asks(connections.last_mut().expect("connections")).await;
+    server.line_with("hardly any file descriptors").await;
+    server.signal("TERM").await;
+    let (_, log) = server.end().await;
+    assert!(!log.contains("ERROR") && !log.contains("MAX_HTTP_CONNECTIONS: "), "{log}");
 }
 
 // `check` says so, too, and only then

@@ -28,7 +28,7 @@ fn message() -> Vec<u8> {
 }
 
 /// Reads until a frame is of `kind`.
-async fn next(reader: &mut OwnedReadHalf, kind: u8) -> Received {
+pub(super) async fn next(reader: &mut OwnedReadHalf, kind: u8) -> Received {
     let reading = async {
         loop {
             let received = read(reader).await.expect("the connection is open");

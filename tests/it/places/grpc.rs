@@ -11,7 +11,7 @@ use tonic::{Code, Streaming};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use super::{
-    ages::{finish, publishing},
+    ages::{finish, next, publishing},
     ends, few, is_counted, silent, sixteen,
 };
 use crate::{
@@ -127,6 +127,28 @@ async fn whoever_published_keeps_its_connection() {
         ends(reader).await;
     }
     pings(&mut reader, &mut writer).await;
+}
+
+// when all places are taken, the client that made no call for longest goes for a newcomer, and is told; one with a stream stays
+#[tokio::test]
+async fn whoever_makes_no_call_gives_way() {
+    let app = TestApp::start_with(sixteen).await;
+    let mut following = follow(&mut app.grpc().await).await;
+    let mut known = Vec::new();
+    for _ in 0..15 {
+        let (mut reader, mut writer) = publishing(app.grpc_address()).await;
+        finish(&mut reader, &mut writer).await;
+        within("a notification", following.message()).await.expect("the stream is open");
+        known.push((reader, writer));
+    }
+    publish(&mut app.grpc().await).await;
+    next(&mut known[0].0, GOAWAY).await;
+    ends(&mut known[0].0).await;
+    within("a notification", following.message()).await.expect("the stream is open");
+    goes_on(&app, &mut following).await;
+    for (reader, writer) in &mut known[1..] {
+        pings(reader, writer).await;
+    }
 }
 
 // a stranger has a time for its first call that is accepted, however lively it is; whoever made one is left alone

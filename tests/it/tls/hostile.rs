@@ -5,17 +5,51 @@ use std::time::Duration;
 use exposia_notifications::wire::proto::v1::{
     GetHistoryRequest, notification_service_client::NotificationServiceClient,
 };
+use http_body_util::BodyExt;
+use hyper::{
+    Method, Request, Response,
+    body::Incoming,
+    client::conn::http2::{self, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinHandle,
+};
 
 use super::{
-    HTTP_1, HTTP_2, TlsApp, TlsClient, connect,
+    Encrypted, HTTP_1, HTTP_2, TlsApp, TlsClient, connect,
     grpc::{channel, trusting, with_token},
+    request,
 };
 use crate::{
     places::{ends, few, silent, sixteen},
-    support::{drip, exchange, within},
+    support::{TOKEN, drip, eventually, exchange, within},
 };
+
+/// A client of HTTP/2 whose windows are `window` bytes, unless there are none, and its connection, which goes on.
+async fn speaking(app: &TlsApp, window: Option<u32>) -> (SendRequest<String>, JoinHandle<Result<(), hyper::Error>>) {
+    let stream = app.connect(&[HTTP_2]).await;
+    let mut client = http2::Builder::new(TokioExecutor::new());
+    client.initial_stream_window_size(window);
+    let (sender, connection) = client.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    (sender, tokio::spawn(connection))
+}
+
+/// Asks for a page, and gives the answer when its head is there.
+async fn ask(sender: &mut SendRequest<String>, path: &str) -> Response<Incoming> {
+    let request = Request::get(format!("https://localhost{path}")).header("authorization", format!("Bearer {TOKEN}"));
+    let request = request.body(String::new()).expect("a request");
+    let answer = within("an answer", sender.send_request(request)).await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    answer
+}
+
+/// Somebody who comes now, if there is a place.
+async fn newcomer(app: &TlsApp) -> Option<Encrypted> {
+    connect(app.app.http(), app.authority.trusting(&[HTTP_1])).await.ok()
+}
 
 /// How a handshake begins: a record of type handshake, for TLS 1.0 as all do, of 512 bytes.
 const CLIENT_HELLO: &[u8] = &[22, 3, 1, 2, 0, 1, 0, 1, 252, 3, 3];
@@ -125,20 +159,51 @@ async fn the_oldest_silent_connection_is_closed_first() {
 #[tokio::test]
 async fn an_idle_connection_of_http_2_gives_way() {
     let app = TlsApp::start_with(|config| few(config, 1)).await;
-    let stream = app.connect(&[HTTP_2]).await;
-    let (mut sender, connection) = hyper::client::conn::http2::handshake(
-        hyper_util::rt::TokioExecutor::new(),
-        hyper_util::rt::TokioIo::new(stream),
-    )
-    .await
-    .expect("HTTP/2");
-    let connection = tokio::spawn(connection);
-    let request = hyper::Request::get("https://localhost/health").body(String::new()).expect("a request");
-    let answer = within("an answer", sender.send_request(request)).await.expect("an answer");
-    assert_eq!(answer.status(), 200);
+    let (mut sender, connection) = speaking(&app, None).await;
+    let answer = ask(&mut sender, "/health").await;
     // Its body is read, and the connection rests.
-    within("a body", http_body_util::BodyExt::collect(answer)).await.expect("a body");
+    within("a body", answer.collect()).await.expect("a body");
     assert_eq!(app.get("/health").await.0, 200);
     // With a word or without.
     let _ = within("the end", connection).await.expect("no panic");
+}
+
+// a connection that takes nothing of its answers is not busy for good: it gives way, too
+#[tokio::test]
+async fn whoever_takes_no_answer_over_http_2_keeps_nobody_out() {
+    let app = TlsApp::start_with(|config| {
+        few(config, 4);
+        config.listen.idle_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let mut unread = Vec::new();
+    for _ in 0..4 {
+        let (mut sender, connection) = speaking(&app, Some(0)).await;
+        let answer = ask(&mut sender, "/health").await;
+        unread.push((sender, connection, answer));
+    }
+    for (sender, connection, answer) in unread {
+        let stream = Box::pin(eventually("there is a place", async || newcomer(&app).await)).await;
+        assert_eq!(request(stream, Method::GET, "/health", "").await.status(), 200);
+        drop((sender, connection, answer));
+    }
+}
+
+// whoever is in the middle of a download is not idle, however much of it the service has handed on
+#[tokio::test]
+async fn a_download_over_http_2_is_not_closed_for_a_newcomer() {
+    let app = TlsApp::start_with(|config| few(config, 1)).await;
+    for _ in 0..20 {
+        app.publish(json!({ "large": "x".repeat(60_000) })).await;
+    }
+    let (mut sender, connection) = speaking(&app, Some(65_535)).await;
+    let mut answer = ask(&mut sender, "/history").await.into_body();
+    let first = within("a piece", answer.frame()).await.expect("a piece").expect("the connection is open");
+    let first = first.into_data().expect("a piece").len();
+    assert!(newcomer(&app).await.is_none(), "there is no place");
+    let rest = within("the rest", answer.collect()).await.expect("all of it").to_bytes().len();
+    assert!(first + rest > 1_200_000, "{first} and {rest} bytes");
+    let stream = Box::pin(eventually("there is a place", async || newcomer(&app).await)).await;
+    assert_eq!(request(stream, Method::GET, "/health", "").await.status(), 200);
+    drop((sender, connection));
 }
