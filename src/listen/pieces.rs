@@ -74,11 +74,13 @@ impl Untaken {
             if waited >= WRITE_TIMEOUT {
                 return;
             }
-            let until = if waited < patience { patience } else { WRITE_TIMEOUT };
-            if waited >= patience {
+            if waited < patience {
+                sleep(patience - waited).await;
+            } else {
                 self.give_way(moved);
+                // A piece may be taken meanwhile, and none after it.
+                sleep(patience.min(WRITE_TIMEOUT - waited)).await;
             }
-            sleep(until - waited).await;
         }
     }
 
