@@ -104,11 +104,6 @@ impl Standing {
         }
     }
 
-    /// Ends the connection.
-    pub(in crate::listen) fn close(&self) {
-        self.seat.closed.cancel();
-    }
-
     /// What ends the connection when it is cancelled.
     pub(in crate::listen) fn ending(&self) -> CancellationToken {
         self.seat.closed.clone()
