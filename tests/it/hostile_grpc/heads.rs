@@ -171,7 +171,7 @@ async fn whoever_takes_nothing_without_a_credential_is_hung_up_on() {
     let app = TestApp::start().await;
     let endpoint = Endpoint::from_shared(format!("http://{}", app.grpc_address())).expect("an address");
     let channel = within("a connection", endpoint.initial_stream_window_size(0).connect()).await.expect("it listens");
-    let symbol = MessageRequest::FileContainingSymbol("grpc.health.v1.Health".to_owned());
+    let symbol = MessageRequest::FileContainingSymbol("exposia.notifications.v1.NotificationService".to_owned());
     let request = ServerReflectionRequest { message_request: Some(symbol), ..Default::default() };
     let ask = || async {
         let call = Call::begin(&channel, OPEN[2], None);

@@ -153,12 +153,12 @@ async fn answers_that_nobody_reads_are_counted() {
 // what is small is not refused for what others hold, however it is cut
 #[tokio::test]
 async fn small_messages_come_through_beside_a_full_budget() {
-    let app = holding(200_000, |_| {}).await;
+    let app = holding(200 * KIB, |_| {}).await;
     let mut unfinished = TcpStream::connect(app.http()).await.expect("a connection");
-    let head = "POST /notify?token=dev HTTP/1.1\r\nHost: x\r\nContent-Length: 99999\r\nExpect: 100-continue\r\n\r\n";
+    let head = "POST /notify?token=dev HTTP/1.1\r\nHost: x\r\nContent-Length: 102401\r\nExpect: 100-continue\r\n\r\n";
     unfinished.write_all(head.as_bytes()).await.expect("a head");
     within("100 Continue", unfinished.read_exact(&mut [0; 25])).await.expect("an interim answer");
-    unfinished.write_all(&[b' '; 90_000]).await.expect("a body");
+    unfinished.write_all(&[b' '; 100 * KIB]).await.expect("a body");
     let channel = app.channel().await;
     eventually("the budget is full", async || {
         let call = Call::begin(&channel, PUBLISH, Some(TOKEN));
@@ -177,7 +177,7 @@ async fn small_messages_come_through_beside_a_full_budget() {
     assert_eq!(status.code(), Code::Ok, "{status}");
     let mut cut = TcpStream::connect(app.http()).await.expect("a connection");
     let body = format!(r#"{{"event":"e","payload":{{"a":"{}"}}}}"#, "x".repeat(3 * KIB));
-    let head = head.replace("99999", &body.len().to_string()).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    let head = head.replace("102401", &body.len().to_string()).replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
     cut.write_all(head.as_bytes()).await.expect("a head");
     within("100 Continue", cut.read_exact(&mut [0; 25])).await.expect("an interim answer");
     let (begin, rest) = body.as_bytes().split_at(2 * KIB);
