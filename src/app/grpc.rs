@@ -4,8 +4,8 @@ use std::{future::ready, io, pin::Pin, time::Duration};
 
 use futures_util::{Stream, StreamExt, stream};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming, server::NamedService, transport::Server};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Request, Response, Status, Streaming, body::Body, server::NamedService, transport::Server};
 use tonic_health::{pb::health_server::HealthServer, server::HealthService};
 use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::info_span;
@@ -20,7 +20,7 @@ use crate::{
     egress::{self, History, Removal, Subscriber},
     gate::{CallLayer, CallLimits, Deadline, Gate, GateLayer, caller},
     ingress::{self, Publisher},
-    listen::{self, Limited, Listener},
+    listen::{self, Limited, Listener, Taker},
     ops::Stats,
     wire::{
         proto::v1::{
@@ -51,6 +51,11 @@ const WINDOW: u32 = 1024 * 1024;
 /// refused.
 const HARD_LIMIT_FACTOR: usize = 4;
 
+/// How much is read of a call that was answered before its end, and how long: what was under way, so that proxies and clients
+/// read the answer and not the reset behind it.
+const DISCARDED: usize = 4 * 1024 * 1024;
+const DISCARDING: Duration = Duration::from_secs(1);
+
 /// Both halves of the service, and what stands between.
 #[derive(Debug, Clone)]
 pub(super) struct Notifications {
@@ -61,7 +66,7 @@ pub(super) struct Notifications {
     pub(super) removal: Removal,
 }
 
-/// Serves until `stopping` is cancelled and the calls in hand are finished.
+/// Serves until `stopping` is cancelled and the calls in hand are finished. What nobody reads of a call is read on `tasks`.
 pub(super) fn serve(
     service: Notifications,
     health: HealthService,
@@ -69,6 +74,7 @@ pub(super) fn serve(
     listener: Listener,
     config: &Config,
     stopping: CancellationToken,
+    tasks: TaskTracker,
 ) -> impl Future<Output = ()> + Send + 'static {
     let hard_limit = config.ingress.max_body_bytes.get().saturating_mul(HARD_LIMIT_FACTOR);
     let service = NotificationServiceServer::new(service).max_decoding_message_size(hard_limit);
@@ -82,6 +88,8 @@ pub(super) fn serve(
     let max_head = config.listen.max_header_bytes.saturating_mul(HARD_LIMIT_FACTOR);
     let (reflection, alpha) = reflection::services();
     let health = HealthServer::new(Watching::new(health, stopping.clone()));
+    let taker = Taker::new(DISCARDED, DISCARDING, tasks);
+    let take_rest = move |call: http::Request<Body>| call.map(|body| Body::new(taker.of(body)));
     let router = Server::builder()
         .http2_keepalive_interval(Some(KEEP_ALIVE))
         .http2_keepalive_timeout(Some(KEEP_ALIVE_TIMEOUT))
@@ -90,6 +98,7 @@ pub(super) fn serve(
         .initial_connection_window_size(WINDOW)
         .http2_max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
         .trace_fn(|request| info_span!("call", path = request.uri().path()))
+        .layer(MapRequestLayer::new(take_rest))
         .layer(MapRequestLayer::new(with_peer))
         .layer(MapResponseLayer::new(with_our_codes))
         .layer(GateLayer::grpc(gate))

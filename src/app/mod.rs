@@ -242,7 +242,15 @@ impl App {
             on_full: on_full.clone(),
         };
         let http = Listener { socket: http, tls: tls.map(Acceptor::http), proxies, on_full };
-        let serving = grpc::serve(service, health_service, gate.clone(), grpc, &config, life.stopping.clone());
+        let serving = grpc::serve(
+            service,
+            health_service,
+            gate.clone(),
+            grpc,
+            &config,
+            life.stopping.clone(),
+            life.servers.clone(),
+        );
         supervisor.spawn("grpc", &life.servers, &life.stopping, serving);
         let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
         let router = http::layered(routes, gate, config.listen.tls.hsts_max_age);

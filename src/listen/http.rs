@@ -11,7 +11,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt, copy, sink},
     net::TcpStream,
     task::yield_now,
     time::{Instant, timeout},
@@ -29,6 +29,7 @@ use crate::{
         places::{Place, Places, Standing},
         speaking::speaking,
         tls::{HTTP_2, Refusal},
+        unread::Taker,
     },
 };
 
@@ -47,6 +48,10 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: appl
 const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\
     connection: close\r\n\r\n{\"detail\":\"this port speaks TLS: use https:// or wss://\"}";
 
+/// How much of a body that is not wanted is read, so that its client sees the answer. One that sends more would not be worth
+/// it.
+const DISCARDED: usize = 32 * 1024 * 1024;
+
 /// Serves `router` on `listener` until `stopping` is cancelled; then the requests in hand are finished on `tasks`.
 pub async fn serve(
     listener: Listener,
@@ -58,6 +63,7 @@ pub async fn serve(
     let mut in_turn = 0;
     let places = Places::http(options.max_http_connections, &listener.proxies, &listener.on_full);
     let descriptors = Descriptors::for_http(&options);
+    let taker = Taker::new(DISCARDED, options.handshake_timeout, tasks.clone());
     while let Some((stream, address)) = stopping.run_until_cancelled(descriptors.accept(&listener.socket)).await {
         in_turn += 1;
         if in_turn == ACCEPTS_PER_TURN {
@@ -74,11 +80,13 @@ pub async fn serve(
             Some(place) => {
                 let service = Extension(Peer { address, certificate: None }).layer(router.clone());
                 let (options, stopping) = (options.clone(), stopping.clone());
-                let tls = listener.tls.clone();
+                let (tls, taker) = (listener.tls.clone(), taker.clone());
                 tasks.spawn(async move {
                     match tls {
-                        None => connection(Either::Left(stream), service, &place, &options, &stopping).await,
-                        Some(tls) => Box::pin(encrypted(stream, &tls, service, &place, &options, &stopping)).await,
+                        None => connection(Either::Left(stream), service, taker, &place, &options, &stopping).await,
+                        Some(tls) => {
+                            Box::pin(encrypted(stream, &tls, service, taker, &place, &options, &stopping)).await
+                        }
                     }
                 });
             }
@@ -97,6 +105,7 @@ async fn encrypted(
     stream: TcpStream,
     tls: &Acceptor,
     service: Service,
+    taker: Taker,
     place: &Place,
     options: &Options,
     stopping: &CancellationToken,
@@ -110,15 +119,22 @@ async fn encrypted(
     };
     match shaken {
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
-            http2::connection(stream, service, place.standing(), options, stopping).await;
+            http2::connection(stream, service, taker, place.standing(), options, stopping).await;
         }
-        Ok(stream) => connection(Either::Right(stream), service, place, options, stopping).await,
-        Err(Refusal::Plain(stream)) => drop(timeout(patience, turn_away(stream, NOT_TLS)).await),
+        Ok(stream) => connection(Either::Right(stream), service, taker, place, options, stopping).await,
+        Err(Refusal::Plain(stream)) => drop(timeout(patience, show_out(stream)).await),
         Err(_) => {}
     }
 }
 
-async fn connection(stream: Stream, service: Service, place: &Place, options: &Options, stopping: &CancellationToken) {
+async fn connection(
+    stream: Stream,
+    service: Service,
+    taker: Taker,
+    place: &Place,
+    options: &Options,
+    stopping: &CancellationToken,
+) {
     let standing = place.standing();
     let mut server = http1::Builder::new();
     server
@@ -129,7 +145,7 @@ async fn connection(stream: Stream, service: Service, place: &Place, options: &O
         .max_header_size(options.max_header_bytes)
         .half_close(false);
     let stream = TokioIo::new(Kept::new(stream, standing.clone(), options));
-    let service = speaking(service, standing.clone(), Standing::begin_until_flushed);
+    let service = speaking(service, standing.clone(), taker, Standing::begin_until_flushed);
     let connection = server.serve_connection(stream, service).with_upgrades();
     tokio::pin!(connection);
     let speaking = async {
@@ -149,7 +165,14 @@ async fn connection(stream: Stream, service: Service, place: &Place, options: &O
     }
 }
 
-async fn turn_away(mut stream: TcpStream, answer: &[u8]) {
+async fn turn_away(mut stream: TcpStream, answer: &[u8]) -> TcpStream {
     let _ = stream.write_all(answer).await;
     let _ = stream.shutdown().await;
+    stream
+}
+
+/// Tells a client that it should speak TLS. What it sent already is read, so that it sees that.
+async fn show_out(stream: TcpStream) {
+    let mut rest = turn_away(stream, NOT_TLS).await.take(DISCARDED as u64);
+    let _ = copy(&mut rest, &mut sink()).await;
 }

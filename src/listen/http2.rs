@@ -19,6 +19,7 @@ use crate::listen::{
     places::Standing,
     speaking::speaking,
     tls::Encrypted,
+    unread::Taker,
 };
 
 /// How many requests a connection may have open.
@@ -35,6 +36,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub(super) async fn connection(
     stream: Encrypted,
     service: Service,
+    taker: Taker,
     standing: &Standing,
     options: &Options,
     stopping: &CancellationToken,
@@ -46,7 +48,7 @@ pub(super) async fn connection(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX));
-    let service = speaking(service, standing.clone(), Standing::begin);
+    let service = speaking(service, standing.clone(), taker, Standing::begin);
     let untaken = Untaken::new(standing.clone());
     let service = service_fn(|request| {
         let (answer, untaken) = (service.call(request), Arc::clone(&untaken));

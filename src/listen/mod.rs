@@ -11,6 +11,7 @@ mod socket;
 mod speaking;
 mod tally;
 mod tls;
+mod unread;
 
 use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
 
@@ -25,6 +26,7 @@ pub use socket::Socket;
 pub use tls::{
     Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, Standing, Tls, Version as TlsVersion,
 };
+pub use unread::{Taken, Taker, Whole};
 
 /// The settings of the listeners.
 #[derive(Debug, Clone, clap::Args)]

@@ -7,7 +7,7 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{
     body::{Body as HyperBody, Frame, Incoming, SizeHint},
     service::{Service as HyperService, service_fn},
@@ -17,6 +17,7 @@ use tower::ServiceExt;
 use crate::listen::{
     http::Service,
     places::{Standing, Turn},
+    unread::Taker,
 };
 
 /// Why a request is not answered.
@@ -24,10 +25,12 @@ use crate::listen::{
 #[error("the connection was closed for a newcomer")]
 pub(super) struct Closed;
 
-/// Answers each request by `service` in a turn that `begin` begins; none on a connection that was closed before.
+/// Answers each request by `service` in a turn that `begin` begins; none on a connection that was closed before. An answer to
+/// a request whose body is still coming says that the connection ends with it, and `taker` reads the rest.
 pub(super) fn speaking(
     service: Service,
     standing: Standing,
+    taker: Taker,
     begin: fn(&Standing, bool) -> Option<Turn>,
 ) -> impl HyperService<
     Request<Incoming>,
@@ -36,12 +39,22 @@ pub(super) fn speaking(
     Future = impl Future<Output = Result<Response<Spoken>, Closed>> + Send + use<>,
 > + Send
 + use<> {
-    service_fn(move |request| {
+    service_fn(move |request: Request<Incoming>| {
+        let ends = request.version() <= Version::HTTP_11;
         // Whoever sent a whole head is known.
-        let begun = begin(&standing, true).map(|turn| (turn, service.clone().oneshot(request)));
+        let begun = begin(&standing, true).map(|turn| {
+            let (request, rest) = taker.watch(request);
+            (turn, service.clone().oneshot(request), rest)
+        });
         async move {
-            let (turn, answer) = begun.ok_or(Closed)?;
-            let Ok(answer) = answer.await;
+            let (turn, answer, rest) = begun.ok_or(Closed)?;
+            let Ok(mut answer) = answer.await;
+            if let Some(rest) = rest
+                && rest.is_to_come().await
+                && ends
+            {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(answer.map(|body| Spoken { body, _turn: turn }))
         }
     })

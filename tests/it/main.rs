@@ -16,6 +16,7 @@ mod contract_routing;
 mod contract_ws;
 mod delivery;
 mod durability;
+mod early_answers;
 mod gate;
 mod hostile;
 mod hostile_grpc;
@@ -28,6 +29,7 @@ mod life;
 mod limits;
 mod pages;
 mod places;
+mod proxies;
 mod rfc6455;
 // Only builds for tests can be told to break.
 #[cfg(debug_assertions)]

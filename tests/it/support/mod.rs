@@ -213,8 +213,8 @@ impl TestApp {
         &self,
         token: Option<&str>,
     ) -> NotificationServiceClient<InterceptedService<Channel, WithAny>> {
-        let credentials = token.map(|token| format!("Bearer {token}").parse().expect("a header value"));
-        NotificationServiceClient::with_interceptor(self.channel().await, WithAny(credentials))
+        let credentials = token.map_or(WithAny(None), WithAny::token);
+        NotificationServiceClient::with_interceptor(self.channel().await, credentials)
     }
 
     /// A gRPC connection without credentials.
@@ -238,6 +238,12 @@ impl TestApp {
 /// Sends these credentials with each call.
 #[derive(Debug, Clone)]
 pub(crate) struct WithAny(Option<tonic::metadata::AsciiMetadataValue>);
+
+impl WithAny {
+    pub(crate) fn token(token: &str) -> Self {
+        Self(Some(format!("Bearer {token}").parse().expect("a header value")))
+    }
+}
 
 impl tonic::service::Interceptor for WithAny {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
