@@ -5,11 +5,16 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    body::Body,
+    middleware::{self, Next},
+    response::{IntoResponse, Response as Answer},
+};
 use futures_util::future::Either;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{ORIGIN, STRICT_TRANSPORT_SECURITY},
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{ALLOW, HOST, ORIGIN, STRICT_TRANSPORT_SECURITY},
 };
 use tower::{Layer, Service, ServiceBuilder};
 use tower_http::{
@@ -41,8 +46,27 @@ pub(super) fn routes(
         .merge(history.router())
         .merge(ingress::router(&config.ingress, intake))
         .merge(egress::ws_router(sockets))
-        .fallback(async || Problem::http(StatusCode::NOT_FOUND))
-        .method_not_allowed_fallback(async || Problem::http(StatusCode::METHOD_NOT_ALLOWED))
+        .fallback(elsewhere)
+        .method_not_allowed_fallback(by_another_method)
+}
+
+/// No path of ours, or the whole of the service, which is named by a `*` (RFC 9110, 9.3.7).
+async fn elsewhere(method: Method, uri: Uri) -> Answer {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        (StatusCode::NO_CONTENT, [(ALLOW, "GET,HEAD,POST,OPTIONS")]).into_response()
+    } else {
+        Problem::http(StatusCode::NOT_FOUND).into_response()
+    }
+}
+
+/// The router adds which methods there are. `OPTIONS` asks for nothing else, as load balancers do to see whether the service is
+/// there.
+async fn by_another_method(method: Method) -> Answer {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        Problem::http(StatusCode::METHOD_NOT_ALLOWED).into_response()
+    }
 }
 
 /// The routes behind what every request passes, outermost first. With `hsts`, browsers are told for how long to come by https alone.
@@ -58,10 +82,37 @@ pub(super) fn layered(routes: Router, gate: Gate, hsts: Option<Duration>) -> Rou
         // Around everything, so that whatever happens inside is logged with the request. What fails is logged by the gate, and
         // no faster than somebody can read.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
+        .layer(middleware::from_fn(for_one_host))
         // Before the gate: a browser asks for permission without a token.
         .layer(ForPages(cors(gate.origins())))
         .layer(GateLayer::http(gate));
-    routes.layer(layers)
+    Router::new().fallback_service(ServiceBuilder::new().map_request(without_slash).service(routes)).layer(layers)
+}
+
+/// A slash at the end of a path means nothing, but behind the name of a WebSocket's client, where it never did.
+fn without_slash(mut request: Request<Body>) -> Request<Body> {
+    let uri = request.uri();
+    let path = uri.path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() || path.starts_with("/ws/") {
+        return request;
+    }
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(same) = Uri::try_from(format!("{trimmed}{query}")) {
+        *request.uri_mut() = same;
+    }
+    request
+}
+
+/// Refuses what does not say for whom it is, or says it twice (RFC 9112, 3.2): a proxy in front and the service would not
+/// mean the same.
+async fn for_one_host(request: Request<Body>, next: Next) -> Answer {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
+        let detail = "send the header Host, and send it once";
+        return Problem::http(StatusCode::BAD_REQUEST).with_detail(detail).into_response();
+    }
+    next.run(request).await
 }
 
 /// Any method and header, for the origins that are allowed. The headers are named back one by one: browsers do not count

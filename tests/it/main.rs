@@ -28,6 +28,7 @@ mod journal;
 mod life;
 mod limits;
 mod pages;
+mod paths;
 mod places;
 mod proxies;
 mod rfc6455;
