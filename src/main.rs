@@ -59,7 +59,10 @@ async fn run() -> anyhow::Result<()> {
     let Cli { command, config, in_force, mistyped } = Cli::load()?;
     let mut out = io::stdout();
     match command {
-        Some(Command::Health) => Ok(ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?),
+        Some(Command::Health) => {
+            let said = ops::probe(&config.listen.local_address(), config.listen.tls.is_on()).await?;
+            Ok(writeln!(out, "{said}")?)
+        }
         Some(Command::Check) => {
             let warnings = config.warnings(System::default().wall()).into_iter().chain(mistyped);
             warnings.into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;

@@ -39,7 +39,8 @@ pub struct Cli {
 /// What the binary can do besides serving.
 #[derive(Debug, Clone, Subcommand)]
 pub enum Command {
-    /// Ask the service on this machine and PORT whether it is healthy; exit code 0 if it is, 1 if not.
+    /// Ask the service on this machine and PORT for its health, and print it; exit code 0 while it serves, healthy or degraded,
+    /// and 1 if it does not.
     Health,
     /// Check all settings and what they point to, and print what is in force, without the secrets; exit code 0 if the
     /// service could start with them, 2 if not. May run beside the service.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use axum::Router;
 
 pub use health::{Health, HealthPart, Phase};
-pub use probe::{ProbeError, probe};
+pub use probe::{ProbeError, Said, probe};
 pub use stats::Stats;
 
 /// The routes of operators. The console fills in `known_token`, which must be no secret.

@@ -1,12 +1,14 @@
 //! Asking a running service for its health, for container platforms that start a command for it.
 
-use std::{error::Error, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
+use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use http_body_util::Empty;
-use hyper::client::conn::http1;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
+use serde::Deserialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -21,6 +23,24 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long it is left alone after it hung up without an answer.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// How much of an answer is read.
+const MAX_ANSWER: usize = 64 * 1024;
+
+/// What a service says of its health.
+#[derive(Debug, Default, Deserialize)]
+pub struct Said {
+    status: Option<String>,
+    detail: Option<String>,
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = [&self.status, &self.detail].into_iter().flatten();
+        let said: Vec<_> = said.map(String::as_str).collect();
+        f.write_str(&said.join(": "))
+    }
+}
 
 /// Why a service is not healthy.
 #[derive(Debug, thiserror::Error)]
@@ -43,12 +63,13 @@ pub enum ProbeError {
     #[error("no answer within {} s", PATIENCE.as_secs())]
     Timeout,
     /// The service says that it is not healthy.
-    #[error("not healthy: status {0}")]
-    Unhealthy(StatusCode),
+    #[error("not healthy: status {0}: {1}")]
+    Unhealthy(StatusCode, Said),
 }
 
-/// Asks the service on `address`, a host and a port, whether it is healthy; over TLS, if it speaks that.
-pub async fn probe(address: &str, tls: bool) -> Result<(), ProbeError> {
+/// Asks the service on `address`, a host and a port, for its health; over TLS, if it speaks that. One that is degraded serves,
+/// and is no error.
+pub async fn probe(address: &str, tls: bool) -> Result<Said, ProbeError> {
     let mut last = ProbeError::Timeout;
     let asking = async {
         loop {
@@ -64,7 +85,7 @@ pub async fn probe(address: &str, tls: bool) -> Result<(), ProbeError> {
     outcome.unwrap_or(Err(last))
 }
 
-async fn ask(address: &str, tls: bool) -> Result<(), ProbeError> {
+async fn ask(address: &str, tls: bool) -> Result<Said, ProbeError> {
     let connect = |source: io::Error| match source.kind() {
         io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof => ProbeError::HungUp,
         _ => ProbeError::Connect { address: address.to_owned(), source },
@@ -82,15 +103,32 @@ async fn ask(address: &str, tls: bool) -> Result<(), ProbeError> {
 async fn ask_over(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     address: &str,
-) -> Result<(), ProbeError> {
+) -> Result<Said, ProbeError> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(without_answer)?;
     let request = Request::get("/health").header("host", address).body(Empty::<bytes::Bytes>::new());
     let request = request.expect("the request is well formed");
-    let response = tokio::select! {
-        response = sender.send_request(request) => response.map_err(without_answer)?,
-        ended = connection => return Err(ended.err().map_or(ProbeError::HungUp, without_answer)),
+    let answering = async {
+        let response = sender.send_request(request).await.map_err(without_answer)?;
+        let status = response.status();
+        Ok::<_, ProbeError>((status, said(response.into_body()).await))
     };
-    if response.status().is_success() { Ok(()) } else { Err(ProbeError::Unhealthy(response.status())) }
+    tokio::pin!(answering);
+    let (status, said) = tokio::select! {
+        biased;
+        answered = answering.as_mut() => answered?,
+        ended = connection => match (answering.as_mut().now_or_never(), ended) {
+            // The connection ended behind the answer.
+            (Some(answered), _) => answered?,
+            (None, ended) => return Err(ended.err().map_or(ProbeError::HungUp, without_answer)),
+        },
+    };
+    if status.is_success() { Ok(said) } else { Err(ProbeError::Unhealthy(status, said)) }
+}
+
+/// What an answer says; nothing, when it is not ours.
+async fn said(body: Incoming) -> Said {
+    let Ok(body) = Limited::new(body, MAX_ANSWER).collect().await else { return Said::default() };
+    serde_json::from_slice(&body.to_bytes()).unwrap_or_default()
 }
 
 /// Why there is no answer: what came is none, or nothing came.

@@ -353,7 +353,11 @@ async fn the_health_command_answers_with_its_exit_code() {
     let server = Server::start(&[]).await;
     let port = server.http().port().to_string();
     let output = run_to_end(&["health"], &[("PORT", &port), ("HOST", "0.0.0.0")]).await;
-    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    assert_eq!((output.status.code(), &*output.stdout), (Some(0), &b"healthy\n"[..]), "{output:?}");
+    let degraded = Server::start(&[("JWT_JWKS_URL", "http://127.0.0.1:1/jwks.json")]).await;
+    let output = run_to_end(&["health"], &[("PORT", &degraded.http().port().to_string())]).await;
+    assert_eq!(output.status.code(), Some(0), "it serves: {output:?}");
+    assert!(output.stdout.starts_with(b"degraded: JWT_JWKS_URL: no keys"), "{output:?}");
     let grpc_port = server.grpc().port().to_string();
     let output = run_to_end(&["health"], &[("PORT", &grpc_port)]).await;
     assert_eq!(output.status.code(), Some(1), "that is not HTTP/1.1");

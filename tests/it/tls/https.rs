@@ -105,5 +105,7 @@ async fn the_health_command_speaks_tls() {
     let port = app.app.http().port().to_string();
     let with_tls = [app.files.settings().as_slice(), &[("PORT", &port)]].concat();
     assert_eq!(run_to_end(&["health"], &with_tls).await.status.code(), Some(0));
-    assert_eq!(run_to_end(&["health"], &[("PORT", &port)]).await.status.code(), Some(1), "plain HTTP is refused");
+    let refused = run_to_end(&["health"], &[("PORT", &port)]).await;
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(refused.status.code() == Some(1) && said.contains("this port speaks TLS"), "{refused:?}");
 }
