@@ -122,7 +122,10 @@ async fn encrypted(
             http2::connection(stream, service, taker, place.standing(), options, stopping).await;
         }
         Ok(stream) => connection(Either::Right(stream), service, taker, place, options, stopping).await,
-        Err(Refusal::Plain(stream)) => drop(timeout(patience, show_out(stream)).await),
+        Err(Refusal::Plain(stream)) => tokio::select! {
+            _ = timeout(patience, show_out(stream)) => {}
+            () = place.standing().closed() => {}
+        },
         Err(_) => {}
     }
 }

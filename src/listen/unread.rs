@@ -18,11 +18,14 @@ use http::{Request, header::EXPECT};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, task::yield_now, time::timeout};
+use tokio::{runtime::Handle, sync::Semaphore, task::yield_now, time::timeout};
 use tokio_util::task::TaskTracker;
 
 /// How long a client may send nothing of the rest.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// How many rests are read at a time, each through a buffer of its connection. Whoever comes on top is hung up on.
+const RESTS: usize = 1_000;
 
 /// How much may come before the answer goes out, if it comes at once.
 const AT_ONCE: usize = 64 * 1024;
@@ -37,12 +40,13 @@ pub struct Taker {
     max_bytes: usize,
     patience: Duration,
     tasks: TaskTracker,
+    room: Arc<Semaphore>,
 }
 
 impl Taker {
     /// Reads at most `max_bytes` of each rest for at most `patience`, on `tasks`.
     pub fn new(max_bytes: usize, patience: Duration, tasks: TaskTracker) -> Self {
-        Self { max_bytes, patience, tasks }
+        Self { max_bytes, patience, tasks, room: Arc::new(Semaphore::new(RESTS)) }
     }
 
     /// Takes what is left of `body` whenever it is let go.
@@ -64,10 +68,15 @@ impl Taker {
     /// Begins to read what is left.
     fn take<B: Whole>(&self, body: B) {
         // At the end of the process there is nobody to read.
-        if let Ok(runtime) = Handle::try_current() {
-            let (max_bytes, patience) = (self.max_bytes, self.patience);
-            self.tasks.spawn_on(async move { drop(timeout(patience, discard(body, max_bytes)).await) }, &runtime);
-        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else { return };
+        let (max_bytes, patience) = (self.max_bytes, self.patience);
+        let reading = async move {
+            let _room = room;
+            // Where time runs out, the rest is more than it is worth.
+            let _ = timeout(patience, discard(body, max_bytes)).await;
+        };
+        self.tasks.spawn_on(reading, &runtime);
     }
 }
 

@@ -8,7 +8,10 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::support::{TOKEN, TestApp, within};
+use crate::{
+    hostile_http2::{ACK, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, call, frame, open, read},
+    support::{TOKEN, TestApp, within},
+};
 
 /// A request with a wrong token whose body has `size` bytes, of which none is sent.
 fn wrong(size: usize) -> String {
@@ -35,7 +38,7 @@ async fn answer(stream: &mut TcpStream) -> (String, Value) {
 #[tokio::test]
 async fn a_refusal_is_read_by_who_is_still_sending() {
     const SIZE: usize = 8 * 1024 * 1024;
-    let app = TestApp::start_with(|config| config.egress.max_connections = std::num::NonZeroUsize::MIN).await;
+    let app = TestApp::start().await;
     let requests = [
         (wrong(SIZE), "401"),
         (wrong(SIZE).replace("/notify", "/nothing"), "404"),
@@ -110,4 +113,41 @@ async fn the_rest_of_a_body_is_read_within_bounds() {
         within("the server hangs up", flooding).await;
     }
     assert_eq!(app.get("/health").await.status, 200);
+}
+
+// a call that is refused before its message is there is not reset over the refusal, unless its end does not come
+#[tokio::test]
+async fn a_call_that_is_refused_may_be_sent_to_its_end() {
+    let app = TestApp::start().await;
+    let (mut reader, mut writer) = open(app.grpc_address()).await;
+    let mut head = call(&[]);
+    let token = head.windows(10).position(|text| text == b"Bearer dev").expect("a token");
+    head[token..token + 10].copy_from_slice(b"Bearer xyz");
+    let mut next = async || within("a frame", read(&mut reader)).await.expect("the connection is open");
+    // Without it the windows that the server gives do not count.
+    writer.write_all(&frame(SETTINGS, ACK, 0, b"")).await.expect("the connection is open");
+    for (stream, goes_on) in [(1, true), (3, false)] {
+        writer.write_all(&frame(HEADERS, END_HEADERS, stream, &head)).await.expect("the connection is open");
+        let answer = loop {
+            let received = next().await;
+            assert_ne!(received.kind, RST_STREAM, "before the answer");
+            if received.kind == HEADERS {
+                break received;
+            }
+        };
+        assert_ne!(answer.flags & END_STREAM, 0, "a refusal is the end of the answer");
+        if goes_on {
+            let pieces = frame(DATA, 0, stream, &[b'x'; 16_000]).repeat(10);
+            let rest = [pieces, frame(DATA, END_STREAM, stream, b""), frame(PING, 0, 0, b"the last")].concat();
+            writer.write_all(&rest).await.expect("the connection is open");
+        }
+        loop {
+            let received = next().await;
+            match received.kind {
+                RST_STREAM => break assert!(!goes_on, "the rest was not taken"),
+                PING if received.content == b"the last" => break,
+                _ => {}
+            }
+        }
+    }
 }
