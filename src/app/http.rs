@@ -42,12 +42,13 @@ pub(super) fn routes(
     stats: Stats,
 ) -> Router {
     let known_token = config.gate.known_token(config.environment == Environment::Production);
-    ops::router(health, stats, known_token)
+    let known = ops::router(health, stats, known_token)
         .merge(history.router())
         .merge(ingress::router(&config.ingress, intake))
         .merge(egress::ws_router(sockets))
-        .fallback(elsewhere)
-        .method_not_allowed_fallback(by_another_method)
+        .method_not_allowed_fallback(by_another_method);
+    let without_slash = ServiceBuilder::new().map_request(without_slash).service(known.clone().fallback(elsewhere));
+    known.fallback_service(without_slash)
 }
 
 /// No path of ours, or the whole of the service, which is named by a `*` (RFC 9110, 9.3.7).
@@ -86,10 +87,11 @@ pub(super) fn layered(routes: Router, gate: Gate, hsts: Option<Duration>) -> Rou
         // Before the gate: a browser asks for permission without a token.
         .layer(ForPages(cors(gate.origins())))
         .layer(GateLayer::http(gate));
-    Router::new().fallback_service(ServiceBuilder::new().map_request(without_slash).service(routes)).layer(layers)
+    routes.layer(layers)
 }
 
-/// A slash at the end of a path means nothing, but behind the name of a WebSocket's client, where it never did.
+/// A slash at the end of a path means nothing where there is no such path, but behind the name of a WebSocket's client, where it
+/// never did.
 fn without_slash(mut request: Request<Body>) -> Request<Body> {
     let uri = request.uri();
     let path = uri.path();

@@ -14,8 +14,7 @@ async fn a_slash_at_the_end_of_a_path_means_nothing() {
         let answer = Answer::to(app.request(Method::POST, path).body(body.clone())).await;
         assert_eq!(answer.status, 200, "{path}: {}", answer.text());
     }
-    for path in ["/health/", "/stats/", "/history/?limit=1", "/openapi.json/", "/console/", "/console/client.js/", "/"]
-    {
+    for path in ["/health/", "/stats/", "/history/?limit=1", "/openapi.json/", "/console/client.js/", "/"] {
         assert_eq!(app.get(path).await.status, 200, "{path}");
     }
     for path in ["/nothing/", "//", "/ws/"] {
