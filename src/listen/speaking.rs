@@ -50,7 +50,7 @@ pub(super) fn speaking(
             let (turn, answer, rest) = begun.ok_or(Closed)?;
             let Ok(mut answer) = answer.await;
             if let Some(rest) = rest
-                && rest.is_to_come().await
+                && rest.still_comes().await
                 && ends
             {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

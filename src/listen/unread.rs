@@ -166,7 +166,7 @@ pub(super) struct Rest<B> {
 
 impl<B: Whole> Rest<B> {
     /// Whether some of the body is still to come. That is read from now on; what has come is dropped.
-    pub(super) async fn is_to_come(self) -> bool {
+    pub(super) async fn still_comes(self) -> bool {
         let hand = mem::replace(&mut *self.hand.lock(), Hand::Answered);
         let mut body = match hand {
             Hand::LetGo(body) => body,
