@@ -46,7 +46,7 @@ impl Writer {
     /// How many members a notification for `audiences` is for. It takes no longer in a large room than in a small one.
     ///
     /// For one audience, or for everyone, that is exact. For several, each member counts once as long as all but the largest of
-    /// them have no more than [`MAX_COUNTED`] members together on this node. With more, a member of several of those that are too
+    /// them have no more than 1,000 members together on this node. With more, a member of several of those that are too
     /// large may count more than once; the sum is never more than have a subscription.
     pub fn receivers(&self, audiences: &Audiences) -> usize {
         let mut looks = MAX_COUNTED;
