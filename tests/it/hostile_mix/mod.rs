@@ -29,7 +29,7 @@ const BEGINNING: usize = 2_000;
 const AT_A_TIME: usize = 64;
 
 /// What the allocator may keep for itself behind the floods, above a tenth of what was held before.
-const KEPT: u64 = 8 * MIB;
+const KEPT: u64 = 16 * MIB;
 
 const MIB: u64 = 1024 * 1024;
 
