@@ -6,7 +6,7 @@ COPY . .
 # times of files, and those of a checkout may be older than what the cache holds: `touch` makes it look at all of ours.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target \
-    find build.rs openapi.json proto src web -exec touch {} + \
+    find allocator build.rs openapi.json proto src web -exec touch {} + \
     && cargo build --release --locked --bin exposia-notifications \
     && cp target/release/exposia-notifications /exposia-notifications \
     && mkdir /empty

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod domain;
+pub mod heap;
 pub mod wire;
 
 pub mod gate;

@@ -12,16 +12,15 @@ use exposia_notifications::{
     app::App,
     clock::{Clock, System},
     config::{Cli, Command, Config, Environment, Faults},
-    ops,
+    heap, ops,
     shutdown::Signals,
     telemetry,
 };
-use tokio::runtime::Runtime;
+use tokio::runtime::Builder;
 use tokio_util::sync::CancellationToken;
 
-/// Packs many small objects well. Version 2 of it, without huge pages, is the one that returns memory soon after a burst.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// The exit code when the service cannot start, or is not healthy.
 const FAILED: u8 = 1;
@@ -30,7 +29,7 @@ const FAILED: u8 = 1;
 const BAD_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    let runtime = match Runtime::new() {
+    let runtime = match Builder::new_multi_thread().enable_all().on_thread_park(heap::give_back).build() {
         Ok(runtime) => runtime,
         Err(error) => {
             complain(&format!("no threads: {error}"));

@@ -10,6 +10,7 @@ use std::{
 const TABLE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("domain", &[]),
+    ("heap", &[]),
     ("pem", &[]),
     ("reload", &[]),
     ("shutdown", &[]),
@@ -18,7 +19,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("listen", &["clock", "domain", "pem", "reload"]),
     ("wire", &["domain"]),
     ("rooms", &["domain"]),
-    ("journal", &["clock", "domain", "worker"]),
+    ("journal", &["clock", "domain", "heap", "worker"]),
     ("gate", &["clock", "domain", "pem", "reload", "wire"]),
     (
         "broker",

@@ -26,7 +26,7 @@ type Result<T> = std::result::Result<T, Error>;
 
 /// As in the service: what allocating takes is part of the count.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 /// How many members the room has.
 const MEMBERS: usize = 100;

@@ -10,13 +10,13 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rusqlite::{Connection, Transaction};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, oneshot},
@@ -25,6 +25,7 @@ use tokio::{
 
 use crate::{
     domain::Seq,
+    heap,
     journal::{
         Error,
         sqlite::{
@@ -35,6 +36,9 @@ use crate::{
     },
     worker::{Lifeline, Worker},
 };
+
+/// How long a thread waits for a job before it looks whether it can give memory back.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// How many reads go on at the same time, at the most; a crowd is through no sooner with more. A processor is left to live
 /// delivery, where there are several: with as many threads as processors, whoever is delivered to meanwhile waits longer.
@@ -190,8 +194,7 @@ fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job
     // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
-    let wait = || jobs.lock().recv().ok();
-    let mut next = wait();
+    let mut next = wait(jobs);
     while let Some(job) = next {
         lifeline.failpoint();
         next = match reader.snapshot(admission.enter()) {
@@ -202,7 +205,21 @@ fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job
             }
         };
         reader.rest();
-        next = next.or_else(wait);
+        next = next.or_else(|| wait(jobs));
+    }
+}
+
+/// The next job; `None` when nobody can ask any more. What a page took is let go by others, when its reader has it; so the thread
+/// looks every now and then what it can give back.
+fn wait(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
+    loop {
+        let waiting = jobs.lock();
+        match waiting.recv_timeout(BETWEEN_LOOKS) {
+            Ok(job) => return Some(job),
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Err(RecvTimeoutError::Timeout) => MutexGuard::unlock_fair(waiting),
+        }
+        heap::give_back();
     }
 }
 

@@ -12,7 +12,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use crate::support::{
-    PATIENCE, Server, eventually,
+    PATIENCE, Server, comes_to,
     floods::{ALL, Flood, Kind, LARGE, Publisher, Target, Way},
     within,
 };
@@ -24,6 +24,9 @@ const LARGE_EVENTS: usize = 100;
 
 /// How many are published before memory is looked at, so that what keeps the newest ones and their keys is full.
 const BEGINNING: usize = 2_000;
+
+/// How often the large history is read before memory is looked at.
+const READINGS: usize = 10;
 
 /// How many of them are on their way at the same time.
 const AT_A_TIME: usize = 64;
@@ -140,7 +143,8 @@ async fn a_mix_of_floods_takes_nothing_from_anybody() {
     drop(floods);
     let (more, may) = (memory(&server, "VmHWM:").saturating_sub(resident), size.unfinished_bytes + size.others_bytes);
     let most = before + before / 10 + size.kept_bytes;
-    let back = eventually("memory comes back", async || Some(held(&server)).filter(|held| *held <= most)).await;
+    let back = comes_to(|| held(&server), |held| *held <= most).await;
+    let back = back.unwrap_or_else(|held| panic!("{held} bytes are held; {before} were before, {most} are the most"));
     eprintln!("held {before} bytes before, {more} more in the floods, {back} after them");
     let acknowledged = healthy.end().await;
     eprintln!("{acknowledged} notifications were acknowledged, and nothing was refused");
@@ -150,7 +154,8 @@ async fn a_mix_of_floods_takes_nothing_from_anybody() {
     assert!(status.success(), "{status}:\n{log}");
 }
 
-/// Publishes what the floods read, and as much as it takes to fill what keeps the newest.
+/// Publishes what the floods read, and as much as it takes to fill what keeps the newest; and reads, so that the database has what
+/// it keeps of its file.
 async fn fill(target: Target) {
     let publisher = Publisher::new(Way::Grpc, target, PATIENCE);
     let payload = |value: serde_json::Value| serde_json::value::to_raw_value(&value).expect("JSON");
@@ -164,4 +169,9 @@ async fn fill(target: Target) {
         }
     });
     publishing.await;
+    for _ in 0..READINGS {
+        let history = format!("http://{}/history?room={LARGE}&token={}", target.http, target.token);
+        let answer = reqwest::get(history).await.and_then(reqwest::Response::error_for_status).expect("an answer");
+        answer.bytes().await.expect("a history");
+    }
 }

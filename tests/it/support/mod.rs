@@ -21,7 +21,11 @@ use exposia_notifications::{
 };
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
-use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::oneshot,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tonic::{
     Request, Status,
     service::interceptor::InterceptedService,
@@ -62,6 +66,22 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
         }
     };
     within(what, asking).await
+}
+
+/// Looks at `value` until `is_right` says that it is, and gives the last one otherwise.
+pub(crate) async fn comes_to<T>(mut value: impl FnMut() -> T, is_right: impl Fn(&T) -> bool) -> Result<T, T> {
+    let mut between = tokio::time::interval(Duration::from_millis(5));
+    let ends = Instant::now() + PATIENCE;
+    loop {
+        between.tick().await;
+        let seen = value();
+        if is_right(&seen) {
+            return Ok(seen);
+        }
+        if Instant::now() > ends {
+            return Err(seen);
+        }
+    }
 }
 
 /// The service, running in this process on free ports.

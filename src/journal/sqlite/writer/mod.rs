@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use crate::{
     clock::Clock,
     domain::{Delivery, Durability, Notification},
+    heap,
     journal::{
         Entry, Error, Options, Outcome,
         aging::{Aging, Hold},
@@ -174,7 +175,7 @@ impl Writer {
             match next {
                 Next::Commit(jobs) => self.append(jobs),
                 Next::Idle if carried_over => self.tidy(),
-                Next::Idle => {}
+                Next::Idle => heap::give_back(),
                 Next::End => break,
             }
             carried_over = self.carry_over();
