@@ -25,6 +25,9 @@ const LARGE_EVENTS: usize = 100;
 /// How many are published before memory is looked at, so that what keeps the newest ones and their keys is full.
 const BEGINNING: usize = 2_000;
 
+/// How long the server has to give back what the beginning took.
+const SETTLES: Duration = Duration::from_secs(10);
+
 /// How often the large history is read before memory is looked at.
 const READINGS: usize = 10;
 
@@ -129,6 +132,8 @@ async fn a_mix_of_floods_takes_nothing_from_anybody() {
     let target = Target { http: server.http(), grpc: server.grpc(), token: "dev" };
     fill(target).await;
     let healthy = Healthy::begin(target).await;
+    // So that what the beginning took, and nobody has any more, has gone back.
+    server.hear_for(SETTLES).await;
     let (before, resident) = (held(&server), memory(&server, "VmRSS:"));
     let floods: Vec<Flood> = ALL.iter().map(|kind| size.start(*kind, target)).collect();
     for (kind, flood) in ALL.iter().zip(&floods) {
