@@ -96,6 +96,7 @@ export interface Notification<Payload = Record<string, unknown>> extends ServerM
 export interface ChatMessage extends ServerMessage {
   type: 'chat_message';
   client_id: string;
+  /** What `chat()` was given. A client that is not this one may have sent any other JSON value, which comes as it is. */
   message: string;
   room: string;
 }

@@ -157,7 +157,8 @@ function gist(message, raw) {
   if (payload !== null) return payload.slice(0, LONGEST_GIST);
   if (message.type === 'chat_message') {
     const between = [message.client_id, message.room].filter(Boolean).join(' → ');
-    return `${between}: ${message.message}`.slice(0, LONGEST_GIST);
+    const said = typeof message.message === 'string' ? message.message : JSON.stringify(message.message);
+    return `${between}: ${said}`.slice(0, LONGEST_GIST);
   }
   return String(message.message ?? message.room ?? raw).slice(0, LONGEST_GIST);
 }

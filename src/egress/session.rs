@@ -10,7 +10,10 @@ use crate::{
     domain::{Audience, ClientId, RoomId},
     egress::Options,
     gate::{Denied, Permit, TokenError},
-    wire::{client::ClientMessage, text},
+    wire::{
+        client::{ClientMessage, JsonText},
+        text,
+    },
 };
 
 /// What is to be done for a client, in this order.
@@ -35,7 +38,7 @@ pub(super) enum Effect {
 pub(super) struct Limits {
     /// How many rooms it may listen to.
     pub(super) max_rooms: u32,
-    /// How many bytes the text of a chat message may have, as JSON.
+    /// How many bytes a chat message may say, as JSON.
     pub(super) max_chat_bytes: u32,
 }
 
@@ -131,16 +134,16 @@ impl Session {
         effects
     }
 
-    fn chat(&self, message: &str, room: Option<RoomId>, now: DateTime<Utc>) -> Vec<Effect> {
+    fn chat(&self, message: &JsonText, room: Option<RoomId>, now: DateTime<Utc>) -> Vec<Effect> {
         let room = room.unwrap_or_else(|| self.room().clone());
         if !self.rooms.contains(&room) {
             return refusal(&format!("No estás en la sala {room}"), now);
         }
         let max_bytes = self.limits.max_chat_bytes;
-        if text::length_in_json(message) > max_bytes as usize {
+        if message.length() > max_bytes as usize {
             return refusal(&format!("El mensaje es demasiado largo: admite como máximo {max_bytes} bytes"), now);
         }
-        let text = text::chat(&self.client_id, message, &room, now);
+        let text = text::chat(&self.client_id, message.as_json(), &room, now);
         vec![Effect::Relay(room, text)]
     }
 
@@ -298,6 +301,9 @@ mod tests {
             assert_eq!((said[0].0.as_str(), &said[0].1["message"]), ("relay general", &json!(longest)));
             assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":too_long})), refused);
         }
+        let value = effects(&mut ana, &json!({"type":"chat_message","message":["345678"]}));
+        assert_eq!((value[0].0.as_str(), &value[0].1["message"]), ("relay general", &json!(["345678"])));
+        assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":["3456789"]})), refused);
         let escaped = r#"{"type":"chat_message","message":"\u0031\u0032\u0033"}"#;
         assert!(matches!(ana.on_text(escaped, DateTime::UNIX_EPOCH)[..], [Effect::Relay(..)]));
     }

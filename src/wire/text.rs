@@ -4,6 +4,7 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use crate::domain::{ClientId, Epoch, Event, Notification, Passing, RoomId, Seq, UserId};
 
@@ -167,13 +168,13 @@ pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "token_refreshed", expires_at, timestamp: timestamp(now) })
 }
 
-/// A chat message, as the others in the room see it.
-pub fn chat(client_id: &ClientId, message: &str, room: &RoomId, now: DateTime<Utc>) -> Bytes {
+/// A chat message, as the others in the room see it. `message` is copied as it is.
+pub fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
         client_id: &'a str,
-        message: &'a str,
+        message: &'a RawValue,
         room: &'a str,
         timestamp: String,
     }
@@ -218,16 +219,6 @@ pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: Dat
         rooms: rooms.iter().map(RoomId::as_str).collect(),
         timestamp: timestamp(now),
     })
-}
-
-/// How many bytes `text` has as JSON, without the quotes around it.
-pub fn length_in_json(text: &str) -> usize {
-    let length = |byte| match byte {
-        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
-        0..=0x1f => 6,
-        _ => 1,
-    };
-    text.bytes().map(length).sum()
 }
 
 /// The notice that so many frames that nobody keeps did not fit, in this place, and will not come.

@@ -1,6 +1,8 @@
 /** The console page against a running server: connecting, publishing, rooms, chat, and recovering. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
+import { WebSocket } from 'ws';
 import { BASE_URL, ConsolePage, launchBrowser, publishElsewhere, TOKEN, unique } from './console-page.mjs';
 import { PrefixProxy } from './prefix-proxy.mjs';
 
@@ -179,6 +181,18 @@ describe('chat', () => {
     await ana.page.press('#chat-message', 'Enter');
     await luis.entries(`${anaId} → ${room}: Hola a todos <b>`).waitFor();
     await ana.entries('Hola a todos').locator('.mark', { hasText: 'sent' }).waitFor();
+  });
+
+  test('shows what another client says that is no text', async (t) => {
+    const room = unique('room');
+    const ana = await ConsolePage.open(t, browser);
+    await ana.connect({ room });
+    const other = unique('other');
+    const socket = new WebSocket(new URL(`/ws/${other}?room=${room}`, BASE_URL.replace(/^http/, 'ws')));
+    t.after(() => socket.terminate());
+    await once(socket, 'message');
+    socket.send('{"type":"chat_message","message":{"voto": [1, null]}}');
+    await ana.entries(`${other} → ${room}: {"voto":[1,null]}`).waitFor();
   });
 });
 

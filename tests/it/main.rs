@@ -27,6 +27,7 @@ mod hostile_websocket;
 mod journal;
 mod life;
 mod limits;
+mod original;
 mod pages;
 mod paths;
 mod places;

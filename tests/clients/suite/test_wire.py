@@ -86,6 +86,23 @@ def test_what_was_missed_is_replayed_once(subscribe, notify, run_id):
     assert lost.welcome["recovered"] is False
 
 
+@pytest.mark.parametrize("said", ['"¡Hola!"', '""', "7", "1.50", "null", '[1, {"b": null, "a": "ñ"}]', '{"z": 1, "a": 2}'])
+def test_chat_is_passed_on_whatever_it_says(said, subscribe, run_id):
+    listener, speaker = subscribe(room=run_id), subscribe(room=run_id)
+    speaker.socket.send(f'{{"type": "chat_message", "message": {said}}}')
+    frame = listener.next("chat_message")
+    assert list(frame.raw) == ["type", "client_id", "message", "room", "timestamp"]
+    assert (frame.raw["message"], frame["client_id"], frame["room"]) == (said, speaker.client_id, run_id)
+
+
+def test_what_a_client_leaves_out_has_its_default(subscribe, run_id):
+    listener, speaker = subscribe(room=run_id), subscribe(room=run_id)
+    speaker.send({"type": "chat_message"})
+    assert listener.next("chat_message")["message"] == ""
+    speaker.send({"type": "join_room"})
+    assert speaker.next()["message"] == "Te uniste a la sala general"
+
+
 def test_without_the_token_nothing_is_published(stub):
     for metadata in ([], [("authorization", "Bearer wrong")]):
         with pytest.raises(grpc.RpcError) as refused:
