@@ -23,9 +23,9 @@ pub(super) enum Effect {
     Reply(Bytes),
     /// Send this text to the others in the room.
     Relay(RoomId, Bytes),
-    /// Listen to the room, and tell the others there.
+    /// Listen to the room. The others there are not told.
     Enter(RoomId),
-    /// Listen to the room no longer, and tell the others there.
+    /// Listen to the room no longer. The others there are not told.
     Leave(RoomId),
     /// Check this token, and go on under it.
     Refresh(String),

@@ -222,20 +222,17 @@ impl Live {
     }
 
     /// Listens to one more room.
-    pub(super) async fn enter_room(&mut self, room: &RoomId) {
+    pub(super) fn enter_room(&mut self, room: &RoomId) {
         if let Some(subscription) = &mut self.subscription {
             subscription.join(Interest::In(Audience::Room(room.clone())));
         }
-        self.tell(room, true, self.sockets.0.rooms.members(room)).await;
     }
 
     /// Listens to a room no longer.
-    pub(super) async fn leave_room(&mut self, room: &RoomId) {
-        let members = self.sockets.0.rooms.members(room);
+    pub(super) fn leave_room(&mut self, room: &RoomId) {
         if let Some(subscription) = &mut self.subscription {
             subscription.leave(&Interest::In(Audience::Room(room.clone())));
         }
-        self.tell(room, false, members).await;
     }
 
     /// Hands a text to the others in a room.
@@ -246,7 +243,7 @@ impl Live {
         self.sockets.0.relay.relay(Ephemeral { audiences, except, content }).await;
     }
 
-    /// Tells the others in a room of `members`, this client counted in, that it came or left. In a large room that would
+    /// Tells the others in a room of `members`, this client counted in, that it connected or is gone. In a large room that would
     /// be a flood, so nobody is told there.
     async fn tell(&self, room: &RoomId, joined: bool, members: usize) {
         if members > 1 && members <= self.sockets.0.options.presence_limit {
@@ -259,7 +256,9 @@ impl Live {
         let current = self.sockets.0.clients.leave(&self.connection);
         if current && close != Close::GoingAway {
             for room in self.session.rooms().to_vec() {
-                self.leave_room(&room).await;
+                let members = self.sockets.0.rooms.members(&room);
+                self.leave_room(&room);
+                self.tell(&room, false, members).await;
             }
         }
         self.subscription = None;

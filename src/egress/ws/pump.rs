@@ -180,11 +180,11 @@ async fn carry_out(live: &mut Live, effect: Effect) {
         Effect::Relay(room, text) => live.relay(&room, &text).await,
         Effect::Enter(room) => {
             live.connection.set_rooms(live.session.rooms());
-            live.enter_room(&room).await;
+            live.enter_room(&room);
         }
         Effect::Leave(room) => {
             live.connection.set_rooms(live.session.rooms());
-            live.leave_room(&room).await;
+            live.leave_room(&room);
         }
         Effect::Refused(denied) => live.refused(&denied),
         Effect::Refresh(token) => {

@@ -2,6 +2,7 @@
 
 mod chat;
 mod frames;
+mod presence;
 
 /// Asserts that the fields come in this order; others may stand between them.
 #[track_caller]
