@@ -162,13 +162,17 @@ impl Draft {
         self.payload.as_bytes().len() + texts + target + size_of::<Self>()
     }
 
-    /// The event, with `now` (RFC 3339 in UTC) where the publisher gave no time.
+    /// The event, with `now` (RFC 3339 in UTC) where the publisher gave no time. An empty text is as good as none here; the
+    /// [fingerprint](Self::fingerprint) still tells them apart, so that keys are known that are as old as the difference.
     pub fn into_event(self, now: &str) -> Event {
+        let given = |text: Option<Box<str>>, otherwise: &str| {
+            text.filter(|text| !text.is_empty()).unwrap_or_else(|| otherwise.into())
+        };
         Event {
             name: self.name,
             payload: self.payload,
-            source: self.source.unwrap_or_else(|| "unknown".into()),
-            timestamp: self.timestamp.unwrap_or_else(|| now.into()),
+            source: given(self.source, "unknown"),
+            timestamp: given(self.timestamp, now),
         }
     }
 }

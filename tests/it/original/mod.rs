@@ -1,5 +1,6 @@
 //! What the clients of the original service get, message by message and to the letter: texts, fields and their order.
 
+mod answers;
 mod chat;
 mod frames;
 mod presence;
