@@ -82,6 +82,14 @@ async fn notify(
 /// What `POST /test-notification` publishes.
 const TEST_EVENT: &str = "test.notification";
 
+/// The payload of a `test.notification`. The fields come in the order of the original.
+#[derive(Serialize)]
+struct TestPayload<'a> {
+    message: &'static str,
+    timestamp: &'a str,
+    test: bool,
+}
+
 #[derive(Serialize)]
 struct Tested {
     success: bool,
@@ -95,11 +103,11 @@ async fn test_notification(
 ) -> Result<(Option<Quota>, Json<Tested>), Problem> {
     caller.check_trial(TEST_EVENT)?;
     let timestamp = text::timestamp(ingress.intake.now());
-    let message = "Esta es una notificación de prueba";
-    let payload = serde_json::json!({ "message": message, "timestamp": timestamp, "test": true });
+    let payload = TestPayload { message: "Esta es una notificación de prueba", timestamp: &timestamp, test: true };
+    let payload = serde_json::to_vec(&payload).expect("texts have a JSON form");
     let draft = Draft {
         name: TEST_EVENT.into(),
-        payload: Payload::parse(payload.to_string().into()).expect("the payload is an object"),
+        payload: Payload::parse(payload.into()).expect("the payload is an object"),
         source: Some("test-endpoint".into()),
         timestamp: Some(timestamp.into()),
         idempotency_key: None,

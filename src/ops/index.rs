@@ -40,7 +40,7 @@ async fn index(State(clock): State<Arc<dyn Clock>>) -> Json<Index> {
     Json(Index {
         service: "ExposIA WebSocket Notifications",
         version: env!("CARGO_PKG_VERSION"),
-        description: "Servicio de notificaciones en tiempo real de ExposIA",
+        description: "Servicio de notificaciones en tiempo real",
         endpoints: Endpoints {
             websocket: "/ws/{client_id}",
             notify: "POST /notify",
