@@ -3,7 +3,9 @@
 mod answers;
 mod chat;
 mod frames;
+mod names;
 mod presence;
+mod rpc;
 
 /// Asserts that the fields come in this order; others may stand between them.
 #[track_caller]
