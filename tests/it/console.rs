@@ -12,7 +12,7 @@ use crate::{
 
 const FOLDER: &str = "tests/browser";
 
-// the browser client, and the console in a headless browser
+// the browser client, the console, and the test page of the original in a headless browser
 #[tokio::test]
 #[ignore = "needs node, npm and chromium; scripts/test runs it"]
 async fn the_console_works_in_a_browser() {
@@ -21,9 +21,11 @@ async fn the_console_works_in_a_browser() {
     assert_succeeds(&server, FOLDER, "npm", &["test"]).await;
     assert_succeeds(&server, FOLDER, "npm", &["run", "test:console"]).await;
     assert_succeeds(&server, FOLDER, "npm", &["run", "test:page"]).await;
+    assert_succeeds(&server, FOLDER, "npm", &["run", "test:original"]).await;
     // A browser always offers to compress.
     let compressing = Server::start(&[("PERMESSAGE_DEFLATE", "on")]).await;
     assert_succeeds(&compressing, FOLDER, "npm", &["run", "test:console"]).await;
+    assert_succeeds(&compressing, FOLDER, "npm", &["run", "test:original"]).await;
 }
 
 // a proxy may have the console below a path of its own
