@@ -18,6 +18,7 @@ pub(crate) async fn assert_succeeds(server: &Server, folder: &str, program: &str
         .env("BASE_URL", format!("http://{}", server.http()))
         .env("GRPC_ADDR", server.grpc().to_string())
         .env("TOKEN", crate::support::TOKEN)
+        .env("SERVER", env!("CARGO_BIN_EXE_exposia-notifications"))
         .stdin(Stdio::null())
         .kill_on_drop(true)
         .output();
@@ -26,7 +27,7 @@ pub(crate) async fn assert_succeeds(server: &Server, folder: &str, program: &str
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{stdout}\n{stderr}", output.status);
 }
 
-// the snippets of the README are correct
+// the snippets of the README are correct, and those that publish survive restarts of the service
 #[tokio::test]
 #[ignore = "needs python3, node, php and a JDK; scripts/test runs it"]
 async fn the_snippets_of_the_readme_work() {

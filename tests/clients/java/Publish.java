@@ -4,14 +4,16 @@ import com.fasterxml.jackson.core.type.TypeReference;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import com.fasterxml.jackson.databind.node.ObjectNode;
+import java.io.BufferedReader;
 import java.io.IOException;
+import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.util.Map;
 import org.springframework.context.annotation.AnnotationConfigApplicationContext;
 import org.springframework.context.support.PropertySourcesPlaceholderConfigurer;
 
 /**
- * Publishes the calls on standard input with a Java snippet, which Spring wires: one answer a line.
+ * Publishes each call on standard input, one a line, with a Java snippet, which Spring wires: one answer a line.
  *
  * <p>A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language
  * makes of the payload, and so the one that subscribers must receive.
@@ -22,7 +24,9 @@ final class Publish {
     public static void main(String[] args) throws IOException {
         Class<?> service = args[0].equals("grpc") ? GrpcNotificationService.class : NotificationService.class;
         try (var context = new AnnotationConfigApplicationContext(PropertySourcesPlaceholderConfigurer.class, service)) {
-            for (JsonNode call : JSON.readTree(System.in)) {
+            var calls = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+            for (String text = calls.readLine(); text != null; text = calls.readLine()) {
+                JsonNode call = JSON.readTree(text);
                 Map<String, Object> payload = JSON.convertValue(call.get("payload"), new TypeReference<>() {});
                 ObjectNode line = JSON.createObjectNode();
                 line.put("payload", new String(JSON.writeValueAsBytes(payload), StandardCharsets.UTF_8));

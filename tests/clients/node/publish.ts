@@ -1,8 +1,8 @@
-// Publishes the calls on standard input with a TypeScript snippet: one answer a line.
+// Publishes each call on standard input, one a line, with a TypeScript snippet: one answer a line.
 //
 // A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language makes
 // of the payload, and so the one that subscribers must receive.
-import { text } from 'node:stream/consumers';
+import { createInterface } from 'node:readline';
 import { NotificationService } from './rest.js';
 import { GrpcNotificationService } from './grpc.js';
 
@@ -14,7 +14,8 @@ interface Call {
 
 const grpc = process.argv[2] === 'grpc' ? new GrpcNotificationService() : null;
 const service = grpc ?? new NotificationService();
-for (const { event, payload, key } of JSON.parse(await text(process.stdin)) as Call[]) {
+for await (const line of createInterface(process.stdin)) {
+  const { event, payload, key } = JSON.parse(line) as Call;
   const answer = await service.enviarNotificacion(event, payload, key);
   console.log(JSON.stringify({ payload: JSON.stringify(payload), answer }));
 }

@@ -9,6 +9,8 @@ namespace Grpc;
 const STATUS_OK = 0;
 const STATUS_UNKNOWN = 2;
 const STATUS_DEADLINE_EXCEEDED = 4;
+const STATUS_RESOURCE_EXHAUSTED = 8;
+const STATUS_INTERNAL = 13;
 const STATUS_UNAVAILABLE = 14;
 
 final class ChannelCredentials
@@ -66,11 +68,12 @@ final class UnaryCall
         $body = curl_exec($call);
         if (!isset($received['grpc-status'])) {
             $code = curl_errno($call) === CURLE_OPERATION_TIMEDOUT ? STATUS_DEADLINE_EXCEEDED : STATUS_UNAVAILABLE;
-            return [null, (object) ['code' => $code, 'details' => curl_error($call)]];
+            return [null, (object) ['code' => $code, 'details' => curl_error($call), 'metadata' => []]];
         }
         $status = (object) [
             'code' => (int) $received['grpc-status'],
             'details' => rawurldecode($received['grpc-message'] ?? ''),
+            'metadata' => array_map(fn (string $value): array => [$value], $received),
         ];
         if ($status->code !== STATUS_OK) {
             return [null, $status];

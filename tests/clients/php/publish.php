@@ -1,5 +1,5 @@
 <?php
-// Publishes the calls on standard input with a PHP snippet: one answer a line.
+// Publishes each call on standard input, one a line, with a PHP snippet: one answer a line.
 //
 //     php publish.php rest|grpc FOLDER-OF-THE-SNIPPETS FOLDER-OF-THE-GENERATED-CODE
 //
@@ -32,7 +32,8 @@ if ($transport === 'grpc') {
     $flags = 0;
 }
 
-foreach (json_decode(stream_get_contents(STDIN)) as $call) {
+while (($line = fgets(STDIN)) !== false) {
+    $call = json_decode($line);
     $answer = $service->enviarNotificacion($call->event, (array) $call->payload, $call->key);
     if ($answer instanceof Exposia\Notifications\V1\PublishResponse) {
         $answer = [

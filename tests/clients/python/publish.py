@@ -1,4 +1,4 @@
-"""Publishes the calls on standard input with a Python snippet: one answer a line.
+"""Publishes each call on standard input, one a line, with a Python snippet: one answer a line.
 
     python publish.py FOLDER-OF-THE-SNIPPET
 
@@ -13,9 +13,9 @@ sys.path.insert(0, sys.argv[1])
 from notifications import NotificationService  # noqa: E402
 
 service = NotificationService()
-for call in json.load(sys.stdin):
+for call in map(json.loads, sys.stdin):
     answer = service.send_notification(call["event"], call["payload"], call["key"])
     ascii_only = isinstance(answer, dict)  # `requests` escapes the rest, the gRPC snippet does not
     if answer is not None and not isinstance(answer, dict):
         answer = {name: getattr(answer, name) for name in ("id", "sequence", "receivers", "duplicate")}
-    print(json.dumps({"payload": json.dumps(call["payload"], ensure_ascii=ascii_only), "answer": answer}))
+    print(json.dumps({"payload": json.dumps(call["payload"], ensure_ascii=ascii_only), "answer": answer}), flush=True)

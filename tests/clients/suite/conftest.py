@@ -16,18 +16,20 @@ BASE_URL = os.environ["BASE_URL"].rstrip("/")
 GRPC_ADDR = os.environ["GRPC_ADDR"]
 TOKEN = os.environ["TOKEN"]
 WORK = Path(os.environ["WORK"])
-DEADLINE_SECONDS = 60
+DEADLINE_SECONDS = 60  # of a test without a mark `deadline`
 
 
 @pytest.fixture(autouse=True)
-def deadline():
+def deadline(request):
     """No test waits for ever for a message that does not come."""
+    mark = request.node.get_closest_marker("deadline")
+    seconds = mark.args[0] if mark else DEADLINE_SECONDS
 
     def too_late(*_):
-        raise TimeoutError(f"the test took more than {DEADLINE_SECONDS} s")
+        raise TimeoutError(f"the test took more than {seconds} s")
 
     signal.signal(signal.SIGALRM, too_late)
-    signal.alarm(DEADLINE_SECONDS)
+    signal.alarm(seconds)
     yield
     signal.alarm(0)
 
@@ -84,6 +86,7 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "last: runs after everything else")
+    config.addinivalue_line("markers", "deadline(seconds): how long the test may take")
 
 
 def pytest_unconfigure(config):

@@ -10,22 +10,33 @@ from conftest import BASE_URL, GRPC_ADDR, TOKEN, WORK
 CLIENTS = Path(__file__).parent.parent
 RAN = set()
 
+
+def java(program: str) -> list[str]:
+    """The command that runs a Java program of the suite."""
+    return ["java", "-cp", os.environ["JAVA_CLASSPATH"], f"com.exposia.calificaciones.{program}"]
+
+
 # The snippets that publish, and the program that runs each.
 PUBLISHERS = {
     "php-rest": ["php", CLIENTS / "php/publish.php", "rest", WORK / "snippets", WORK / "php"],
     "php-grpc": ["php", CLIENTS / "php/publish.php", "grpc", WORK / "snippets", WORK / "php"],
     "typescript-rest": ["node", "dist/publish.js", "rest"],
     "typescript-grpc": ["node", "dist/publish.js", "grpc"],
-    "java-rest": ["java", "-cp", os.environ["JAVA_CLASSPATH"], "com.exposia.calificaciones.Publish", "rest"],
-    "java-grpc": ["java", "-cp", os.environ["JAVA_CLASSPATH"], "com.exposia.calificaciones.Publish", "grpc"],
+    "java-rest": [*java("Publish"), "rest"],
+    "java-grpc": [*java("Publish"), "grpc"],
     "python-rest": [sys.executable, CLIENTS / "python/publish.py", WORK / "python/rest"],
     "python-grpc": [sys.executable, CLIENTS / "python/publish.py", WORK / "python/grpc"],
 }
 
 
+def mark_run(name: str) -> None:
+    """Notes that a snippet, and the configuration that goes with it, is about to be run."""
+    RAN.update({name} | ({"php-config"} if name.startswith("php") else set()))
+
+
 def snippet(name: str) -> str:
     """The text of a snippet that is about to be run."""
-    RAN.add(name)
+    mark_run(name)
     return (WORK / "snippets" / name).read_text()
 
 

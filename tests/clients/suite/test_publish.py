@@ -2,13 +2,16 @@
 
 import json
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
+import grpc
 import pytest
 import requests
 
 from conftest import BASE_URL, GRPC_ADDR, TOKEN
-from page import PUBLISHERS, RAN, settings, start
-from relay import losing_grpc_relay, losing_http_relay
+from page import PUBLISHERS, mark_run, settings, start
+from relay import CUT, LOST, grpc_relay, http_relay
+from service import Service
 
 SOURCES = {
     "php": "presentaciones-php",
@@ -25,9 +28,9 @@ def name(request):
 
 def publish(name, calls, **where):
     """Publishes with a snippet: for each call the text of the payload, and the answer or None."""
-    RAN.update({name} | ({"php-config"} if name.startswith("php") else set()))
+    mark_run(name)
     program = start(PUBLISHERS[name], **settings(**where))
-    output, _ = program.communicate(json.dumps(calls), timeout=50)
+    output, _ = program.communicate("".join(json.dumps(call) + "\n" for call in calls), timeout=100)
     assert program.returncode == 0, f"{name} ended with {program.returncode}"
     lines = [json.loads(line) for line in output.splitlines() if line.startswith('{"payload"')]
     assert len(lines) == len(calls), output
@@ -104,20 +107,65 @@ def test_a_refused_event_is_not_published_and_does_not_stop_the_caller(name, sub
     assert subscriber.notifications_until(end()) == []
 
 
+def publish_through_relay(name, event, statuses, codes):
+    """Publishes through a relay that fails so first: the answer, and what the relay saw."""
+    if name.endswith("grpc"):
+        relay, where = grpc_relay(GRPC_ADDR, *codes), "grpc"
+    else:
+        relay, where = http_relay(BASE_URL, *statuses), "url"
+    with relay as (address, seen):
+        [(_, answer)] = publish(name, [event], **{where: address})
+    return answer, seen
+
+
 def test_a_lost_answer_is_asked_for_again_and_delivers_once(name, subscribe, end, run_id):
     subscriber = subscribe()
-    grpc = name.endswith("grpc")
-    with losing_grpc_relay(GRPC_ADDR) if grpc else losing_http_relay(BASE_URL) as (address, seen):
-        [(_, answer)] = publish(name, [call("presentacion.creada", {"id": 1}, run_id)], **{"grpc" if grpc else "url": address})
-    assert len(seen) == 2 and seen[0] == seen[1]
+    answer, seen = publish_through_relay(name, call("presentacion.creada", {"id": 1}, run_id), [LOST, CUT], [LOST, LOST])
+    assert len(seen) == 3 and len(set(seen)) == 1
     assert answer["duplicate"] is True
     assert [frame["id"] for frame in subscriber.notifications_until(end())] == [answer["id"]]
 
 
-def test_a_server_that_is_not_there_does_not_stop_the_caller(name, run_id, closed_port):
+def test_what_may_pass_is_tried_again_under_the_same_key(name, run_id):
+    statuses = [408, (429, 1), 502, (503, 1), 504]
+    codes = [getattr(grpc.StatusCode, code) for code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "INTERNAL")]
+    answer, seen = publish_through_relay(name, call("presentacion.creada", {"id": 1}, run_id), statuses, codes)
+    assert answer["duplicate"] is False
+    assert len(seen) == 1 + len(codes if name.endswith("grpc") else statuses) and len(set(seen)) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHERS if name.endswith("rest")])
+def test_who_would_have_to_wait_for_too_long_gives_up(name, run_id):
+    answer, seen = publish_through_relay(name, call("presentacion.creada", {"id": 1}, run_id), [(429, 3600)], [])
+    assert answer is None and len(seen) == 1
+
+
+def test_what_is_too_large_is_not_tried_again(name, run_id):
+    answer, seen = publish_through_relay(name, call("presentacion.creada", {"x": "x" * (2 << 20)}, run_id), [], [])
+    assert answer is None and len(seen) == 1
+
+
+def test_a_publisher_above_its_rate_waits_for_its_turn(name, run_id, limited):
+    answers = publish(name, [call("presentacion.creada", {"id": n}, f"{run_id}-{n}") for n in range(3)], url=limited.url, grpc=limited.grpc)
+    assert [answer["duplicate"] for _, answer in answers] == [False] * 3
+
+
+@pytest.fixture(scope="module")
+def limited(tmp_path_factory):
+    """A service that takes one publish a second."""
+    with Service(tmp_path_factory.mktemp("limited"), PUBLISH_RATE="1/s", JOURNAL="memory") as service:
+        yield service
+
+
+@pytest.mark.deadline(120)
+def test_a_server_that_is_not_there_does_not_stop_the_caller(run_id, closed_port):
     where = {"url": f"http://127.0.0.1:{closed_port}", "grpc": f"127.0.0.1:{closed_port}"}
-    [(_, answer)] = publish(name, [call("presentacion.creada", {"id": 1}, run_id)], **where)
-    assert answer is None
+    one = lambda name: publish(name, [call("presentacion.creada", {"id": 1}, f"{run_id}-{name}")], **where)
+    with ThreadPoolExecutor(len(PUBLISHERS)) as pool:  # all at the same time, since each tries again for a while
+        answers = {name: pool.submit(one, name) for name in PUBLISHERS}
+        assert {name: [answer for _, answer in published.result()] for name, published in answers.items()} == {
+            name: [None] for name in PUBLISHERS
+        }
 
 
 @pytest.fixture
