@@ -53,7 +53,7 @@ def settings(url: str = BASE_URL, grpc: str = GRPC_ADDR, token: str = TOKEN) -> 
 
 def start(command: list, **environment: str) -> subprocess.Popen:
     """Starts a program that runs a snippet."""
-    path = os.pathsep.join([str(WORK / "python/generated"), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(WORK / "python/generated"), str(WORK / "python/token"), os.environ.get("PYTHONPATH", "")])
     return subprocess.Popen(
         [str(part) for part in command],
         cwd=WORK / "node",

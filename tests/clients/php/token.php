@@ -1,0 +1,13 @@
+<?php
+// Prints the token that the PHP snippet makes:
+//
+//     php token.php FOLDER-OF-THE-SNIPPETS USER [ROOM...]
+
+declare(strict_types=1);
+
+require __DIR__ . '/laravel.php';
+[, $snippets, $user] = $argv;
+boot("{$snippets}/php-config");
+require "{$snippets}/php-token";
+
+echo App\Services\SubscriberToken::crear($user, array_slice($argv, 3)), PHP_EOL;
