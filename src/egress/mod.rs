@@ -4,9 +4,7 @@
 //! `session` (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
 //! it reads the rooms and the journal, and relays chat.
 
-mod attempt;
 mod catch_up;
-mod clients;
 mod follower;
 mod grpc;
 mod history;
@@ -16,17 +14,15 @@ mod removal;
 mod session;
 #[cfg(test)]
 mod tests;
-mod walk;
 mod watcher;
 mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-pub use clients::{ClientInfo, Clients};
 pub use grpc::{Notifications, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
-pub use walk::Walk;
+pub use session::{ClientInfo, Clients, Walk};
 pub use ws::{Sockets, keep_alive, router as ws_router, sum_up};
 
 use clap::{ArgAction, builder::BoolishValueParser};

@@ -18,8 +18,10 @@ use tracing::Instrument;
 use crate::{
     domain::{Audience, ClientId, Epoch, NameError, Position, RoomId, UserId},
     egress::{
-        attempt::Attempt,
-        clients::{Claim, Owner},
+        session::{
+            attempt::Attempt,
+            registry::{Claim, Owner},
+        },
         ws::{Sockets, extension, open::Places, session_span, upgrade},
     },
     gate::{BEARER_PROTOCOL, Caller, Denied, Permit, Unserved},

@@ -4,7 +4,6 @@
 //! writes prepared frames straight to the socket, without waking anybody. Its `pump` is a task that reads what the
 //! client says, and takes over writing when the socket is full or the journal must be read.
 
-mod allowance;
 mod connection;
 mod endings;
 mod extension;
@@ -12,6 +11,7 @@ mod frames;
 mod handshake;
 mod inflate;
 mod keep_alive;
+mod message_limiter;
 mod open;
 mod out;
 mod outgoing;

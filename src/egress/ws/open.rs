@@ -11,12 +11,14 @@ use crate::{
     domain::{Audience, Content, Ephemeral, RoomId},
     egress::{
         catch_up::{self, How},
-        clients::{Claim, Taken},
-        session::{self, Session},
+        session::{
+            machine::{self, Session},
+            registry::{Claim, Taken},
+        },
         ws::{
             Connection, Outgoing, Sockets,
-            allowance::Allowance,
             handshake::Hello,
+            message_limiter::Allowance,
             protocol::{Limits, Protocol},
             pump, session_span,
         },
@@ -49,7 +51,7 @@ pub(super) async fn run(
         hello.client_id.clone(),
         hello.room.clone(),
         hello.rooms.clone(),
-        session::Limits::of(&options),
+        machine::Limits::of(&options),
         hello.permit.clone(),
     );
     let connection = Connection::new(

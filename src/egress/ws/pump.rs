@@ -12,12 +12,11 @@ use tracing::Instrument;
 use crate::{
     egress::{
         catch_up,
-        clients::Owner,
-        session::Effect,
+        session::{machine::Effect, registry::Owner},
         ws::{
             CLOSE_TIMEOUT, Connection,
-            allowance::Verdict,
             connection::Todo,
+            message_limiter::Verdict,
             open::Live,
             protocol::{Incoming, Protocol},
         },

@@ -1,6 +1,6 @@
 //! One subscriber's socket, as the rooms see it.
 
-mod look_after;
+mod liveness;
 
 use std::{
     io::{ErrorKind, IoSlice},
@@ -22,9 +22,11 @@ use crate::{
     domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
     egress::{
         ClientInfo,
-        attempt::{Attempt, Dial, Moment},
-        clients::Owner,
         outbox::Filling,
+        session::{
+            attempt::{Attempt, Dial, Moment},
+            registry::Owner,
+        },
         ws::{
             Outgoing,
             out::{Out, State},

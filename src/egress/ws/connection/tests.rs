@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     clock::Manual,
     domain::{Audience, Content, Ephemeral, Event, Notification, Payload},
-    egress::{Clients, clients::Taken, outbox::Frame},
+    egress::{Clients, outbox::Frame, session::registry::Taken},
 };
 
 async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {

@@ -18,7 +18,7 @@ use crate::{
 
 /// What is to be done for a client, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(in crate::egress) enum Effect {
     /// Send this text to the client itself.
     Reply(Bytes),
     /// Send this text to the others in the room.
@@ -35,16 +35,16 @@ pub(super) enum Effect {
 
 /// How much a client may do. There is one for each connection, so it is small.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(in crate::egress) struct Limits {
     /// How many rooms it may listen to.
-    pub(super) max_rooms: u32,
+    pub(in crate::egress) max_rooms: u32,
     /// How many bytes a chat message may say, as JSON.
-    pub(super) max_chat_bytes: u32,
+    pub(in crate::egress) max_chat_bytes: u32,
 }
 
 impl Limits {
     /// What the settings say.
-    pub(super) fn of(options: &Options) -> Self {
+    pub(in crate::egress) fn of(options: &Options) -> Self {
         let number = |limit: NonZeroUsize| u32::try_from(limit.get()).unwrap_or(u32::MAX);
         Self { max_rooms: number(options.max_rooms_per_connection), max_chat_bytes: number(options.max_chat_bytes) }
     }
@@ -52,7 +52,7 @@ impl Limits {
 
 /// Which rooms a client is in, and what its messages do about it.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(in crate::egress) struct Session {
     client_id: ClientId,
     /// Its own room first, then those that it listens to besides.
     rooms: Vec<RoomId>,
@@ -63,7 +63,13 @@ pub(super) struct Session {
 
 impl Session {
     /// A client in `room`, which listens to `further` rooms besides.
-    pub(super) fn new(client_id: ClientId, room: RoomId, further: Vec<RoomId>, limits: Limits, permit: Permit) -> Self {
+    pub(in crate::egress) fn new(
+        client_id: ClientId,
+        room: RoomId,
+        further: Vec<RoomId>,
+        limits: Limits,
+        permit: Permit,
+    ) -> Self {
         let mut rooms = vec![room];
         for room in further {
             if !rooms.contains(&room) {
@@ -74,22 +80,22 @@ impl Session {
     }
 
     /// The rooms, the client's own first.
-    pub(super) fn rooms(&self) -> &[RoomId] {
+    pub(in crate::egress) fn rooms(&self) -> &[RoomId] {
         &self.rooms
     }
 
     /// The client's own room: the one it chats in.
-    pub(super) fn room(&self) -> &RoomId {
+    pub(in crate::egress) fn room(&self) -> &RoomId {
         &self.rooms[0]
     }
 
     /// What it may hear.
-    pub(super) fn permit(&self) -> &Permit {
+    pub(in crate::egress) fn permit(&self) -> &Permit {
         &self.permit
     }
 
     /// Takes in a message that came `now`.
-    pub(super) fn on_text(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
+    pub(in crate::egress) fn on_text(&mut self, text: &str, now: DateTime<Utc>) -> Vec<Effect> {
         match ClientMessage::parse(text) {
             Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong(now))],
             Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room, now),
@@ -102,7 +108,7 @@ impl Session {
     }
 
     /// Takes in a message that is not text.
-    pub(super) fn on_binary(&mut self, bytes: &[u8], now: DateTime<Utc>) -> Vec<Effect> {
+    pub(in crate::egress) fn on_binary(&mut self, bytes: &[u8], now: DateTime<Utc>) -> Vec<Effect> {
         match std::str::from_utf8(bytes) {
             Ok(text) => self.on_text(text, now),
             Err(_) => refusal(&crate::wire::client::MessageError::NotJson.to_string(), now),
@@ -110,7 +116,7 @@ impl Session {
     }
 
     /// Goes on under another permit, if that one allows all rooms that the client is in.
-    pub(super) fn renew(&mut self, permit: Permit) -> Result<(), Denied> {
+    pub(in crate::egress) fn renew(&mut self, permit: Permit) -> Result<(), Denied> {
         self.rooms.iter().try_for_each(|room| permit.check(Some(&Audience::Room(room.clone()))))?;
         self.permit = permit;
         Ok(())

@@ -48,21 +48,21 @@ pub struct ClientInfo {
 
 /// Whose a client id is: of the token's subject or, of those whose token names none, of the user that they say they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Owner {
+pub(in crate::egress) struct Owner {
     is_subject: bool,
     user: Option<UserId>,
 }
 
 impl Owner {
     /// The one that has this permit and is this user.
-    pub(super) fn new(permit: &Permit, user: Option<UserId>) -> Self {
+    pub(in crate::egress) fn new(permit: &Permit, user: Option<UserId>) -> Self {
         Self { is_subject: permit.identity().is_some_and(|identity| identity.user().is_some()), user }
     }
 }
 
 /// Why a connection does not get its client id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(in crate::egress) enum Taken {
     /// Another user has it.
     OtherUser,
     /// The same client dialled later, and that connection came first.
@@ -87,12 +87,12 @@ impl Clients {
     }
 
     /// The connection of a client.
-    pub(super) fn get(&self, client_id: &ClientId) -> Option<Arc<Connection>> {
+    pub(in crate::egress) fn get(&self, client_id: &ClientId) -> Option<Arc<Connection>> {
         self.0.registry.lock().holders.get(client_id).map(|holder| Arc::clone(&holder.0))
     }
 
     /// A place for one more connection, until it is dropped; `None` when all are taken.
-    pub(super) fn place(&self) -> Option<OwnedSemaphorePermit> {
+    pub(in crate::egress) fn place(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.0.places).try_acquire_owned().ok()
     }
 
@@ -100,7 +100,7 @@ impl Clients {
     /// Further connections of the same owner may claim it meanwhile. Without an owner whoever knows the id may have it.
     ///
     /// Fails when another owner has the id, or is about to.
-    pub(super) async fn claim(&self, client_id: &ClientId, owner: Option<Owner>) -> Result<Claim, Taken> {
+    pub(in crate::egress) async fn claim(&self, client_id: &ClientId, owner: Option<Owner>) -> Result<Claim, Taken> {
         self.0.registry.lock().claim(client_id, owner)?;
         Ok(Claim { clients: self.clone(), client_id: client_id.clone() })
     }
@@ -109,7 +109,7 @@ impl Clients {
     /// no longer.
     ///
     /// Fails when the one that has it was dialled later, and leaves that one alone.
-    pub(super) async fn enter(
+    pub(in crate::egress) async fn enter(
         &self,
         claim: Claim,
         connection: &Arc<Connection>,
@@ -120,12 +120,12 @@ impl Clients {
     }
 
     /// Takes a connection out. Answers whether it still was the one with its client id.
-    pub(super) fn leave(&self, connection: &Arc<Connection>) -> bool {
+    pub(in crate::egress) fn leave(&self, connection: &Arc<Connection>) -> bool {
         self.0.registry.lock().leave(connection)
     }
 
     /// The first `count` connections behind `after`, in the order of the client ids.
-    pub(super) fn some(&self, after: Option<&ClientId>, count: usize) -> Vec<Arc<Connection>> {
+    pub(in crate::egress) fn some(&self, after: Option<&ClientId>, count: usize) -> Vec<Arc<Connection>> {
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
         let registry = self.0.registry.lock();
         let behind = registry.holders.range::<ClientId, _>((begin, Bound::Unbounded));
@@ -135,7 +135,7 @@ impl Clients {
 
 /// A client id that is kept for a connection which is about to begin.
 #[derive(Debug)]
-pub(super) struct Claim {
+pub(in crate::egress) struct Claim {
     clients: Clients,
     client_id: ClientId,
 }

@@ -12,14 +12,14 @@ const TICK: Duration = Duration::from_millis(100);
 ///
 /// It is kept plus one, so that a connection without a number takes no more room for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Attempt(NonZeroU64);
+pub(in crate::egress) struct Attempt(NonZeroU64);
 
 impl Attempt {
     /// The greatest number: every program can hold it, be its numbers doubles.
-    pub(super) const MAX: u64 = (1 << 53) - 1;
+    pub(in crate::egress) const MAX: u64 = (1 << 53) - 1;
 
     /// Reads digits; `None` for anything else, and for more than [`MAX`](Self::MAX).
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::egress) fn parse(text: &str) -> Option<Self> {
         let number: u64 = text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())??;
         (number <= Self::MAX).then_some(Self(NonZeroU64::MIN.saturating_add(number)))
     }
@@ -28,11 +28,11 @@ impl Attempt {
 /// A moment of the monotonic clock in tenths of a second: a `u32` holds thirteen years of them, and an idle connection little
 /// else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Moment(u32);
+pub(in crate::egress) struct Moment(u32);
 
 impl Moment {
     /// At the time `monotonic` of that clock.
-    pub(super) fn new(monotonic: Duration) -> Self {
+    pub(in crate::egress) fn new(monotonic: Duration) -> Self {
         Self(u32::try_from(monotonic.as_millis() / TICK.as_millis()).unwrap_or(u32::MAX))
     }
 
@@ -43,14 +43,14 @@ impl Moment {
 
 /// When a connection began, and with which number if the client gave it one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Dial {
-    pub(super) attempt: Option<Attempt>,
-    pub(super) at: Moment,
+pub(in crate::egress) struct Dial {
+    pub(in crate::egress) attempt: Option<Attempt>,
+    pub(in crate::egress) at: Moment,
 }
 
 impl Dial {
     /// Whether `other`, which comes only now, was dialled before this one, and this one is too young to give way to it.
-    pub(super) fn outranks(&self, other: &Self) -> bool {
+    pub(in crate::egress) fn outranks(&self, other: &Self) -> bool {
         let was_dialled_later = self.attempt > other.attempt && other.attempt.is_some();
         was_dialled_later && self.at.until(other.at) < YOUNG
     }

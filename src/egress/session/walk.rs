@@ -36,7 +36,7 @@ impl Walk {
     }
 
     /// The connections of the next few clients; none at the end. Other tasks have their turn first.
-    pub(super) async fn next_connections(&mut self) -> Option<Vec<Arc<Connection>>> {
+    pub(in crate::egress) async fn next_connections(&mut self) -> Option<Vec<Arc<Connection>>> {
         if self.ended {
             return None;
         }
