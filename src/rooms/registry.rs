@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 
 use crate::{
     domain::{Audience, Audiences, RoomId},
-    rooms::{Interest, Member, Shard, Subscription, shard::LOOKS_PER_TURN},
+    rooms::{Interest, Member, Membership, Shard, Subscription, shard::LOOKS_PER_TURN},
 };
 
 /// How many members are looked at to count those who are in several audiences once.
@@ -88,11 +88,16 @@ impl Writer {
 pub struct Reader(Arc<Registry>);
 
 impl Reader {
-    /// Gives `member` a place from which it can join audiences. It leaves them all when the subscription is dropped.
+    /// Gives `member` a subscription, by which it can join audiences. It leaves them all when the subscription is dropped.
     pub fn subscribe(&self, member: Arc<dyn Member>) -> Subscription {
+        Subscription::new(self.enrol(member))
+    }
+
+    /// The same for a member that knows by itself what it listens to, and leaves that before the membership is dropped.
+    pub fn enrol(&self, member: Arc<dyn Member>) -> Membership {
         let id = self.0.next_id.fetch_add(1, Ordering::Relaxed);
         let shard = &self.0.shards[(id % self.0.shards.len() as u64) as usize];
-        Subscription::new(id, Arc::clone(shard), member)
+        Membership::new(id, Arc::clone(shard), member)
     }
 
     /// How many members `room` has.
