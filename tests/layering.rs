@@ -59,6 +59,7 @@ const TABLE: &[(&str, &[&str])] = &[
             "listen::Socket",
             "rooms::Interest",
             "rooms::Member",
+            "rooms::Membership",
             "rooms::Reader",
             "rooms::Subscription",
         ],
@@ -90,6 +91,46 @@ fn no_module_imports_more_than_the_table_says() {
         );
     }
     assert!(faults.is_empty(), "imports that are not in the table:\n{}", faults.join("\n"));
+}
+
+/// Modules that sessions are carried by, and what those carry them with: `egress/session` is the same for all of them.
+const TRANSPORTS: &[&str] = &["egress::ws", "egress::grpc", "egress::follower", "listen::", "tonic::", "tungstenite::"];
+
+#[test]
+fn a_session_knows_no_transport() {
+    let sessions = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/egress/session");
+    let mut faults = Vec::new();
+    for file in rust_files(&sessions) {
+        let text = fs::read_to_string(&file).expect("readable");
+        faults.extend(transports(&text).into_iter().map(|path| format!("{}: {path}", file.display())));
+    }
+    assert!(faults.is_empty(), "names of transports where there should be none:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn a_transport_is_found_however_it_is_named() {
+    for text in [
+        "use crate::egress::ws::Connection;",
+        "use crate::{\n    egress::{\n        Options,\n        ws::{Connection, Server},\n    },\n};",
+        "use crate::{domain::Seq, listen::Socket};",
+        "use tonic::Status;",
+    ] {
+        assert!(!transports(text).is_empty(), "{text}");
+    }
+    assert!(
+        transports("use crate::{\n    egress::{\n        Options,\n        session::Clients,\n    },\n};").is_empty()
+    );
+}
+
+/// The transports that `text` names.
+fn transports(text: &str) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (at, _) in text.match_indices("egress::{") {
+        paths.extend(branches(&text[at + "egress::{".len()..]).iter().map(|branch| format!("egress::{branch}")));
+    }
+    paths.push(text.to_owned());
+    let named = |transport: &&&str| paths.iter().any(|path| path.contains(**transport));
+    TRANSPORTS.iter().filter(named).map(ToString::to_string).collect()
 }
 
 #[test]

@@ -25,7 +25,7 @@ use tracing::{Span, info_span};
 
 use crate::{
     config::{Config, Environment},
-    egress::{self, History, Sockets},
+    egress::{History, ws},
     gate::{Gate, GateLayer, Origins},
     ingress::{self, Intake},
     ops::{self, Health, Stats},
@@ -36,7 +36,7 @@ use crate::{
 pub(super) fn routes(
     config: &Config,
     intake: Intake,
-    sockets: Sockets,
+    sockets: ws::Server,
     history: History,
     health: Health,
     stats: Stats,
@@ -45,7 +45,7 @@ pub(super) fn routes(
     let known = ops::router(health, stats, known_token)
         .merge(history.router())
         .merge(ingress::router(&config.ingress, intake))
-        .merge(egress::ws_router(sockets))
+        .merge(ws::router(sockets))
         .method_not_allowed_fallback(by_another_method);
     let without_slash = ServiceBuilder::new().map_request(without_slash).service(known.clone().fallback(elsewhere));
     known.fallback_service(without_slash)

@@ -13,7 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     app::{grpc, supervisor::Supervisor},
-    egress::Sockets,
+    egress::Sessions,
     gate::Issuer,
     journal::Follow,
     ops::{Health, Phase},
@@ -111,7 +111,7 @@ impl Life {
         grace: Duration,
         publishing: Worker,
         journal: &impl Follow,
-        sockets: &Sockets,
+        sessions: &Sessions,
     ) -> Duration {
         let begin = Instant::now();
         let stage = async |name, percent, work: Pin<Box<dyn Future<Output = ()> + Send + '_>>| {
@@ -130,7 +130,7 @@ impl Life {
         stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
         self.sessions.close();
         let sending_away = async {
-            sockets.close_all().await;
+            sessions.close_all().await;
             self.sessions.wait().await;
         };
         stage("sessions", 15, Box::pin(sending_away)).await;

@@ -27,7 +27,7 @@ use crate::{
     broker::{Broker, Rules},
     clock::{Clock, System},
     config::{Config, Environment},
-    egress::{self, Clients, History, Removal, Sockets},
+    egress::{self, Clients, History, Removal, Sessions, ws},
     gate::{Denied, Gate, GrantsFile, Issuer, Keys, Refusals, Unserved},
     ingress::{self, Intake},
     journal::{self, Engine, Journal, Memory, Sqlite},
@@ -212,14 +212,21 @@ impl App {
         let stats =
             Stats::new(clients.clone(), reader.clone(), Arc::clone(&journal) as _, history.clone(), refusals.clone());
         let removal = Removal::new(clients.clone(), gate.revocations().clone(), life.servers.clone());
-        let sockets = Sockets::new(
+        let sessions = Sessions::new(
             &config.egress,
             clients,
             reader.clone(),
             Arc::clone(&journal),
             gate.clone(),
-            (life.draining.clone(), life.sessions.clone()),
+            life.draining.clone(),
             Arc::clone(&clock),
+        );
+        let sockets = ws::Server::new(
+            &config.egress,
+            sessions.clone(),
+            Arc::clone(&journal) as _,
+            gate.clone(),
+            life.sessions.clone(),
         );
         let service = grpc::Notifications {
             publisher: ingress::Publisher::new(&config.ingress, intake.clone()),
@@ -252,14 +259,13 @@ impl App {
             life.servers.clone(),
         );
         supervisor.spawn("grpc", &life.servers, &life.stopping, serving);
-        let routes = http::routes(&config, intake, sockets.clone(), history, health.clone(), stats);
+        let routes = http::routes(&config, intake, sockets, history, health.clone(), stats);
         let router = http::layered(routes, gate, config.listen.tls.hsts_max_age);
         let (stopping, servers) = (life.stopping.clone(), life.servers.clone());
         let serving = listen::serve_http(http, router, config.listen.clone(), stopping, servers);
         supervisor.spawn("http", &life.servers, &life.stopping, serving);
-        supervisor.spawn("keep-alive", &life.deliveries, &life.draining, egress::keep_alive(sockets.clone()));
-        let (refused, ended) =
-            (refusals.sum_up(life.stopping.clone()), egress::sum_up(sockets.clone(), life.stopping.clone()));
+        supervisor.spawn("keep-alive", &life.deliveries, &life.draining, sessions.keep_alive());
+        let (refused, ended) = (refusals.sum_up(life.stopping.clone()), sessions.sum_up(life.stopping.clone()));
         let summing_up = async move {
             tokio::join!(refused, ended);
         };
@@ -267,6 +273,6 @@ impl App {
         let fetched = issuer.map(|issuer| life.fetch_keys(issuer, supervisor));
 
         life.serve(fetched, &health, shutdown, supervisor).await;
-        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sockets)).await
+        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sessions)).await
     }
 }

@@ -1,8 +1,8 @@
 //! The way out: sessions that listen to rooms and read what they missed, and the transports that pump them.
 //!
 //! A subscriber is an `outbox` (what it gets, in which order) and, for a WebSocket, a
-//! `session` (what its messages do): both pure. `ws` and `grpc` pump them. Nothing here can publish:
-//! it reads the rooms and the journal, and relays chat.
+//! `session` (who it is, and what its messages do). `ws` and `grpc` pump them, and each knows its transport alone. Nothing here
+//! can publish: it reads the rooms and the journal, and relays chat.
 
 mod catch_up;
 mod follower;
@@ -15,15 +15,14 @@ mod session;
 #[cfg(test)]
 mod tests;
 mod watcher;
-mod ws;
+pub mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
 
 pub use grpc::{Notifications, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
-pub use session::{ClientInfo, Clients, Walk};
-pub use ws::{Sockets, keep_alive, router as ws_router, sum_up};
+pub use session::{ClientInfo, Clients, Sessions, Walk};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 

@@ -5,7 +5,7 @@ use tonic::{Request, Response, Status};
 
 use crate::{
     domain::{ClientId, Code, NameError, UserId},
-    egress::{Clients, ws::Connection},
+    egress::{Clients, session::Session},
     gate::{self, Revocations},
     wire::{
         proto::v1,
@@ -39,12 +39,12 @@ impl Removal {
             ("", token) => {
                 self.revocations.revoke_token(token);
                 let token = token.to_owned();
-                self.close(Close::Revoked, move |connection| connection.has_token(&token)).await?
+                self.close(Close::Revoked, move |session| session.has_token(&token)).await?
             }
             (user, _) => {
                 let user = parse_user(user)?;
                 self.revocations.revoke_user(user.clone());
-                self.close(Close::Revoked, move |connection| connection.user_id() == Some(&user)).await?
+                self.close(Close::Revoked, move |session| session.user_id() == Some(&user)).await?
             }
         };
         Ok(Response::new(v1::RevokeUserResponse { closed }))
@@ -61,26 +61,26 @@ impl Removal {
             ("", "") => return Err(nobody("client_id")),
             ("", user) => {
                 let user = parse_user(user)?;
-                self.close(Close::Disconnected, move |connection| connection.user_id() == Some(&user)).await?
+                self.close(Close::Disconnected, move |session| session.user_id() == Some(&user)).await?
             }
             (client, _) => {
                 let client = ClientId::parse(client).map_err(|error| bad_name("client_id", error))?;
-                let connection = self.clients.get(&client);
-                connection.iter().for_each(|connection| connection.close(Close::Disconnected));
-                u32::from(connection.is_some())
+                let handle = self.clients.get(&client);
+                handle.iter().for_each(|handle| handle.close(Close::Disconnected));
+                u32::from(handle.is_some())
             }
         };
         Ok(Response::new(v1::DisconnectResponse { closed }))
     }
 
-    /// Closes the connections of which `whom` is true, and gives their number.
-    async fn close(&self, close: Close, whom: impl Fn(&Connection) -> bool + Send + 'static) -> Result<u32, Status> {
-        let mut walk = self.clients.walk(None);
+    /// Closes the connections of the sessions of which `whom` is true, and gives their number.
+    async fn close(&self, close: Close, whom: impl Fn(&Session) -> bool + Send + 'static) -> Result<u32, Status> {
+        let mut walk = self.clients.walk_sessions();
         let closing = async move {
             let mut closed = 0;
-            while let Some(connections) = walk.next_connections().await {
-                for connection in connections.iter().filter(|connection| whom(connection)) {
-                    connection.close(close);
+            while let Some(handles) = walk.next().await {
+                for handle in handles.iter().filter(|handle| whom(handle.session())) {
+                    handle.close(close);
                     closed += 1;
                 }
             }
@@ -115,7 +115,7 @@ mod tests {
     use crate::{
         clock::System,
         config::Config,
-        egress::{Sockets, ws_router},
+        egress::{Sessions, ws},
         gate::{Gate, GateLayer},
         journal::Memory,
         listen, rooms,
@@ -132,20 +132,22 @@ mod tests {
         let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock.clone());
         let (_, rooms) = rooms::split(NonZeroUsize::MIN);
         let (stopping, tasks, clients) = (CancellationToken::new(), TaskTracker::new(), Clients::new(MANY));
-        let sockets = Sockets::new(
+        let journal = Arc::new(Memory::new(&config.journal, clock.clone()));
+        let sessions = Sessions::new(
             &config.egress,
             clients.clone(),
             rooms,
-            Arc::new(Memory::new(&config.journal, clock.clone())),
+            Arc::clone(&journal),
             gate.clone(),
-            (stopping.clone(), tasks.clone()),
+            stopping.clone(),
             clock,
         );
+        let server = ws::Server::new(&config.egress, sessions, journal, gate.clone(), tasks.clone());
         let removal = Removal::new(clients, gate.revocations().clone(), tasks.clone());
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");
         let listener = listen::Listener::plain(socket);
-        let router = ws_router(sockets).layer(GateLayer::http(gate));
+        let router = ws::router(server).layer(GateLayer::http(gate));
         tasks.spawn(listen::serve_http(listener, router, config.listen.clone(), stopping, tasks.clone()));
         let mut clients = Vec::new();
         for number in 0..MANY {

@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Manual},
     config::Config,
     domain::{Audience, Audiences, Durability, Ephemeral, Epoch, Event, Payload, Seq},
-    egress::{Clients, History, Sockets, Subscriber, ws_router},
+    egress::{Clients, History, Sessions, Subscriber, ws},
     gate::{Carriers, Gate, GateLayer},
     journal::{Append, Bounds, Entry, Error, Incarnation, Memory, Page, Query, Read, Relay},
     listen, rooms,
@@ -122,17 +122,18 @@ impl Outlets {
         let gate = Gate::new(&config.gate, keys, config.gate.open(false), None, clock.clone());
         let (_, reader) = rooms::split(NonZeroUsize::MIN);
         let (stopping, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let sockets = Sockets::new(
+        let sessions = Sessions::new(
             &config.egress,
             Clients::new(100),
             reader.clone(),
             Arc::clone(&journal),
             gate.clone(),
-            (stopping.clone(), tasks.clone()),
+            stopping.clone(),
             clock.clone(),
         );
+        let server = ws::Server::new(&config.egress, sessions, Arc::clone(&journal) as _, gate.clone(), tasks.clone());
         let history = History::new(Arc::clone(&journal) as _);
-        let router = ws_router(sockets).merge(history.clone().router()).layer(GateLayer::http(gate.clone()));
+        let router = ws::router(server).merge(history.clone().router()).layer(GateLayer::http(gate.clone()));
         let subscriber = Subscriber::new(
             &config.egress,
             reader,

@@ -12,7 +12,7 @@ const MAX_EXCESS: u32 = 100;
 
 /// What one client may still say.
 #[derive(Debug, Default)]
-pub(super) struct Allowance {
+pub(super) struct MessageLimiter {
     /// Made for a client that speaks; most of them only listen.
     bucket: Option<Box<Bucket>>,
     /// How many messages were refused, less those that were allowed since.
@@ -21,26 +21,26 @@ pub(super) struct Allowance {
 
 /// What becomes of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum Decision {
     Allowed,
     Refused,
     /// The client goes on although it was told.
     TooMany,
 }
 
-impl Allowance {
+impl MessageLimiter {
     /// Takes a message that is so long, and in whose course so many frames came that continue one, out of what `rate` gives;
     /// `None` allows everything.
-    pub(super) fn take(&mut self, rate: Option<Rate>, length: usize, continuations: u32) -> Verdict {
-        let Some(rate) = rate else { return Verdict::Allowed };
+    pub(super) fn take(&mut self, rate: Option<Rate>, length: usize, continuations: u32) -> Decision {
+        let Some(rate) = rate else { return Decision::Allowed };
         let bucket = self.bucket.get_or_insert_with(|| Box::new(Bucket::new(rate)));
         // What counts for more than there ever is takes all of it.
         if bucket.take_many(weight(length, continuations).min(rate.count)).is_ok() {
             self.excess = self.excess.saturating_sub(1);
-            return Verdict::Allowed;
+            return Decision::Allowed;
         }
         self.excess += 1;
-        if self.excess > MAX_EXCESS { Verdict::TooMany } else { Verdict::Refused }
+        if self.excess > MAX_EXCESS { Decision::TooMany } else { Decision::Refused }
     }
 }
 
@@ -56,25 +56,25 @@ mod tests {
 
     #[test]
     fn whoever_goes_on_is_told_a_hundred_times() {
-        let mut allowance = Allowance::default();
-        let mut take = || allowance.take("10/h".parse().ok(), 15, 0);
-        let verdicts: Vec<_> =
-            std::iter::repeat_with(&mut take).take_while(|verdict| *verdict != Verdict::TooMany).collect();
-        assert!(verdicts[..10].iter().all(|verdict| *verdict == Verdict::Allowed), "what the bucket holds");
-        assert_eq!(verdicts[10..], [Verdict::Refused; 100]);
+        let mut limiter = MessageLimiter::default();
+        let mut take = || limiter.take("10/h".parse().ok(), 15, 0);
+        let decisions: Vec<_> =
+            std::iter::repeat_with(&mut take).take_while(|decision| *decision != Decision::TooMany).collect();
+        assert!(decisions[..10].iter().all(|decision| *decision == Decision::Allowed), "what the bucket holds");
+        assert_eq!(decisions[10..], [Decision::Refused; 100]);
     }
 
     #[test]
     fn without_a_limit_everything_is_allowed() {
-        let mut allowance = Allowance::default();
-        assert!((0..10_000).all(|_| allowance.take(None, 1 << 20, 9) == Verdict::Allowed));
+        let mut limiter = MessageLimiter::default();
+        assert!((0..10_000).all(|_| limiter.take(None, 1 << 20, 9) == Decision::Allowed));
     }
 
     #[test]
     fn what_counts_for_more_than_there_ever_is_takes_all() {
-        let mut allowance = Allowance::default();
-        let mut take = |length| allowance.take("10/h".parse().ok(), length, u32::MAX);
-        assert_eq!((take(1 << 20), take(0)), (Verdict::Allowed, Verdict::Refused));
+        let mut limiter = MessageLimiter::default();
+        let mut take = |length| limiter.take("10/h".parse().ok(), length, u32::MAX);
+        assert_eq!((take(1 << 20), take(0)), (Decision::Allowed, Decision::Refused));
     }
 
     #[test]

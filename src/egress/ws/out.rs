@@ -8,7 +8,6 @@ use crate::{
         outbox::{Frame, Outbox},
         ws::Outgoing,
     },
-    gate::Permit,
     wire::status::Close,
 };
 
@@ -25,9 +24,6 @@ pub(super) struct Out {
     /// Since when the socket has taken nothing.
     pub(super) stalled_since: Option<Instant>,
     pub(super) state: State,
-    pub(super) permit: Permit,
-    /// Since when the client has known that its token expired.
-    pub(super) expired_since: Option<Instant>,
 }
 
 /// Whether anything more will be written.
@@ -42,7 +38,7 @@ pub(super) enum State {
 
 impl Out {
     /// Nothing waits yet; what waits is bounded by `max_bytes`.
-    pub(super) fn new(max_bytes: usize, permit: Permit) -> Self {
+    pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             outbox: Outbox::new(max_bytes),
             written: 0,
@@ -50,8 +46,6 @@ impl Out {
             blocked: false,
             stalled_since: None,
             state: State::Open,
-            permit,
-            expired_since: None,
         }
     }
 

@@ -33,7 +33,7 @@ use crate::{
 const READ_BUFFER: usize = 512;
 
 /// How often the socket is read before other tasks get their turn.
-const READS_PER_TURN: usize = 256;
+const READS_PER_YIELD: usize = 256;
 
 /// What is held of a message is charged in steps of so many bytes.
 const CHARGED: usize = 1024;
@@ -100,7 +100,7 @@ impl Protocol {
             .max_frame_size(Some(max_message_bytes));
         let inflate = connection.deflates().then(|| Inflate::new(max_message_bytes));
         let frames = Frames::new(limits.max_fragments);
-        let wire = Wire { connection, frames, too_many: false, reads: READS_PER_TURN, spent: false };
+        let wire = Wire { connection, frames, too_many: false, reads: READS_PER_YIELD, spent: false };
         let mut socket = Socket { wire, inflate };
         let head = socket.begin(head);
         Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), unfinished: None }
@@ -152,7 +152,7 @@ impl Protocol {
     /// Whether reading stopped for the sake of others, and begins the next turn.
     pub(super) fn take_spent(&mut self) -> bool {
         let wire = &mut self.socket.get_mut().wire;
-        wire.reads = READS_PER_TURN;
+        wire.reads = READS_PER_YIELD;
         mem::take(&mut wire.spent)
     }
 

@@ -1,6 +1,6 @@
 //! One subscriber's socket, as the rooms see it.
 
-mod liveness;
+mod handle;
 
 use std::{
     io::{ErrorKind, IoSlice},
@@ -9,30 +9,23 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
 };
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     clock::Clock,
-    domain::{ClientId, Delivery, Epoch, RoomId, Seq, UserId},
+    domain::{Delivery, Seq},
     egress::{
-        ClientInfo,
         outbox::Filling,
-        session::{
-            attempt::{Attempt, Dial, Moment},
-            registry::Owner,
-        },
+        session::Session,
         ws::{
             Outgoing,
             out::{Out, State},
         },
     },
-    gate::Permit,
     listen::Socket,
     rooms::Member,
     wire::{frame, status::Close, text},
@@ -46,14 +39,7 @@ const FRAMES_PER_WRITE: usize = 64;
 /// The fan-out and the session's task both write, each under the lock of [`Out`], which is never held over an await.
 #[derive(Debug)]
 pub(in crate::egress) struct Connection {
-    number: u32,
-    client_id: ClientId,
-    user_id: Option<UserId>,
-    connected_at: DateTime<Utc>,
-    /// Which dial it comes from, and when it began; not as a [`Dial`], whose padding would be held, too.
-    attempt: Option<Attempt>,
-    began: Moment,
-    rooms: Mutex<Arc<[RoomId]>>,
+    session: Session,
     socket: Socket,
     /// The client and the service may compress what they say.
     deflates: bool,
@@ -79,26 +65,13 @@ pub(super) enum Todo {
 }
 
 impl Connection {
-    /// `number` spreads the pings of the connections over time.
-    pub(super) fn new(
-        number: u32,
-        (client_id, user_id, permit): (ClientId, Option<UserId>, Permit),
-        rooms: &[RoomId],
-        socket: Socket,
-        max_bytes: usize,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    /// What `session` is carried by; of what it is sent at most `max_bytes` wait.
+    pub(super) fn new(session: Session, socket: Socket, max_bytes: usize, clock: Arc<dyn Clock>) -> Self {
         Self {
-            number,
-            client_id,
-            user_id,
-            connected_at: clock.wall(),
-            attempt: None,
-            began: Moment::new(clock.monotonic()),
-            rooms: Mutex::new(rooms.into()),
+            session,
             socket,
             deflates: false,
-            out: Mutex::new(Out::new(max_bytes, permit)),
+            out: Mutex::new(Out::new(max_bytes)),
             wake: Notify::new(),
             heard: AtomicBool::new(true),
             clock,
@@ -111,68 +84,12 @@ impl Connection {
         self
     }
 
-    /// Comes from this dial of its client.
-    pub(super) fn dialled(mut self, attempt: Option<Attempt>) -> Self {
-        self.attempt = attempt;
-        self
-    }
-
-    pub(in crate::egress) fn dial(&self) -> Dial {
-        Dial { attempt: self.attempt, at: self.began }
-    }
-
     pub(super) fn deflates(&self) -> bool {
         self.deflates
     }
 
-    pub(super) fn number(&self) -> u32 {
-        self.number
-    }
-
-    pub(in crate::egress) fn client_id(&self) -> &ClientId {
-        &self.client_id
-    }
-
-    pub(in crate::egress) fn user_id(&self) -> Option<&UserId> {
-        self.user_id.as_ref()
-    }
-
-    /// Whose it is, by the token that it is open under now.
-    pub(in crate::egress) fn owner(&self) -> Owner {
-        Owner::new(&self.out.lock().permit, self.user_id.clone())
-    }
-
-    /// Whether it is open under the token with this id.
-    pub(in crate::egress) fn has_token(&self, id: &str) -> bool {
-        self.out.lock().permit.identity().is_some_and(|identity| identity.token_id.as_deref() == Some(id))
-    }
-
-    /// Goes on under another permit.
-    pub(super) fn renew(&self, permit: Permit) {
-        let mut out = self.out.lock();
-        out.permit = permit;
-        out.expired_since = None;
-    }
-
     pub(super) fn socket(&self) -> &Socket {
         &self.socket
-    }
-
-    pub(super) fn rooms(&self) -> Arc<[RoomId]> {
-        Arc::clone(&self.rooms.lock())
-    }
-
-    pub(super) fn set_rooms(&self, rooms: &[RoomId]) {
-        *self.rooms.lock() = rooms.into();
-    }
-
-    pub(in crate::egress) fn info(&self) -> ClientInfo {
-        ClientInfo {
-            client_id: self.client_id.clone(),
-            user_id: self.user_id.clone(),
-            rooms: self.rooms(),
-            connected_at: self.connected_at,
-        }
     }
 
     /// Waits until somebody has something for the session's task.
@@ -193,11 +110,6 @@ impl Connection {
         }
         self.write(&mut out);
         true
-    }
-
-    /// Whether the client is still listened to: not once the connection is closing.
-    pub(in crate::egress) fn is_open(&self) -> bool {
-        self.out.lock().state == State::Open
     }
 
     /// Queues an answer to the client, behind everything that waits.
@@ -232,27 +144,6 @@ impl Connection {
     /// Whether everything was written.
     pub(super) fn is_drained(&self) -> bool {
         self.out.lock().outbox.is_empty() && self.socket.is_flushed()
-    }
-
-    /// Ends the connection as the server goes away: what waits is written first, then a message that says when to come
-    /// back, and to which place.
-    pub(in crate::egress) fn send_away(&self, after: Duration, epoch: &Epoch) {
-        let mut out = self.out.lock();
-        if out.state == State::Open {
-            // A client that was not told yet that it is connected holds no place to come back to.
-            if out.outbox.is_listening() {
-                let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-                let cursor = out.outbox.cursor();
-                out.outbox.tell_dropped_now(|count| self.dropped(count));
-                out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
-            }
-            self.close_in(&mut out, Close::GoingAway);
-        }
-    }
-
-    /// Ends the connection: what is half written is finished, the close frame goes out, and nothing after it.
-    pub(in crate::egress) fn close(&self, close: Close) {
-        self.close_in(&mut self.out.lock(), close);
     }
 
     fn close_in(&self, out: &mut Out, close: Close) {
@@ -351,7 +242,9 @@ impl Member for Connection {
             Delivery::Notification(committed) => {
                 out.outbox.offer(committed.notification.seq, || Outgoing::live(committed, self.deflates));
             }
-            Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(&self.client_id) => return false,
+            Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(self.session.client_id()) => {
+                return false;
+            }
             Delivery::Ephemeral(ephemeral) => {
                 self.offer_ephemeral(&mut out, Outgoing::ephemeral(ephemeral, self.deflates));
             }
@@ -366,7 +259,7 @@ impl Member for Connection {
     }
 
     fn name(&self) -> &str {
-        self.client_id.as_str()
+        self.session.client_id().as_str()
     }
 }
 

@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::Uri;
 use tokio::{
     io::AsyncReadExt,
     net::{TcpListener, TcpStream},
@@ -10,26 +11,32 @@ use tokio_util::either::Either;
 use super::*;
 use crate::{
     clock::Manual,
-    domain::{Audience, Content, Ephemeral, Event, Notification, Payload},
-    egress::{Clients, outbox::Frame, session::registry::Taken},
+    domain::{Audience, Content, Ephemeral, Epoch, Event, Notification, Payload, UserId},
+    egress::{
+        Clients,
+        outbox::Frame,
+        session::{ConnectRequest, Owner, SessionHandle, Taken},
+    },
+    gate::Permit,
 };
 
 async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {
+    dialled(clock, &Clients::new(1), "ana").await
+}
+
+/// A connection that was dialled with this client id and query.
+async fn dialled(clock: &Arc<Manual>, clients: &Clients, client: &str) -> (Connection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a listener");
     let address = listener.local_addr().expect("an address");
-    let (socket, client) = tokio::join!(listener.accept(), TcpStream::connect(address));
+    let (socket, client_socket) = tokio::join!(listener.accept(), TcpStream::connect(address));
     let (socket, _) = socket.expect("a connection");
-    let name = ClientId::parse("ana").expect("a name");
-    let connection = Connection::new(
-        0,
-        (name, None, Permit::OPEN),
-        &[RoomId::general()],
-        Either::Left(socket).into(),
-        10,
-        Arc::clone(clock) as _,
-    );
+    let uri: Uri = format!("/ws/{client}").parse().expect("an address");
+    let asked = (address.ip(), Permit::OPEN);
+    let request = ConnectRequest::read("ana", &uri, 64, asked).expect("a request");
+    let session = Session::new(clients.next_id(), &request, &**clock);
+    let connection = Connection::new(session, Either::Left(socket).into(), 10, Arc::clone(clock) as _);
     assert!(connection.open(0, false, Bytes::from_static(b"first")));
-    (connection, client.expect("connected"))
+    (connection, client_socket.expect("connected"))
 }
 
 fn ephemeral(frame: &'static [u8]) -> Delivery {
@@ -103,28 +110,29 @@ async fn whoever_drains_a_full_queue_calls_the_session() {
 // its client may take its time to hang up, or never do
 #[tokio::test]
 async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
-    let clock = clock();
-    let ((first, _first), (second, _second)) = tokio::join!(connection(&clock), connection(&clock));
-    let dialled = |connection: Connection, attempt| Arc::new(connection.dialled(Attempt::parse(attempt)));
-    let (first, second) = (dialled(first, "2"), dialled(second, "1"));
-    let clients = Clients::new(2);
+    let (clock, clients) = (clock(), Clients::new(2));
+    let ((first, _first), (second, _second)) =
+        tokio::join!(dialled(&clock, &clients, "ana?attempt=2"), dialled(&clock, &clients, "ana?attempt=1"));
+    let (first, second) = (Arc::new(first), Arc::new(second));
     let claim = async |user: &str| {
         let owner = Owner::new(&Permit::OPEN, UserId::parse(user).ok());
-        clients.claim(first.client_id(), Some(owner)).await
+        clients.claim(first.session().client_id(), Some(owner)).await
     };
+    let enter =
+        async |claim, connection: &Arc<Connection>| clients.enter(Some(claim), Arc::clone(connection) as _).await;
     let claimed = claim("").await.expect("free");
-    assert!(clients.enter(claimed, &first).await.expect("free").is_none());
+    assert!(enter(claimed, &first).await.expect("free").is_none());
     assert_eq!(claim("luis").await.expect_err("another user's"), Taken::OtherUser);
     let claimed = claim("").await.expect("its own");
-    assert_eq!(clients.enter(claimed, &second).await.expect_err("of an earlier dial"), Taken::Newer);
+    assert_eq!(enter(claimed, &second).await.expect_err("of an earlier dial"), Taken::Newer);
 
     first.close(Close::Disconnected);
     let claimed = claim("luis").await.expect("free");
-    let replaced = clients.enter(claimed, &second).await.expect("free");
-    assert!(replaced.is_some_and(|replaced| Arc::ptr_eq(&replaced, &first)));
+    let replaced = enter(claimed, &second).await.expect("free");
+    assert_eq!(replaced.expect("the first").session().id(), first.session().id());
     assert_eq!(clients.len(), 1);
-    assert!(!clients.leave(&first), "it holds the id no longer");
-    assert!(clients.leave(&second) && clients.is_empty());
+    assert!(!clients.leave(first.session()), "it holds the id no longer");
+    assert!(clients.leave(second.session()) && clients.is_empty());
 }
 
 // What waits may only wait for the end of a batch.

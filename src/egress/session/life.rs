@@ -1,0 +1,202 @@
+//! The life of a session, from when it enters until it is dropped: who takes whose client id, which rooms it is a member of, who
+//! is told, and under which token it goes on. What carries the session is its handle.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    clock::Clock,
+    domain::{Audience, RoomId},
+    egress::session::{
+        admission::Admitted,
+        client_ids::{Owner, Taken},
+        handle::{Session, SessionHandle},
+        notices::RoomNotices,
+        registry::{Claim, Clients},
+    },
+    gate::{Denied, Gate, Permit, TokenError},
+    rooms::{Interest, Member, Membership},
+    wire::{status::Close, text},
+};
+
+/// What every session reaches of the service while it lives.
+#[derive(Debug)]
+pub(super) struct SessionContext {
+    pub(super) clients: Clients,
+    pub(super) notices: RoomNotices,
+    pub(super) gate: Gate,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+/// A session with its place among the clients and the rooms.
+///
+/// A member of rooms has no list of them besides the session's own: what that one names is left when this is dropped.
+#[derive(Debug)]
+pub(in crate::egress) struct ActiveSession<C: SessionHandle + Member + 'static> {
+    context: Arc<SessionContext>,
+    handle: Arc<C>,
+    address: IpAddr,
+    membership: Option<Membership>,
+    _admitted: Admitted,
+}
+
+impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
+    pub(super) fn new(context: Arc<SessionContext>, handle: Arc<C>, address: IpAddr, admitted: Admitted) -> Self {
+        Self { context, handle, address, membership: None, _admitted: admitted }
+    }
+
+    /// What carries it.
+    pub(in crate::egress) fn handle(&self) -> &Arc<C> {
+        &self.handle
+    }
+
+    /// Who it is, and where it listens.
+    pub(in crate::egress) fn session(&self) -> &Session {
+        self.handle.session()
+    }
+
+    /// Where its client is.
+    pub(in crate::egress) fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// What the time is.
+    pub(in crate::egress) fn now(&self) -> DateTime<Utc> {
+        self.context.clock.wall()
+    }
+
+    /// Enters the clients. With a claim it takes over its client id, and has the others see the session that had it leave.
+    ///
+    /// Fails when the client dialled again meanwhile, and that connection came first.
+    pub(in crate::egress) async fn enter(&self, claim: Option<Claim>) -> Result<(), Taken> {
+        let entered = self.context.clients.enter(claim, Arc::clone(&self.handle) as _).await?;
+        let Some(replaced) = entered else { return Ok(()) };
+        replaced.close(Close::Replaced);
+        for room in replaced.session().rooms().iter() {
+            // Whether the replaced session still counts depends on how far its own task has come.
+            self.tell(room, false, self.context.notices.members(room).max(2)).await;
+        }
+        Ok(())
+    }
+
+    /// Closes a connection whose token was revoked while the connection was not among the clients yet, or not under it.
+    pub(in crate::egress) fn close_if_revoked(&self) {
+        let permit = self.session().permit();
+        if permit.identity().is_some_and(|identity| self.context.gate.revocations().has(identity)) {
+            self.handle.close(Close::Revoked);
+        }
+    }
+
+    /// Notes that the client was refused something.
+    pub(in crate::egress) fn refused(&self, denied: &Denied) {
+        let permit = self.session().permit();
+        let credential = permit.identity().map(|identity| &identity.credential);
+        self.context.gate.refusals().note(denied, self.address, credential);
+    }
+
+    /// Listens to everything that is for it, from now on.
+    pub(in crate::egress) fn listen(&mut self) {
+        let membership = self.context.notices.enrol(Arc::clone(&self.handle) as _);
+        for audience in self.session().audiences() {
+            membership.join(&Interest::In(audience));
+        }
+        self.membership = Some(membership);
+    }
+
+    /// Tells the others in its rooms that it came.
+    pub(in crate::egress) async fn tell_joined(&self) {
+        for room in self.session().rooms().iter() {
+            self.tell(room, true, self.context.notices.members(room)).await;
+        }
+    }
+
+    /// Listens to a room that is among its own now.
+    pub(in crate::egress) fn enter_room(&self, room: &RoomId) {
+        if let Some(membership) = &self.membership {
+            membership.join(&Interest::In(Audience::Room(room.clone())));
+        }
+    }
+
+    /// Listens no longer to a room that is not among its own any more. It is called before anything is waited for, or the room
+    /// would be left by nobody if the session was dropped meanwhile.
+    pub(in crate::egress) fn leave_room(&self, room: &RoomId) {
+        if let Some(membership) = &self.membership {
+            membership.leave(&Interest::In(Audience::Room(room.clone())));
+        }
+    }
+
+    /// Hands a text of the client to the others in a room.
+    pub(in crate::egress) async fn relay(&self, room: &RoomId, text: &[u8]) {
+        self.context.notices.relay(self.session().client_id(), room, text).await;
+    }
+
+    async fn tell(&self, room: &RoomId, joined: bool, members: usize) {
+        self.context.notices.tell(self.session().client_id(), room, joined, (members, self.now())).await;
+    }
+
+    /// Goes on under `token`, if it is good, of the same user, and allows what the client listens to. Gives the answer.
+    pub(in crate::egress) fn refresh(&self, token: &str) -> Bytes {
+        let now = self.now();
+        let permit = match self.fresh_permit(token, now) {
+            Ok(permit) => permit,
+            Err(denied) => {
+                self.refused(&denied);
+                return text::error("El token no es válido", now);
+            }
+        };
+        let expires_at = permit.identity().and_then(|identity| identity.expires_at);
+        if self.changes_hands(&permit) || self.session().machine().renew(permit).is_err() {
+            return text::error("El token no permite seguir en esta conexión", now);
+        }
+        self.close_if_revoked();
+        text::token_refreshed(expires_at, now)
+    }
+
+    fn fresh_permit(&self, token: &str, now: DateTime<Utc>) -> Result<Permit, Denied> {
+        let permit = Permit::of(self.context.gate.identify(token, self.address)?);
+        // One that is over and still believed, since clocks differ, would only begin the grace anew.
+        match permit.is_over(now.timestamp()) {
+            true => Err(Denied::Unauthenticated(Some(TokenError::Expired))),
+            false => Ok(permit),
+        }
+    }
+
+    /// Whether under `permit` the session would be another user's, or its client id, where tokens say whose that is.
+    fn changes_hands(&self, permit: &Permit) -> bool {
+        let user = self.session().user_id().cloned();
+        let knows = self.context.gate.knows_subscribers();
+        let has_other_owner = knows && Owner::new(permit, user.clone()) != self.session().owner();
+        has_other_owner || permit.user(user.clone()).ok() != Some(user)
+    }
+
+    /// Leaves the clients and the rooms. When the session was replaced, or everybody is going, nobody is told.
+    pub(in crate::egress) async fn leave(&mut self, close: Close) {
+        let current = self.context.clients.leave(self.session());
+        if current && close != Close::GoingAway {
+            for room in self.session().rooms().iter() {
+                let members = self.context.notices.members(room);
+                self.leave_room(room);
+                self.tell(room, false, members).await;
+            }
+        }
+        self.stop_listening();
+    }
+
+    fn stop_listening(&mut self) {
+        if let Some(membership) = self.membership.take() {
+            for audience in self.session().audiences() {
+                membership.leave(&Interest::In(audience));
+            }
+        }
+    }
+}
+
+impl<C: SessionHandle + Member + 'static> Drop for ActiveSession<C> {
+    /// Whatever way the session ended, its client id is free again, and no room knows it.
+    fn drop(&mut self) {
+        self.context.clients.leave(self.session());
+        self.stop_listening();
+    }
+}
