@@ -12,6 +12,7 @@ pub mod gate;
 pub mod ingress;
 
 pub mod broker;
+pub mod delivery;
 pub mod journal;
 pub mod rooms;
 

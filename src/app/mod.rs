@@ -27,6 +27,7 @@ use crate::{
     broker::{Broker, Rules},
     clock::{Clock, System},
     config::{Config, Environment},
+    delivery::FanOuts,
     egress::{self, Clients, History, Removal, Sessions, ws},
     gate::{Denied, Gate, GrantsFile, Issuer, Keys, Refusals, Unserved},
     ingress::{self, Intake},
@@ -186,11 +187,12 @@ impl App {
         let Self { config, rules, http, grpc, keys, issuer, tls, grants, clock, .. } = self;
         let life = Life::default();
         let (writer, reader) = rooms::split(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
+        let fan_outs = FanOuts::new(&*journal, &writer);
         let broker = Broker::new(&config.broker, rules, Arc::clone(&journal), writer, Arc::clone(&clock));
         let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone(), Arc::clone(&clock));
-        let (publishing, fan_outs) = broker.spawn(&life.deliveries, life.closing.clone());
+        let publishing = broker.spawn(&life.deliveries, life.closing.clone());
         supervisor.watch(publishing.clone(), &life.closing);
-        fan_outs.into_iter().for_each(|fan_out| supervisor.watch(fan_out, &life.committed));
+        fan_outs.spawn(&life.deliveries).into_iter().for_each(|fan_out| supervisor.watch(fan_out, &life.committed));
 
         let grants = grants.map(|grants| life.follow("grants-file", grants, supervisor));
         let open = config.gate.open(config.environment == Environment::Production);

@@ -1,11 +1,10 @@
-//! The one place where events become notifications: route, append, acknowledge; then tail, fan out.
+//! The one place where events become notifications: route, append, acknowledge.
 //!
 //! Publishers hold a [`Handle`] and wait in a bounded queue. One task takes what waits, in batches, and a publisher has
-//! its answer only when the journal has its event. A fan-out for each shard of the rooms follows the journal's tail.
-//! The broker never sees a socket, and never delivers what the journal did not commit.
+//! its answer only when the journal has its event. The broker never sees a subscriber: [`delivery`](crate::delivery) follows
+//! the journal.
 
 mod command;
-mod fan_out;
 mod pattern;
 mod route;
 mod rules;
@@ -30,7 +29,7 @@ use crate::{
     broker::command::Submission,
     clock::Clock,
     domain::{Audience, Audiences, Code, Draft, EventError, Payload},
-    journal::{self, Append, Follow, Relay},
+    journal::{self, Append, Relay},
     rooms::Writer,
     worker::Worker,
 };
@@ -241,15 +240,14 @@ fn submit(
 pub struct Broker {
     handle: Handle,
     task: task::Task,
-    fan_outs: Vec<fan_out::FanOut>,
 }
 
 impl Broker {
-    /// Puts a broker between `journal` and `rooms`. Events are stamped, and their time to live begins, by `clock`.
+    /// Puts a broker before `journal`; `rooms` count who receives an event. Events are stamped, and their time to live begins, by `clock`.
     pub fn new(
         options: &Options,
         rules: Rules,
-        journal: Arc<impl Append + Relay + Follow + 'static>,
+        journal: Arc<impl Append + Relay + 'static>,
         rooms: Writer,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -267,9 +265,7 @@ impl Broker {
             rooms: rooms.clone(),
             explaining: Arc::new(Semaphore::new(EXPLANATIONS)),
         };
-        let fan_outs =
-            rooms.shards().iter().map(|shard| fan_out::FanOut::new(journal.tail(), Arc::clone(shard))).collect();
-        Self { handle, task: task::Task::new((kept_queue, passing_queue), rules, journal, rooms, clock), fan_outs }
+        Self { handle, task: task::Task::new((kept_queue, passing_queue), rules, journal, rooms, clock) }
     }
 
     /// A handle for publishers.
@@ -277,14 +273,9 @@ impl Broker {
         self.handle.clone()
     }
 
-    /// Starts the tasks, and gives the broker's handle and those of the fan-outs. They end with nothing left undone: the
-    /// broker when `closing` is cancelled (or the last [`Handle`] is gone) and the queues are empty; the fan-outs when the
-    /// journal ended its tails and all that was committed is delivered.
-    pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> (Worker, Vec<Worker>) {
-        let start = |(shard, fan_out): (usize, fan_out::FanOut)| {
-            Worker::spawn(format!("fan-out-{shard}"), tasks, fan_out.run())
-        };
-        let fan_outs = self.fan_outs.into_iter().enumerate().map(start).collect();
-        (Worker::spawn("broker", tasks, self.task.run(closing)), fan_outs)
+    /// Starts the task. It ends with nothing left undone, when `closing` is cancelled (or the last [`Handle`] is gone) and the
+    /// queues are empty.
+    pub fn spawn(self, tasks: &TaskTracker, closing: CancellationToken) -> Worker {
+        Worker::spawn("broker", tasks, self.task.run(closing))
     }
 }

@@ -16,7 +16,7 @@ use crate::{
     clock::System,
     config::Config,
     domain::{Durability, Ephemeral, Epoch, IdempotencyKey, KeyOwner},
-    journal::{Entry, Incarnation, Memory, Outcome, Read, Tail},
+    journal::{Entry, Follow, Incarnation, Memory, Outcome, Read},
     rooms,
 };
 
@@ -48,16 +48,6 @@ impl Append for Hanging {
 impl Relay for Hanging {
     async fn relay(&self, frame: Ephemeral) {
         self.memory.relay(frame).await;
-    }
-}
-
-impl Follow for Hanging {
-    fn tail(&self) -> Tail {
-        self.memory.tail()
-    }
-
-    fn end_tails(&self) {
-        self.memory.end_tails();
     }
 }
 

@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
+    delivery::outbox::{Filling, Frame, Outbox},
     domain::{Committed, Content, Delivery, Ephemeral, Epoch, Notification, Seq},
-    egress::outbox::{Filling, Frame, Outbox},
     gate::{Charge, Place, Transit},
     rooms::{Member, Subscription},
     wire::proto::{self, v1},

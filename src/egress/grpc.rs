@@ -12,10 +12,10 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     clock::Clock,
+    delivery::catch_up::{self, How},
     domain::{Audience, Audiences, Code, Epoch, Position, Seq},
     egress::{
         Options,
-        catch_up::{self, How},
         follower::{Follower, Holding, Item, Next},
         watcher::{self, Watcher},
     },

@@ -15,8 +15,8 @@ use serde_json::value::RawValue;
 use tonic::{Request, Response, Status};
 
 use crate::{
+    delivery::missing,
     domain::{Audience, Audiences, Code, RoomId, Seq, UserId},
-    egress::missing,
     gate::{self, Caller, Denied},
     journal::{self, Query, Read},
     wire::{

@@ -1,15 +1,12 @@
 //! The way out: sessions that listen to rooms and read what they missed, and the transports that pump them.
 //!
-//! A subscriber is an `outbox` (what it gets, in which order) and, for a WebSocket, a
+//! A subscriber is an outbox of [`delivery`](crate::delivery) (what it gets, in which order) and, for a WebSocket, a
 //! `session` (who it is, and what its messages do). `ws` and `grpc` pump them, and each knows its transport alone. Nothing here
 //! can publish: it reads the rooms and the journal, and relays chat.
 
-mod catch_up;
 mod follower;
 mod grpc;
 mod history;
-mod missing;
-mod outbox;
 mod removal;
 mod session;
 #[cfg(test)]

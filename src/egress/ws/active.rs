@@ -6,10 +6,9 @@ use tokio::time::Duration;
 use tracing::Span;
 
 use crate::{
+    delivery::{catch_up, outbox::Filling},
     domain::Seq,
     egress::{
-        catch_up,
-        outbox::Filling,
         session::{ActiveSession, Effect, LifecyclePermit, Limits, Sender},
         ws::{
             Connection, Outgoing, Server,

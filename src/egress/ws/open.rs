@@ -6,9 +6,11 @@ use futures_util::future::poll_immediate;
 use tracing::Instrument;
 
 use crate::{
-    egress::{
+    delivery::{
         catch_up::{self, How, Start},
         outbox::Filling,
+    },
+    egress::{
         session::{Admitted, Claim, ConnectRequest, LifecyclePermit, SessionHandle},
         ws::{Connection, Outgoing, Server, active::WebSocketSession, goodbye, pump},
     },

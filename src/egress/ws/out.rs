@@ -4,10 +4,8 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::{
-    egress::{
-        outbox::{Frame, Outbox},
-        ws::Outgoing,
-    },
+    delivery::outbox::{Frame, Outbox},
+    egress::ws::Outgoing,
     wire::status::Close,
 };
 

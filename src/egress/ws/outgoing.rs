@@ -6,8 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::{
+    delivery::outbox::Frame,
     domain::{Committed, Content, Ephemeral, Notification},
-    egress::outbox::Frame,
     wire::frame,
 };
 

@@ -17,9 +17,9 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     clock::Clock,
+    delivery::outbox::Filling,
     domain::{Delivery, Seq},
     egress::{
-        outbox::Filling,
         session::Session,
         ws::{
             Outgoing,

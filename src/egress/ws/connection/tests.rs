@@ -11,10 +11,10 @@ use tokio_util::either::Either;
 use super::*;
 use crate::{
     clock::Manual,
+    delivery::outbox::Frame,
     domain::{Audience, Content, Ephemeral, Epoch, Event, Notification, Payload, UserId},
     egress::{
         Clients,
-        outbox::Frame,
         session::{ConnectRequest, Owner, SessionHandle, Taken},
     },
     gate::Permit,

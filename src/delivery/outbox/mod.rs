@@ -16,14 +16,14 @@ use crate::{domain::Seq, journal::Bounds};
 const KEPT_CAPACITY: usize = 4;
 
 /// What a queue holds: something with a size.
-pub(super) trait Frame {
+pub(crate) trait Frame {
     /// How much of the queue it takes, in bytes.
     fn size(&self) -> usize;
 }
 
 /// What waits for a subscriber, and how far it has come.
 #[derive(Debug)]
-pub(super) struct Outbox<F> {
+pub(crate) struct Outbox<F> {
     queue: VecDeque<F>,
     queued_bytes: usize,
     max_bytes: usize,
@@ -48,24 +48,24 @@ enum Mode {
 
 /// A part of the journal that an outbox is filled with.
 #[derive(Debug)]
-pub(super) struct Filling<F> {
+pub(crate) struct Filling<F> {
     /// The frames with their places, all after the cursor, in order.
-    pub(super) frames: Vec<(Seq, F)>,
+    pub(crate) frames: Vec<(Seq, F)>,
     /// The journal has more after the last one.
-    pub(super) more: bool,
+    pub(crate) more: bool,
     /// What the journal held when it was read.
-    pub(super) bounds: Bounds,
+    pub(crate) bounds: Bounds,
     /// What of this part cannot be read, in the order of the places.
-    pub(super) lost: Vec<RangeInclusive<Seq>>,
+    pub(crate) lost: Vec<RangeInclusive<Seq>>,
 }
 
 /// A frame that nobody keeps did not fit, and was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Full;
+pub(crate) struct Full;
 
 impl<F: Frame> Outbox<F> {
     /// An outbox whose subscriber does not listen yet.
-    pub(super) fn new(max_bytes: usize) -> Self {
+    pub(crate) fn new(max_bytes: usize) -> Self {
         Self {
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -78,45 +78,45 @@ impl<F: Frame> Outbox<F> {
     }
 
     /// Begins delivery after `cursor`, with the frame that tells the subscriber so.
-    pub(super) fn open(&mut self, cursor: Seq, first: Option<F>) {
+    pub(crate) fn open(&mut self, cursor: Seq, first: Option<F>) {
         self.cursor = cursor;
         self.mode = if self.noted > cursor { Mode::Behind } else { Mode::Live };
         first.into_iter().for_each(|frame| self.push(frame));
     }
 
     /// Begins delivery after `cursor`, where the journal may already hold more than the offers told.
-    pub(super) fn open_behind(&mut self, cursor: Seq, first: Option<F>) {
+    pub(crate) fn open_behind(&mut self, cursor: Seq, first: Option<F>) {
         self.open(cursor, first);
         self.mode = Mode::Behind;
     }
 
     /// The last notification that was queued.
-    pub(super) fn cursor(&self) -> Seq {
+    pub(crate) fn cursor(&self) -> Seq {
         self.cursor
     }
 
     /// Whether the journal must be read before anything live goes out.
-    pub(super) fn is_behind(&self) -> bool {
+    pub(crate) fn is_behind(&self) -> bool {
         self.mode == Mode::Behind
     }
 
     /// Whether the subscriber listens.
-    pub(super) fn is_listening(&self) -> bool {
+    pub(crate) fn is_listening(&self) -> bool {
         self.mode != Mode::Opening
     }
 
     /// Whether nothing waits.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.queue.is_empty()
     }
 
     /// Whether the queue takes no more of what can wait elsewhere.
-    pub(super) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.queued_bytes >= self.max_bytes
     }
 
     /// Takes in a live notification.
-    pub(super) fn offer(&mut self, seq: Seq, frame: impl FnOnce() -> F) {
+    pub(crate) fn offer(&mut self, seq: Seq, frame: impl FnOnce() -> F) {
         if seq <= self.cursor && self.mode != Mode::Opening {
             return;
         }
@@ -135,7 +135,7 @@ impl<F: Frame> Outbox<F> {
 
     /// Takes in a frame that nobody keeps. One that does not fit is dropped and counted; so is all that comes behind it until the
     /// subscriber [is told](Self::tell_dropped). One that comes before the subscriber listens is not for it.
-    pub(super) fn offer_ephemeral(&mut self, frame: F) -> Result<(), Full> {
+    pub(crate) fn offer_ephemeral(&mut self, frame: F) -> Result<(), Full> {
         if self.mode == Mode::Opening {
             return Ok(());
         }
@@ -149,14 +149,14 @@ impl<F: Frame> Outbox<F> {
 
     /// Queues what `notice` makes of the number of frames that were dropped, if there were any, as soon as there is room: it has
     /// its place where they are missing.
-    pub(super) fn tell_dropped(&mut self, notice: impl FnOnce(u32) -> F) {
+    pub(crate) fn tell_dropped(&mut self, notice: impl FnOnce(u32) -> F) {
         if self.dropped > 0 && !self.is_full() {
             self.tell_dropped_now(notice);
         }
     }
 
     /// The same, full or not, for a subscriber to whom nothing more will be told.
-    pub(super) fn tell_dropped_now(&mut self, notice: impl FnOnce(u32) -> F) {
+    pub(crate) fn tell_dropped_now(&mut self, notice: impl FnOnce(u32) -> F) {
         if self.dropped > 0 {
             let dropped = mem::take(&mut self.dropped);
             self.push(notice(dropped));
@@ -164,14 +164,14 @@ impl<F: Frame> Outbox<F> {
     }
 
     /// Queues an answer to the subscriber itself, full or not: whoever owns the outbox asks it nothing while it is full.
-    pub(super) fn push(&mut self, frame: F) {
+    pub(crate) fn push(&mut self, frame: F) {
         self.queued_bytes += frame.size();
         self.queue.push_back(frame);
     }
 
     /// Queues what the journal holds after the cursor. `gap` makes the frame that states what is gone or cannot be read, from
     /// and to; it has its place among the others.
-    pub(super) fn fill(&mut self, filling: Filling<F>, gap: impl Fn(Seq, Seq) -> F) {
+    pub(crate) fn fill(&mut self, filling: Filling<F>, gap: impl Fn(Seq, Seq) -> F) {
         let bounds = filling.bounds;
         // Retention and damage are the same to the subscriber: where they touch they are told as one.
         let gone = 0..=bounds.oldest.saturating_sub(1);
@@ -213,17 +213,17 @@ impl<F: Frame> Outbox<F> {
     }
 
     /// The oldest frame that waits.
-    pub(super) fn first(&self) -> Option<&F> {
+    pub(crate) fn first(&self) -> Option<&F> {
         self.queue.front()
     }
 
     /// The frames that wait, oldest first.
-    pub(super) fn waiting(&self) -> impl Iterator<Item = &F> {
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &F> {
         self.queue.iter()
     }
 
     /// Takes the oldest frame out.
-    pub(super) fn pop(&mut self) -> Option<F> {
+    pub(crate) fn pop(&mut self) -> Option<F> {
         let frame = self.queue.pop_front()?;
         self.queued_bytes -= frame.size();
         if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
@@ -233,7 +233,7 @@ impl<F: Frame> Outbox<F> {
     }
 
     /// Keeps the first `kept` frames, and those after them that `fresh` says yes to.
-    pub(super) fn retain_after(&mut self, kept: usize, fresh: impl Fn(&F) -> bool) {
+    pub(crate) fn retain_after(&mut self, kept: usize, fresh: impl Fn(&F) -> bool) {
         let mut place = 0;
         self.queue.retain(|frame| {
             place += 1;
@@ -243,7 +243,7 @@ impl<F: Frame> Outbox<F> {
     }
 
     /// Throws away everything but the first `keep` frames; nothing is queued any more.
-    pub(super) fn shut(&mut self, keep: usize) {
+    pub(crate) fn shut(&mut self, keep: usize) {
         self.mode = Mode::Opening;
         let rest = self.queue.split_off(keep.min(self.queue.len()));
         self.queued_bytes -= rest.iter().map(Frame::size).sum::<usize>();

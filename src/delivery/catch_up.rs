@@ -1,13 +1,13 @@
 //! How a subscriber gets what it missed: from the journal, page by page.
 //!
 //! One act for a resume and for a lag. The order is the law: listen first, then read after the cursor, then drop what
-//! both gave. The first and the last are the [`Outbox`](crate::egress::outbox::Outbox)'s; this is the reading.
+//! both gave. The first and the last are the [`Outbox`](crate::delivery::outbox::Outbox)'s; this is the reading.
 
 use std::sync::Arc;
 
 use crate::{
+    delivery::{missing::missing, outbox::Filling},
     domain::{Audience, Notification, Position, Seq},
-    egress::{missing::missing, outbox::Filling},
     journal::{Error, Query, Read},
 };
 
@@ -15,7 +15,7 @@ use crate::{
 const PAGE: usize = 256;
 
 /// Reads the next page of what lies after `cursor`, for `audiences` or for anyone, as frames that `frame` makes.
-pub(super) async fn read_on<F>(
+pub(crate) async fn read_on<F>(
     journal: &dyn Read,
     audiences: Option<Vec<Audience>>,
     cursor: Seq,
@@ -31,17 +31,17 @@ pub(super) async fn read_on<F>(
 
 /// Where a new subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Start {
+pub(crate) struct Start {
     /// Delivery begins after this place.
-    pub(super) cursor: Seq,
+    pub(crate) cursor: Seq,
     /// What is published from now on lies after this place.
-    pub(super) live_from: Seq,
-    pub(super) how: How,
+    pub(crate) live_from: Seq,
+    pub(crate) how: How,
 }
 
 /// How a new subscriber begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum How {
+pub(crate) enum How {
     /// With what is published from now on.
     Anew,
     /// The same, for the journal does not have what came after the place where it was.
@@ -51,7 +51,7 @@ pub(super) enum How {
 }
 
 /// Decides where a subscriber begins that already listens, and that was at `since` before, if it says so.
-pub(super) fn start(journal: &dyn Read, since: Option<&Position>) -> Start {
+pub(crate) fn start(journal: &dyn Read, since: Option<&Position>) -> Start {
     let bounds = journal.bounds();
     let anew = |how| Start { cursor: bounds.newest, live_from: bounds.newest, how };
     let Some(since) = since else { return anew(How::Anew) };
@@ -65,7 +65,7 @@ pub(super) fn start(journal: &dyn Read, since: Option<&Position>) -> Start {
 
 /// Reads the first page of what a subscriber missed that begins at `start`, and says how many it missed in all. Most missed
 /// no more than a page, and the journal is asked once.
-pub(super) async fn missed<F>(
+pub(crate) async fn missed<F>(
     journal: &dyn Read,
     audiences: Vec<Audience>,
     start: &Start,

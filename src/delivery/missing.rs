@@ -10,7 +10,7 @@ use crate::{domain::Seq, journal::Page};
 const TOLD_APART: usize = 64;
 
 /// What is missing from the page, in the order of the places and none touching another.
-pub(super) fn missing(page: &Page, newest_first: bool) -> Vec<RangeInclusive<Seq>> {
+pub(crate) fn missing(page: &Page, newest_first: bool) -> Vec<RangeInclusive<Seq>> {
     let (first, last) = covered(page, newest_first);
     let within = page.lost.iter().map(|range| *range.start().max(&first)..=*range.end().min(&last));
     let apart = joined(within.filter(|range| !range.is_empty()), |to, from| from <= to.saturating_add(1));
@@ -24,7 +24,7 @@ pub(super) fn missing(page: &Page, newest_first: bool) -> Vec<RangeInclusive<Seq
 }
 
 /// Where the next page begins; `begin` is where this one did. A page in which nothing could be read leads on as well.
-pub(super) fn end(page: &Page, missing: &[RangeInclusive<Seq>], newest_first: bool, begin: Seq) -> Seq {
+pub(crate) fn end(page: &Page, missing: &[RangeInclusive<Seq>], newest_first: bool, begin: Seq) -> Seq {
     let last = page.notifications.last().map(|notification| notification.seq);
     if newest_first {
         let lowest = missing.first().map(|range| *range.start());

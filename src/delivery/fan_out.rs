@@ -3,11 +3,13 @@
 use std::{mem, sync::Arc};
 
 use tokio::task::yield_now;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     domain::Delivery,
-    journal::Tail,
-    rooms::{Member, Shard},
+    journal::{Follow, Tail},
+    rooms::{Member, Shard, Writer},
+    worker::Worker,
 };
 
 /// How many members are flushed before other tasks of this thread get their turn.
@@ -20,20 +22,34 @@ const MORE_BATCHES: usize = 16;
 /// may hold, and those who read what they are given get it before there is more.
 const BYTES_TOGETHER: usize = 64 * 1024;
 
+/// The loops for all shards, which follow the journal already and run later.
 #[derive(Debug)]
-pub(super) struct FanOut {
+pub struct FanOuts(Vec<FanOut>);
+
+impl FanOuts {
+    /// One for each shard of `rooms`. From now on, what `journal` commits waits for them.
+    pub fn new(journal: &(impl Follow + ?Sized), rooms: &Writer) -> Self {
+        let follow = |shard: &Arc<Shard>| FanOut { tail: journal.tail(), shard: Arc::clone(shard) };
+        Self(rooms.shards().iter().map(follow).collect())
+    }
+
+    /// Starts the tasks. They end when the journal ended its tails and all that was committed is delivered.
+    pub fn spawn(self, tasks: &TaskTracker) -> Vec<Worker> {
+        let start = |(shard, fan_out): (usize, FanOut)| Worker::spawn(format!("fan-out-{shard}"), tasks, fan_out.run());
+        self.0.into_iter().enumerate().map(start).collect()
+    }
+}
+
+#[derive(Debug)]
+struct FanOut {
     tail: Tail,
     shard: Arc<Shard>,
 }
 
 impl FanOut {
-    pub(super) fn new(tail: Tail, shard: Arc<Shard>) -> Self {
-        Self { tail, shard }
-    }
-
     /// Offers everything that is committed, then flushes each member once: what piled up meanwhile goes out in one
     /// write, and what comes alone goes out at once.
-    pub(super) async fn run(mut self) {
+    async fn run(mut self) {
         let mut due: Vec<Arc<dyn Member>> = Vec::new();
         while let Some(batch) = self.tail.next().await {
             let mut bytes = self.offer(&batch, &mut due);
