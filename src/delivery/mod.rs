@@ -9,4 +9,5 @@ mod fan_out;
 pub(crate) mod missing;
 pub(crate) mod outbox;
 
+pub use catch_up::Start;
 pub use fan_out::FanOuts;

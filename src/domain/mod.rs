@@ -14,6 +14,7 @@ mod number;
 mod payload;
 mod peer;
 mod position;
+mod recovery;
 mod spelling;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
@@ -27,4 +28,5 @@ pub use number::number_name;
 pub use payload::{Payload, PayloadError};
 pub use peer::{Certificate, CertificateName, NameKind, Peer, counted, has_scheme};
 pub use position::{Epoch, Position, Seq};
+pub use recovery::Recovery;
 pub use spelling::is_mistyped;

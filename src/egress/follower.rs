@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    delivery::outbox::{Filling, Frame, Outbox},
+    delivery::outbox::{CatchUpPage, Frame, Outbox},
     domain::{Committed, Content, Delivery, Ephemeral, Epoch, Notification, Seq},
     gate::{Charge, Place, Transit},
     rooms::{Member, Subscription},
@@ -135,10 +135,10 @@ impl Follower {
     }
 
     /// Takes in what was read of the journal, unless the stream ended meanwhile.
-    pub(super) fn fill(&self, filling: Filling<Item>) {
+    pub(super) fn fill(&self, page: CatchUpPage<Item>) {
         let mut outbox = self.outbox.lock();
         if outbox.is_listening() {
-            outbox.fill(filling, Item::Gap);
+            outbox.fill(page, Item::Gap);
         }
     }
 

@@ -12,8 +12,8 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     clock::Clock,
-    delivery::catch_up::{self, How},
-    domain::{Audience, Audiences, Code, Epoch, Position, Seq},
+    delivery::catch_up,
+    domain::{Audience, Audiences, Code, Epoch, Position, Recovery, Seq},
     egress::{
         Options,
         follower::{Follower, Holding, Item, Next},
@@ -76,7 +76,7 @@ impl Subscriber {
         let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
         wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
         let start = catch_up::start(&*self.journal, since.as_ref());
-        if start.how == How::Lost {
+        if start.recovery == Recovery::Unrecoverable {
             return Err(lost(&*self.journal, since.as_ref()));
         }
         let holding = Holding { place, charge: caller.charge(), transit: transit.clone() };
@@ -208,7 +208,7 @@ impl Following {
 
     async fn catch_up(&self, cursor: Seq) -> Result<(), Status> {
         let audiences = self.wanted.0.clone();
-        let filling =
+        let page =
             catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, |kept| Item::Kept(Arc::clone(kept)))
                 .await
                 .map_err(|error| {
@@ -216,7 +216,7 @@ impl Following {
                     self.standing.caller().refused(&denied);
                     denied
                 })?;
-        self.follower.fill(filling);
+        self.follower.fill(page);
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{ClientId, Epoch, Event, Notification, Passing, RoomId, Seq, UserId};
+use crate::domain::{ClientId, Epoch, Event, Notification, Passing, Recovery, RoomId, Seq, UserId};
 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
@@ -53,17 +53,6 @@ fn put_string(text: &mut BytesMut, string: &str) {
     serde_json::to_writer(text.writer(), string).expect("a string has a JSON form");
 }
 
-/// How a resume went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Recovery {
-    /// The client did not ask to resume.
-    NotAsked,
-    /// The journal still has all that the client missed: this many notifications, which follow.
-    Recovered(u64),
-    /// The journal no longer has it, or never had it; the client starts anew.
-    Lost,
-}
-
 /// What a new connection is told first.
 #[derive(Debug)]
 pub struct Established<'a> {
@@ -77,8 +66,10 @@ pub struct Established<'a> {
     pub epoch: &'a Epoch,
     /// The position from which the connection is live.
     pub seq: Seq,
-    /// How the resume went.
+    /// How it begins.
     pub recovery: Recovery,
+    /// How many notifications follow that the client missed, if it resumed.
+    pub replayed: u64,
     /// When it connected.
     pub at: DateTime<Utc>,
 }
@@ -102,9 +93,9 @@ impl Established<'_> {
             replayed: Option<u64>,
         }
         let (recovered, replayed) = match self.recovery {
-            Recovery::NotAsked => (None, None),
-            Recovery::Recovered(replayed) => (Some(true), Some(replayed)),
-            Recovery::Lost => (Some(false), None),
+            Recovery::Fresh => (None, None),
+            Recovery::Unrecoverable => (Some(false), None),
+            Recovery::Resumed => (Some(true), Some(self.replayed)),
         };
         json(&Message {
             r#type: "connection_established",

@@ -48,7 +48,7 @@ enum Mode {
 
 /// A part of the journal that an outbox is filled with.
 #[derive(Debug)]
-pub(crate) struct Filling<F> {
+pub(crate) struct CatchUpPage<F> {
     /// The frames with their places, all after the cursor, in order.
     pub(crate) frames: Vec<(Seq, F)>,
     /// The journal has more after the last one.
@@ -171,12 +171,12 @@ impl<F: Frame> Outbox<F> {
 
     /// Queues what the journal holds after the cursor. `gap` makes the frame that states what is gone or cannot be read, from
     /// and to; it has its place among the others.
-    pub(crate) fn fill(&mut self, filling: Filling<F>, gap: impl Fn(Seq, Seq) -> F) {
-        let bounds = filling.bounds;
+    pub(crate) fn fill(&mut self, page: CatchUpPage<F>, gap: impl Fn(Seq, Seq) -> F) {
+        let bounds = page.bounds;
         // Retention and damage are the same to the subscriber: where they touch they are told as one.
         let gone = 0..=bounds.oldest.saturating_sub(1);
-        let mut missing = [gone].into_iter().chain(filling.lost).peekable();
-        for (seq, frame) in filling.frames {
+        let mut missing = [gone].into_iter().chain(page.lost).peekable();
+        for (seq, frame) in page.frames {
             self.state(&mut missing, seq, bounds.newest, &gap);
             if seq > self.cursor {
                 self.cursor = seq;
@@ -184,7 +184,7 @@ impl<F: Frame> Outbox<F> {
             }
         }
         self.state(&mut missing, Seq::MAX, bounds.newest, &gap);
-        if !filling.more {
+        if !page.more {
             // The rest of what the journal held is for others.
             self.cursor = self.cursor.max(bounds.newest);
             if self.noted <= self.cursor {

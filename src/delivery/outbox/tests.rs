@@ -132,7 +132,7 @@ impl World {
         let end = shown.last().filter(|_| more).copied().unwrap_or(self.bounds.newest);
         let lost = self.lost_within(from.saturating_sub(early)..=end, form);
         let frames = shown.iter().map(|seq| (*seq, Sent::Notification(*seq))).collect();
-        self.outbox.fill(Filling { frames, more, bounds: self.bounds, lost }, Sent::Gap);
+        self.outbox.fill(CatchUpPage { frames, more, bounds: self.bounds, lost }, Sent::Gap);
         let told: Vec<_> = self.outbox.waiting().collect();
         for pair in told.windows(2) {
             assert!(!matches!(pair, [Sent::Gap(_, to), Sent::Gap(from, _)] if *from <= to + 1), "{told:?}");
@@ -254,7 +254,7 @@ fn a_quiet_subscriber_that_falls_behind_is_told_of_no_gap_over_what_was_for_othe
     outbox.pop();
     let frames = vec![(100_000, Sent::Notification(100_000))];
     let bounds = Bounds { oldest: 50_000, newest: 100_000 };
-    outbox.fill(Filling { frames, more: false, bounds, lost: Vec::new() }, Sent::Gap);
+    outbox.fill(CatchUpPage { frames, more: false, bounds, lost: Vec::new() }, Sent::Gap);
     assert_eq!(outbox.pop(), Some(Sent::Notification(100_000)));
     assert!(outbox.is_empty() && !outbox.is_behind());
 }
@@ -266,7 +266,7 @@ fn what_is_lost_is_told_in_its_place_and_what_touches_as_one() {
     let frames = [12, 20].map(|seq| (seq, Sent::Notification(seq))).into();
     let lost = vec![2..=3, 8..=9, 10..=10, 14..=15, 15..=17, 30..=Seq::MAX];
     let bounds = Bounds { oldest: 8, newest: 40 };
-    outbox.fill(Filling { frames, more: false, bounds, lost }, Sent::Gap);
+    outbox.fill(CatchUpPage { frames, more: false, bounds, lost }, Sent::Gap);
     let told: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
     let (gap, notification) = (Sent::Gap, Sent::Notification);
     assert_eq!(told, [gap(5, 10), notification(12), gap(14, 17), notification(20), gap(30, 40)]);
@@ -279,7 +279,7 @@ fn a_page_of_which_nothing_can_be_read_moves_the_cursor() {
     let mut outbox = Outbox::new(10);
     outbox.open_behind(4, None);
     let bounds = Bounds { oldest: 1, newest: 40 };
-    outbox.fill(Filling { frames: Vec::new(), more: true, bounds, lost: vec![1..=9] }, Sent::Gap);
+    outbox.fill(CatchUpPage { frames: Vec::new(), more: true, bounds, lost: vec![1..=9] }, Sent::Gap);
     assert_eq!((outbox.pop(), outbox.pop(), outbox.cursor()), (Some(Sent::Gap(5, 9)), None, 9));
     assert!(outbox.is_behind());
 }

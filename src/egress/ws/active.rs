@@ -6,7 +6,7 @@ use tokio::time::Duration;
 use tracing::Span;
 
 use crate::{
-    delivery::{catch_up, outbox::Filling},
+    delivery::{catch_up, outbox::CatchUpPage},
     domain::Seq,
     egress::{
         session::{ActiveSession, Effect, LifecyclePermit, Limits, Sender},
@@ -84,7 +84,7 @@ impl WebSocketSession {
     }
 
     /// Reads the next page of what lies after `cursor`.
-    pub(super) async fn read_on(&self, cursor: Seq) -> Result<Filling<Outgoing>, Error> {
+    pub(super) async fn read_on(&self, cursor: Seq) -> Result<CatchUpPage<Outgoing>, Error> {
         let audiences = Some(self.active.session().audiences());
         let max_bytes = self.server.0.options.send_queue_bytes.get();
         catch_up::read_on(&*self.server.0.journal, audiences, cursor, max_bytes, |kept| kept.into()).await

@@ -7,9 +7,10 @@ use tracing::Instrument;
 
 use crate::{
     delivery::{
-        catch_up::{self, How, Start},
-        outbox::Filling,
+        catch_up::{self, Start},
+        outbox::CatchUpPage,
     },
+    domain::Recovery,
     egress::{
         session::{Admitted, Claim, ConnectRequest, LifecyclePermit, SessionHandle},
         ws::{Connection, Outgoing, Server, active::WebSocketSession, goodbye, pump},
@@ -17,11 +18,7 @@ use crate::{
     gate::Denied,
     journal::Error,
     listen::Socket,
-    wire::{
-        frame,
-        status::Close,
-        text::{Established, Recovery},
-    },
+    wire::{frame, status::Close, text::Established},
 };
 
 /// A session that was admitted and has no socket yet.
@@ -92,43 +89,43 @@ async fn open(
     let journal = &*session.server.0.journal;
     let start = catch_up::start(journal, request.since.as_ref());
     let mut permit = Some(permit);
-    let (recovery, filling) = missed(session, &start, &mut permit).await?;
+    let (replayed, page) = missed(session, &start, &mut permit).await?;
     let established = Established {
         client_id: &request.client_id,
         user_id: request.user_id.as_ref(),
         room: &session.active.session().rooms()[0],
         epoch: &journal.epoch(),
         seq: start.live_from,
-        recovery,
+        recovery: start.recovery,
+        replayed,
         at: session.active.now(),
     };
-    if !session.connection().open(start.cursor, filling.is_some(), frame::text(&established.text())) {
+    if !session.connection().open(start.cursor, page.is_some(), frame::text(&established.text())) {
         // Replaced before it began: nobody hears that it came, as nobody would hear that it left.
         return Ok(());
     }
-    if let Some(filling) = filling {
-        session.connection().fill(filling);
+    if let Some(page) = page {
+        session.connection().fill(page);
     }
     session.active.tell_joined().await;
     Ok(())
 }
 
-/// What a client missed that begins at `start`: as it is told of it, and as it is sent. Gives the permit back if the journal must
-/// be waited for.
+/// How much a client missed that begins at `start`, and the first page of it. Gives the permit back if the journal must be waited
+/// for.
 async fn missed(
     session: &WebSocketSession,
     start: &Start,
     permit: &mut Option<LifecyclePermit<'_>>,
-) -> Result<(Recovery, Option<Filling<Outgoing>>), Error> {
-    match start.how {
-        How::Anew => return Ok((Recovery::NotAsked, None)),
-        How::Lost => return Ok((Recovery::Lost, None)),
-        How::Resumed => {}
+) -> Result<(u64, Option<CatchUpPage<Outgoing>>), Error> {
+    match start.recovery {
+        Recovery::Fresh | Recovery::Unrecoverable => return Ok((0, None)),
+        Recovery::Resumed => {}
     }
     let (journal, audiences) = (&*session.server.0.journal, session.active.session().audiences());
     let max_bytes = session.server.0.options.send_queue_bytes.get();
     let mut missed = pin!(catch_up::missed(journal, audiences, start, max_bytes, |kept| Outgoing::from(kept)));
-    let (missed, filling) = match poll_immediate(missed.as_mut()).await {
+    let (missed, page) = match poll_immediate(missed.as_mut()).await {
         Some(missed) => missed?,
         // What is not in memory must be waited for. Others may begin meanwhile; of those who wait few go on at a
         // time, for the journal lets few read.
@@ -137,7 +134,7 @@ async fn missed(
             missed.await?
         }
     };
-    Ok((Recovery::Recovered(missed), Some(filling)))
+    Ok((missed, Some(page)))
 }
 
 #[cfg(test)]

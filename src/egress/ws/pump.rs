@@ -200,7 +200,7 @@ async fn carry_out(session: &WebSocketSession, effect: Effect) {
 
 async fn catch_up(session: &WebSocketSession, cursor: Seq) {
     match session.read_on(cursor).await {
-        Ok(filling) => session.connection().fill(filling),
+        Ok(page) => session.connection().fill(page),
         Err(error) => {
             session.active.refused(&Denied::by_journal(error.code(), &error));
             session.connection().close(Close::unread(error.code()));

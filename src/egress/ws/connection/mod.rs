@@ -17,7 +17,7 @@ use tokio::{sync::Notify, time::Instant};
 
 use crate::{
     clock::Clock,
-    delivery::outbox::Filling,
+    delivery::outbox::CatchUpPage,
     domain::{Delivery, Seq},
     egress::{
         session::Session,
@@ -122,10 +122,10 @@ impl Connection {
     }
 
     /// Queues what the journal holds after the cursor.
-    pub(super) fn fill(&self, filling: Filling<Outgoing>) {
+    pub(super) fn fill(&self, page: CatchUpPage<Outgoing>) {
         let mut out = self.out.lock();
         if out.state == State::Open {
-            out.outbox.fill(filling, |from, to| frame::text(&text::gap(from, to)).into());
+            out.outbox.fill(page, |from, to| frame::text(&text::gap(from, to)).into());
             self.write(&mut out);
         }
     }
