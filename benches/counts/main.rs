@@ -18,7 +18,7 @@ use exposia_notifications::{
     config::Config,
     domain::{Epoch, Notification},
     journal::{Append, Memory},
-    wire::frame,
+    wire::encoded,
 };
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -54,7 +54,7 @@ fn publish(times: usize) -> Result<()> {
         let (event, audiences) = (entry.event.clone(), entry.audiences.clone());
         let outcomes = runtime.block_on(journal.append(vec![entry]))?;
         assert_eq!(outcomes.len(), 1, "one outcome for one entry");
-        frame::notification(&Notification::new(Epoch::from_random(1), 1, event, audiences, None));
+        encoded::notification_frame(&Notification::new(Epoch::from_random(1), 1, event, audiences, None));
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ mod acts;
 
 use acts::House;
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput};
-use exposia_notifications::{broker::Rules, domain::Audience, wire::frame};
+use exposia_notifications::{broker::Rules, domain::Audience, wire::encoded};
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T> = std::result::Result<T, Error>;
@@ -30,7 +30,7 @@ fn publish(criterion: &mut Criterion) -> Result<()> {
     criterion.bench_function("encode", |bencher| {
         bencher.iter_batched_ref(
             notification,
-            |notification| frame::notification(notification).len(),
+            |notification| encoded::notification_frame(notification).len(),
             BatchSize::SmallInput,
         )
     });

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
     clock::Clock,
-    domain::{Content, Draft, Durability, Ephemeral, Passing, notification_id},
+    domain::{Draft, Durability, Ephemeral, EphemeralEvent, notification_id},
     journal::{self, Append, Entry, Outcome, Relay, Stored},
     rooms::Writer,
 };
@@ -195,8 +195,8 @@ impl Publisher {
     async fn relay(&self, entry: Entry, at: DateTime<Utc>) -> Published {
         let receivers = self.rooms.receivers(&entry.audiences);
         let id = format!("{}-e{:016x}", self.journal.epoch(), rand::random::<u64>());
-        let content = Content::Event(Passing::new(id.as_str().into(), entry.event, entry.expires_at));
-        self.relay.relay(Ephemeral { audiences: entry.audiences, except: None, content }).await;
+        let event = EphemeralEvent { id: id.as_str().into(), event: entry.event, expires_at: entry.expires_at };
+        self.relay.relay(Ephemeral::event(entry.audiences, event)).await;
         Ok(Accepted { id, seq: 0, receivers, duplicate: false, durability: Some(Durability::Ephemeral), at })
     }
 

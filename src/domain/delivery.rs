@@ -1,24 +1,23 @@
 //! What the journal's tail carries to the rooms.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Audiences, ClientId, Event, Notification};
+use crate::domain::{Audience, Audiences, ClientId, Event, Forms, Notice, Notification};
 
 /// Something to deliver to connections.
 #[derive(Debug)]
 pub enum Delivery {
     /// A notification: in the journal, in order, to be delivered once.
-    Notification(Committed),
+    Notification(Publication),
     /// Something that nobody keeps.
     Ephemeral(Arc<Ephemeral>),
 }
 
 impl From<Arc<Notification>> for Delivery {
     fn from(notification: Arc<Notification>) -> Self {
-        Self::Notification(Committed { notification, deflated: OnceLock::new() })
+        Self::Notification(Publication { notification, forms: Forms::default() })
     }
 }
 
@@ -26,7 +25,7 @@ impl Delivery {
     /// About how many bytes it has as it goes out.
     pub fn size(&self) -> usize {
         match self {
-            Self::Notification(committed) => committed.notification.event.size(),
+            Self::Notification(publication) => publication.notification.event.size(),
             Self::Ephemeral(ephemeral) => ephemeral.size(),
         }
     }
@@ -34,21 +33,14 @@ impl Delivery {
 
 /// A notification that was just committed, on its way to whoever listens.
 #[derive(Debug)]
-pub struct Committed {
+pub struct Publication {
     /// What is delivered.
     pub notification: Arc<Notification>,
-    /// Here, so that it goes when everybody has it: the journal keeps what it counts.
-    deflated: OnceLock<Bytes>,
+    /// Here, so that they go when everybody has it: the journal keeps what it counts.
+    pub(crate) forms: Forms<1>,
 }
 
-impl Committed {
-    /// The form that all subscribers share who take it compressed; `deflate` makes it when the first one asks.
-    pub fn deflated(&self, deflate: impl FnOnce(&Notification) -> Bytes) -> &Bytes {
-        self.deflated.get_or_init(|| deflate(&self.notification))
-    }
-}
-
-/// What lives only as long as it takes to deliver it. It has no place in the order of the notifications.
+/// What lives only as long as it takes to deliver it. It has no `seq`, and no position in the order of the notifications.
 #[derive(Debug)]
 pub struct Ephemeral {
     /// Who receives it.
@@ -57,58 +49,54 @@ pub struct Ephemeral {
     pub except: Option<ClientId>,
     /// What it is.
     pub content: Content,
-}
-
-impl Ephemeral {
-    /// About how much memory it takes, in bytes.
-    pub fn size(&self) -> usize {
-        match &self.content {
-            Content::Frame(frame) => frame.len(),
-            Content::Event(passing) => passing.event.size(),
-        }
-    }
+    pub(crate) forms: Forms<2>,
 }
 
 /// What an ephemeral delivery is.
 #[derive(Debug)]
 pub enum Content {
-    /// A frame as it goes to WebSocket subscribers: chat, join and leave notices.
-    Frame(Bytes),
+    /// What a client said or did in a room.
+    Notice(Notice),
     /// An event that its publisher wants delivered and not kept.
-    Event(Passing),
+    Event(EphemeralEvent),
 }
 
-/// An event that passes by: it is delivered to whoever is connected, and not kept.
+impl Ephemeral {
+    /// A notice for the others in its room.
+    pub fn notice(notice: Notice) -> Self {
+        let except = Some(notice.client_id().clone());
+        let audiences = Audience::Room(notice.room().clone()).into();
+        Self { audiences, except, content: Content::Notice(notice), forms: Forms::default() }
+    }
+
+    /// An event for `audiences`.
+    pub fn event(audiences: Audiences, event: EphemeralEvent) -> Self {
+        Self { audiences, except: None, content: Content::Event(event), forms: Forms::default() }
+    }
+
+    /// About how many bytes it has as it goes out.
+    pub fn size(&self) -> usize {
+        match &self.content {
+            Content::Notice(notice) => notice.size(),
+            Content::Event(ephemeral) => ephemeral.event.size(),
+        }
+    }
+}
+
+/// An event that is delivered to whoever is connected, and not kept.
 #[derive(Debug)]
-pub struct Passing {
+pub struct EphemeralEvent {
     /// Its id.
     pub id: Box<str>,
     /// What happened.
     pub event: Event,
     /// When it stops being of use.
     pub expires_at: Option<DateTime<Utc>>,
-    encoded: OnceLock<Bytes>,
-    deflated: OnceLock<Bytes>,
 }
 
-impl Passing {
-    /// An event with its id.
-    pub fn new(id: Box<str>, event: Event, expires_at: Option<DateTime<Utc>>) -> Self {
-        Self { id, event, expires_at, encoded: OnceLock::new(), deflated: OnceLock::new() }
-    }
-
+impl EphemeralEvent {
     /// Whether it is of no use any more at `now`.
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.expires_at.is_some_and(|expires_at| expires_at <= now)
-    }
-
-    /// The form that all subscribers share; `encode` makes it when the first one asks.
-    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.encoded.get_or_init(|| encode(self))
-    }
-
-    /// The same for those who take it compressed.
-    pub fn deflated(&self, deflate: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.deflated.get_or_init(|| deflate(self))
     }
 }

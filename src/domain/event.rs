@@ -1,12 +1,11 @@
 //! Events as publishers send them, and notifications as the journal keeps them.
 
-use std::{sync::OnceLock, time::Duration};
+use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-use crate::domain::{Audiences, Epoch, Fingerprint, IdempotencyKey, Payload, Seq};
+use crate::domain::{Audiences, Epoch, Fingerprint, Forms, IdempotencyKey, Payload, Seq};
 
 /// The longest event name, source, timestamp and idempotency key, in characters.
 pub const MAX_EVENT_CHARS: usize = 256;
@@ -190,13 +189,14 @@ pub struct Notification {
     pub audiences: Audiences,
     /// When it stops being of use; it is not delivered afterwards.
     pub expires_at: Option<DateTime<Utc>>,
-    encoded: OnceLock<Bytes>,
+    /// No more than [`size`](Self::size) counts: the journal keeps them in memory.
+    pub(crate) forms: Forms<1>,
 }
 
 impl Notification {
     /// An event that the journal gave a place.
     pub fn new(epoch: Epoch, seq: Seq, event: Event, audiences: Audiences, expires_at: Option<DateTime<Utc>>) -> Self {
-        Self { seq, epoch, event, audiences, expires_at, encoded: OnceLock::new() }
+        Self { seq, epoch, event, audiences, expires_at, forms: Forms::default() }
     }
 
     /// Whether it is of no use any more at `now`.
@@ -207,11 +207,6 @@ impl Notification {
     /// The id: unique over all sequences and restarts.
     pub fn id(&self) -> String {
         notification_id(&self.epoch, self.seq)
-    }
-
-    /// The form that all subscribers share; `encode` makes it when the first one asks.
-    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.encoded.get_or_init(|| encode(self))
     }
 
     /// About how much memory the notification takes, in bytes, its encoded form counted in.
@@ -231,6 +226,8 @@ pub fn notification_id(epoch: &Epoch, seq: Seq) -> String {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::domain::KeyOwner;
 
@@ -245,6 +242,12 @@ mod tests {
             durability: None,
             ttl: None,
         }
+    }
+
+    // What the journal keeps in memory is bounded by this: a million notifications notice one more cell.
+    #[test]
+    fn a_notification_does_not_grow_unseen() {
+        assert!(size_of::<Notification>() <= 232, "{}", size_of::<Notification>());
     }
 
     #[test]

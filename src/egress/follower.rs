@@ -16,7 +16,7 @@ use tonic::Status;
 
 use crate::{
     delivery::outbox::{CatchUpPage, Frame, Outbox},
-    domain::{Committed, Content, Delivery, Ephemeral, Epoch, Notification, Seq},
+    domain::{Content, Delivery, Ephemeral, Epoch, Notification, Publication, Seq},
     gate::{Charge, Place, Transit},
     rooms::{Member, Subscription},
     wire::proto::{self, v1},
@@ -92,9 +92,9 @@ impl Item {
             Self::Kept(notification) if notification.is_expired(now) => None,
             Self::Kept(notification) => Some(proto::notification_from(notification)),
             Self::Ephemeral(ephemeral) => match &ephemeral.content {
-                Content::Event(passing) if passing.is_expired(now) => None,
-                Content::Event(passing) => Some(proto::notification_from_passing(passing, &ephemeral.audiences, epoch)),
-                Content::Frame(_) => None,
+                Content::Event(event) if event.is_expired(now) => None,
+                Content::Event(event) => Some(proto::notification_from_ephemeral(event, &ephemeral.audiences, epoch)),
+                Content::Notice(_) => None,
             },
             // It ends the stream.
             Self::Gap(..) => None,
@@ -244,11 +244,11 @@ impl Member for Follower {
         let mut outbox = self.outbox.lock();
         let waited = !outbox.is_empty() || outbox.is_behind();
         match delivery {
-            Delivery::Notification(Committed { notification, .. }) => {
+            Delivery::Notification(Publication { notification, .. }) => {
                 outbox.offer(notification.seq, || Item::Kept(Arc::clone(notification)));
             }
             // Chat is between browsers.
-            Delivery::Ephemeral(ephemeral) if matches!(ephemeral.content, Content::Frame(_)) => return false,
+            Delivery::Ephemeral(ephemeral) if matches!(ephemeral.content, Content::Notice(_)) => return false,
             Delivery::Ephemeral(ephemeral) => {
                 if outbox.offer_ephemeral(Item::Ephemeral(Arc::clone(ephemeral))).is_err() {
                     self.too_slow.store(true, Ordering::Relaxed);

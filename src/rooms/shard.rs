@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use crate::{
-    domain::{Audience, Committed, Delivery, RoomId},
+    domain::{Audience, Delivery, Publication, RoomId},
     rooms::{Member, MemberId, subscription::Interest},
 };
 
@@ -188,7 +188,7 @@ impl Channels {
 
     fn offer(&self, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
         match delivery {
-            Delivery::Notification(Committed { notification, .. }) => {
+            Delivery::Notification(Publication { notification, .. }) => {
                 for audience in notification.audiences.as_slice() {
                     self.members(audience).into_iter().for_each(|members| offer_to(members, delivery, due));
                 }

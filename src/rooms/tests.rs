@@ -9,11 +9,10 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use tokio::task::yield_now;
 
 use super::*;
-use crate::domain::{Audience, Audiences, Content, Delivery, Ephemeral, RoomId, UserId};
+use crate::domain::{Audience, Audiences, Delivery, Ephemeral, EphemeralEvent, Event, Payload, RoomId, UserId};
 
 /// A member that counts what it is offered.
 #[derive(Debug)]
@@ -164,8 +163,10 @@ async fn what_nobody_keeps_is_offered_once() {
     house.join(20..35, &room("b"));
     house.join(25..37, &user("7"));
     house.come(Interest::Everything);
-    let content = Content::Frame(Bytes::from_static(b"chat"));
-    let ephemeral = Ephemeral { audiences: target(&["7"], &["a", "b", "empty"]), except: None, content };
+    let payload = Payload::parse("{}".into()).expect("an object");
+    let event = Event { name: "e".into(), payload, source: "".into(), timestamp: "".into() };
+    let event = EphemeralEvent { id: "".into(), event, expires_at: None };
+    let ephemeral = Ephemeral::event(target(&["7"], &["a", "b", "empty"]), event);
     let batch = [Delivery::Ephemeral(Arc::new(ephemeral))];
     let mut due = Vec::new();
     house.writer.shards().iter().for_each(|shard| shard.offer(&batch, &mut due));

@@ -6,9 +6,9 @@ use serde::{
     Deserialize, Deserializer,
     de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
 };
-use serde_json::value::{RawValue, to_raw_value};
+use serde_json::value::RawValue;
 
-use crate::domain::{NameError, Payload, RoomId};
+use crate::domain::{JsonText, NameError, Payload, RoomId};
 
 /// A message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,46 +60,16 @@ fn spanish(error: &NameError) -> &'static str {
     }
 }
 
-/// What a chat message says: a text mostly, but clients may pass on any other JSON value.
-#[derive(Debug, Clone)]
-pub struct JsonText(Box<RawValue>);
-
-impl JsonText {
-    /// A text.
-    fn of_text(text: &str) -> Self {
-        Self(to_raw_value(text).expect("a text has a JSON form"))
+/// What `raw` says; nothing is the empty text. A text is written anew, and any other value is kept as it was written, if a client
+/// can read it where it will be: one level deep in a message.
+fn chat(raw: Option<&RawValue>) -> Result<JsonText, MessageError> {
+    let Some(raw) = raw else { return Ok(JsonText::of_text("")) };
+    if let Some(text) = string(raw.get()) {
+        return Ok(JsonText::of_text(&text));
     }
-
-    /// What `raw` says; nothing is the empty text. A text is written anew, and any other value is kept as it was written, if a client
-    /// can read it where it will be: one level deep in a message.
-    fn read(raw: Option<&RawValue>) -> Result<Self, MessageError> {
-        let Some(raw) = raw else { return Ok(Self::of_text("")) };
-        if let Some(text) = string(raw.get()) {
-            return Ok(Self::of_text(&text));
-        }
-        Payload::check_json(format!("[{}]", raw.get()).as_bytes()).map_err(|_| MessageError::NotJson)?;
-        Ok(Self(raw.to_owned()))
-    }
-
-    /// The value as JSON.
-    pub fn as_json(&self) -> &RawValue {
-        &self.0
-    }
-
-    /// How many bytes it has as JSON, those around a text not counted in.
-    pub fn length(&self) -> usize {
-        let json = self.0.get();
-        if json.starts_with('"') { json.len() - 2 } else { json.len() }
-    }
+    Payload::check_json(format!("[{}]", raw.get()).as_bytes()).map_err(|_| MessageError::NotJson)?;
+    Ok(JsonText::of_value(raw))
 }
-
-impl PartialEq for JsonText {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.get() == other.0.get()
-    }
-}
-
-impl Eq for JsonText {}
 
 /// The fields of an object, as they were written, in the order of their names here. Of one that comes twice the last counts; others
 /// are passed over.
@@ -146,7 +116,7 @@ impl ClientMessage {
         match string(kind).as_deref() {
             Some("ping") => Ok(Self::Ping),
             Some("chat_message") => Ok(Self::Chat {
-                message: JsonText::read(message)?,
+                message: chat(message)?,
                 // An addition to the original, which counts as absent when it is nothing.
                 room: target.filter(|room| room.get() != "null").map(|raw| room(Some(raw))).transpose()?,
             }),

@@ -1,11 +1,9 @@
-//! Frames as they go to WebSocket subscribers: prepared once, header and all, and shared.
+//! Frames as they go to WebSocket subscribers, header and all. Those that many subscribers get are made once, by
+//! [`encoded`](crate::wire::encoded).
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::{
-    domain::{Committed, Notification, Passing},
-    wire::{deflate::deflate, text},
-};
+use crate::wire::deflate::deflate;
 
 const FIN: u8 = 0x80;
 const COMPRESSED: u8 = 0x40;
@@ -19,28 +17,8 @@ pub fn text(json: &[u8]) -> Bytes {
 }
 
 /// The same, compressed, if that makes it shorter.
-fn deflated_text(json: &[u8]) -> Option<Bytes> {
+pub(super) fn compressed_text(json: &[u8]) -> Option<Bytes> {
     deflate(json).map(|deflated| frame(FIN | COMPRESSED | TEXT, &deflated))
-}
-
-/// The frame of a notification, encoded when the first subscriber needs it and shared by all.
-pub fn notification(notification: &Notification) -> &Bytes {
-    notification.encoded(|notification| text(&text::notification(notification)))
-}
-
-/// The frame of an event that is not kept; the same.
-pub fn passing(passing: &Passing) -> &Bytes {
-    passing.encoded(|passing| text(&text::passing(passing)))
-}
-
-/// The frame of a notification for those who take it compressed; the same.
-pub fn deflated(committed: &Committed) -> &Bytes {
-    committed.deflated(|kept| deflated_text(&text::notification(kept)).unwrap_or_else(|| notification(kept).clone()))
-}
-
-/// The frame of an event that is not kept for those who take it compressed; the same.
-pub fn deflated_passing(passing: &Passing) -> &Bytes {
-    passing.deflated(|event| deflated_text(&text::passing(event)).unwrap_or_else(|| self::passing(event).clone()))
 }
 
 /// A ping without content.
@@ -81,12 +59,9 @@ fn frame(first: u8, content: &[u8]) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tungstenite::{Message, WebSocket, protocol::Role};
 
     use super::*;
-    use crate::domain::{Audience, Delivery, Epoch, Event, Payload};
 
     /// Reads frames as a client does.
     fn read(bytes: &[u8]) -> Message {
@@ -102,26 +77,5 @@ mod tests {
         assert_eq!(read(&ping()), Message::Ping(Bytes::new()));
         let Message::Close(Some(frame)) = read(&close(4001, "why")) else { panic!("not a close frame") };
         assert_eq!((u16::from(frame.code), frame.reason.as_str()), (4001, "why"));
-    }
-
-    fn committed(text: &str) -> Committed {
-        let payload = Payload::parse(format!(r#"{{"x":"{text}"}}"#).into()).expect("an object");
-        let event = Event { name: "e".into(), payload, source: "s".into(), timestamp: "t".into() };
-        let notification = Notification::new(Epoch::from_text("e"), 1, event, Audience::Everyone.into(), None);
-        let Delivery::Notification(committed) = Arc::new(notification).into() else { panic!("not a notification") };
-        committed
-    }
-
-    #[test]
-    fn each_form_is_made_once() {
-        let long = committed(&"x".repeat(1_000));
-        let deflated = super::deflated(&long);
-        assert_eq!(deflated.first(), Some(&(FIN | COMPRESSED | TEXT)));
-        assert!(deflated.len() < notification(&long.notification).len() / 2);
-        assert_eq!(super::deflated(&long).as_ptr(), deflated.as_ptr());
-
-        // What is not compressed is the plain frame itself.
-        let too_long = committed(&"x".repeat(200_000));
-        assert_eq!(super::deflated(&too_long).as_ptr(), notification(&too_long.notification).as_ptr());
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod client;
 pub mod deflate;
+pub mod encoded;
 pub mod frame;
 pub mod notify;
 pub mod problem;

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
-    Audiences, Code, Draft, Durability, Epoch, Event, EventError, IdempotencyKey, KeyOwner, Notification, Passing,
-    Payload, PayloadError, TargetError,
+    Audiences, Code, Draft, Durability, EphemeralEvent, Epoch, Event, EventError, IdempotencyKey, KeyOwner,
+    Notification, Payload, PayloadError, TargetError,
 };
 
 /// What `build.rs` makes of `notifications.proto`.
@@ -162,8 +162,8 @@ pub fn notification_from(notification: &Notification) -> v1::Notification {
 }
 
 /// An event that is not kept, as services see it.
-pub fn notification_from_passing(passing: &Passing, audiences: &Audiences, epoch: &Epoch) -> v1::Notification {
-    v1::Notification { id: passing.id.to_string(), ..message(&passing.event, audiences, epoch) }
+pub fn notification_from_ephemeral(event: &EphemeralEvent, audiences: &Audiences, epoch: &Epoch) -> v1::Notification {
+    v1::Notification { id: event.id.to_string(), ..message(&event.event, audiences, epoch) }
 }
 
 fn message(event: &Event, audiences: &Audiences, epoch: &Epoch) -> v1::Notification {

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{ClientId, Epoch, Event, Notification, Passing, Recovery, RoomId, Seq, UserId};
+use crate::domain::{ClientId, EphemeralEvent, Epoch, Event, Notice, Notification, Recovery, RoomId, Seq, UserId};
 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
@@ -23,8 +23,8 @@ pub fn notification(notification: &Notification) -> Bytes {
 }
 
 /// An event that is not kept, as WebSocket subscribers see it: a notification without a `seq`.
-pub fn passing(passing: &Passing) -> Bytes {
-    event(&passing.event, &passing.id, None)
+pub fn ephemeral_event(ephemeral: &EphemeralEvent) -> Bytes {
+    event(&ephemeral.event, &ephemeral.id, None)
 }
 
 fn event(event: &Event, id: &str, seq: Option<Seq>) -> Bytes {
@@ -159,8 +159,17 @@ pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "token_refreshed", expires_at, timestamp: timestamp(now) })
 }
 
-/// A chat message, as the others in the room see it. `message` is copied as it is.
-pub fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<Utc>) -> Bytes {
+/// What a client said or did, as the others in the room see it.
+pub fn notice(notice: &Notice) -> Bytes {
+    match notice {
+        Notice::Chat { client_id, room, message, at } => chat(client_id, message.as_json(), room, *at),
+        Notice::Joined { client_id, room, at } => presence(true, client_id, room, *at),
+        Notice::Left { client_id, room, at } => presence(false, client_id, room, *at),
+    }
+}
+
+/// `message` is copied as it is.
+fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -223,8 +232,7 @@ pub fn dropped(count: u32, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "dropped", count, timestamp: timestamp(now) })
 }
 
-/// The notice that a client came into a room or left it.
-pub fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Bytes {
+fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
-    domain::{Audience, RoomId},
+    domain::{Audience, Notice, RoomId},
     egress::session::{
         admission::Admitted,
         client_ids::{Owner, Taken},
@@ -127,9 +127,9 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
         }
     }
 
-    /// Hands a text of the client to the others in a room.
-    pub(in crate::egress) async fn relay(&self, room: &RoomId, text: &[u8]) {
-        self.context.notices.relay(self.session().client_id(), room, text).await;
+    /// Hands a notice of the client to the others in its room.
+    pub(in crate::egress) async fn relay(&self, notice: Notice) {
+        self.context.notices.relay(notice).await;
     }
 
     async fn tell(&self, room: &RoomId, joined: bool, members: usize) {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    domain::{Audience, ClientId, Content, Ephemeral, RoomId},
+    domain::{ClientId, Ephemeral, Notice, RoomId},
     journal::Relay,
     rooms::{Member, Membership, Reader},
-    wire::{frame, text},
 };
 
 /// The rooms, as sessions join them and speak in them.
@@ -35,12 +34,9 @@ impl RoomNotices {
         self.rooms.members(room)
     }
 
-    /// Hands a text of `client_id` to the others in a room.
-    pub(super) async fn relay(&self, client_id: &ClientId, room: &RoomId, text: &[u8]) {
-        let audiences = Audience::Room(room.clone()).into();
-        let except = Some(client_id.clone());
-        let content = Content::Frame(frame::text(text));
-        self.relay.relay(Ephemeral { audiences, except, content }).await;
+    /// Hands a notice to the others in its room.
+    pub(super) async fn relay(&self, notice: Notice) {
+        self.relay.relay(Ephemeral::notice(notice)).await;
     }
 
     /// Tells the others in a room of `members`, this client counted in, that it came or left. In a large room that would
@@ -50,10 +46,15 @@ impl RoomNotices {
         client_id: &ClientId,
         room: &RoomId,
         joined: bool,
-        (members, now): (usize, DateTime<Utc>),
+        (members, at): (usize, DateTime<Utc>),
     ) {
         if members > 1 && members <= self.presence_limit {
-            self.relay(client_id, room, &text::presence(joined, client_id, room, now)).await;
+            let (client_id, room) = (client_id.clone(), room.clone());
+            let notice = match joined {
+                true => Notice::Joined { client_id, room, at },
+                false => Notice::Left { client_id, room, at },
+            };
+            self.relay(notice).await;
         }
     }
 }

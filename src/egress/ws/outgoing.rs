@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     delivery::outbox::Frame,
-    domain::{Committed, Content, Ephemeral, Notification},
-    wire::frame,
+    domain::{Content, Ephemeral, Notification, Publication},
+    wire::encoded,
 };
 
 /// A frame on its way.
@@ -21,23 +21,25 @@ pub(in crate::egress) struct Outgoing {
 
 impl Outgoing {
     /// A notification that was just committed; compressed, if the client takes it so.
-    pub(super) fn live(committed: &Committed, deflates: bool) -> Self {
-        let notification = &committed.notification;
+    pub(super) fn live(publication: &Publication, deflates: bool) -> Self {
+        let notification = &publication.notification;
         if !deflates {
             return notification.into();
         }
-        Self { bytes: frame::deflated(committed).clone(), expires_at: notification.expires_at }
+        Self { bytes: encoded::compressed_publication_frame(publication).clone(), expires_at: notification.expires_at }
     }
 
     /// What nobody keeps; an event is compressed, if the client takes it so.
     pub(super) fn ephemeral(ephemeral: &Ephemeral, deflates: bool) -> Self {
-        match &ephemeral.content {
-            Content::Frame(frame) => frame.clone().into(),
-            Content::Event(passing) => {
-                let frame = if deflates { frame::deflated_passing(passing) } else { frame::passing(passing) };
-                Self { bytes: frame.clone(), expires_at: passing.expires_at }
-            }
-        }
+        let frame = match deflates {
+            true => encoded::compressed_ephemeral_frame(ephemeral),
+            false => encoded::ephemeral_frame(ephemeral),
+        };
+        let expires_at = match &ephemeral.content {
+            Content::Notice(_) => None,
+            Content::Event(event) => event.expires_at,
+        };
+        Self { bytes: frame.clone(), expires_at }
     }
 
     /// Whether it is of no use any more at `now`.
@@ -61,6 +63,6 @@ impl From<Bytes> for Outgoing {
 /// One that is read from the journal, for a single client: compressing it would be for that one alone.
 impl From<&Arc<Notification>> for Outgoing {
     fn from(notification: &Arc<Notification>) -> Self {
-        Self { bytes: frame::notification(notification).clone(), expires_at: notification.expires_at }
+        Self { bytes: encoded::notification_frame(notification).clone(), expires_at: notification.expires_at }
     }
 }

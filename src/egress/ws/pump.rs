@@ -190,7 +190,7 @@ async fn carry_out(session: &WebSocketSession, effect: Effect) {
     let WebSocketSession { active, .. } = session;
     match effect {
         Effect::Reply(text) => active.handle().reply(frame::text(&text)),
-        Effect::Relay(room, text) => active.relay(&room, &text).await,
+        Effect::Relay(notice) => active.relay(notice).await,
         Effect::Enter(room) => active.enter_room(&room),
         Effect::Leave(room) => active.leave_room(&room),
         Effect::Refused(denied) => active.refused(&denied),

@@ -14,8 +14,8 @@ use chrono::{DateTime, TimeDelta};
 use crate::{
     clock::{Clock, Manual},
     domain::{
-        Audience, Audiences, ClientId, Committed, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey,
-        KeyOwner, Payload, RoomId, Seq, UserId,
+        Audience, Audiences, ClientId, Content, Delivery, Durability, Ephemeral, Event, IdempotencyKey, JsonText,
+        KeyOwner, Notice, Payload, Publication, RoomId, Seq, UserId,
     },
     journal::{Append, Bounds, Engine, Entry, Journal, Options, Outcome, Promise, Query, Read, Tail},
 };
@@ -186,7 +186,7 @@ async fn next_seqs(tail: &mut Tail, count: usize) -> Vec<Seq> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
         for delivery in tail.next().await.expect("the journal lives").iter() {
-            if let Delivery::Notification(Committed { notification, .. }) = delivery {
+            if let Delivery::Notification(Publication { notification, .. }) = delivery {
                 seqs.push(notification.seq);
             }
         }
@@ -248,6 +248,11 @@ pub(super) async fn a_slow_tail_makes_appends_wait_and_loses_nothing<J: Journal>
     assert_eq!(seqs, (1..=MANY as Seq).collect::<Vec<_>>());
 }
 
+fn chat(text: &str) -> Notice {
+    let (client_id, room) = (ClientId::parse("me").expect("a name"), RoomId::parse("r").expect("a name"));
+    Notice::Chat { client_id, room, message: JsonText::of_text(text), at: DateTime::UNIX_EPOCH }
+}
+
 pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>(
     open: impl Fn(&Options) -> Arc<J>,
     _: impl Fn(Duration),
@@ -255,9 +260,7 @@ pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>
     let journal = open(&options());
     let mut tails = [journal.tail(), journal.tail()];
     for text in ["one", "two"] {
-        let except = ClientId::parse("me").ok();
-        let content = Content::Frame(Bytes::from_static(text.as_bytes()));
-        journal.relay(Ephemeral { audiences: room("r").into(), except, content }).await;
+        journal.relay(Ephemeral::notice(chat(text))).await;
     }
     for tail in &mut tails {
         let mut frames = Vec::new();
@@ -266,11 +269,11 @@ pub(super) async fn relayed_frames_reach_every_tail_and_are_not_kept<J: Journal>
                 let Delivery::Ephemeral(frame) = delivery else { panic!("not a relayed frame") };
                 assert_eq!(frame.audiences, room("r").into());
                 assert_eq!(frame.except.as_ref().map(ClientId::as_str), Some("me"));
-                let Content::Frame(text) = &frame.content else { panic!("not a frame") };
-                frames.push(text.clone());
+                let Content::Notice(notice) = &frame.content else { panic!("not a notice") };
+                frames.push(notice.clone());
             }
         }
-        assert_eq!(frames, ["one", "two"]);
+        assert_eq!(frames, ["one", "two"].map(chat));
     }
     assert_eq!(journal.bounds(), Bounds { oldest: 1, newest: 0 });
 }

@@ -8,11 +8,11 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
 use crate::{
-    domain::{Audience, ClientId, RoomId},
+    domain::{Audience, ClientId, JsonText, Notice, RoomId},
     egress::Options,
     gate::{Denied, Permit, TokenError},
     wire::{
-        client::{ClientMessage, JsonText, MessageError},
+        client::{ClientMessage, MessageError},
         text,
     },
 };
@@ -22,8 +22,8 @@ use crate::{
 pub(in crate::egress) enum Effect {
     /// Send this text to the client itself.
     Reply(Bytes),
-    /// Send this text to the others in the room.
-    Relay(RoomId, Bytes),
+    /// Tell the others in the room.
+    Relay(Notice),
     /// Listen to the room. The others there are not told.
     Enter(RoomId),
     /// Listen to the room no longer. The others there are not told.
@@ -120,7 +120,7 @@ impl Machine {
         let now = sender.now;
         match message {
             Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong(now))],
-            Ok(ClientMessage::Chat { message, room }) => self.chat(&message, room, sender),
+            Ok(ClientMessage::Chat { message, room }) => self.chat(message, room, sender),
             Ok(ClientMessage::Join(room)) => self.if_allowed(&room, sender, Self::join),
             Ok(ClientMessage::Subscribe(room)) => self.if_allowed(&room, sender, Self::subscribe),
             Ok(ClientMessage::Refresh(token)) => vec![Effect::Refresh(token)],
@@ -176,7 +176,7 @@ impl Machine {
         effects
     }
 
-    fn chat(&self, message: &JsonText, room: Option<RoomId>, sender: &Sender<'_>) -> Vec<Effect> {
+    fn chat(&self, message: JsonText, room: Option<RoomId>, sender: &Sender<'_>) -> Vec<Effect> {
         let now = sender.now;
         let room = room.unwrap_or_else(|| self.room().clone());
         if !self.rooms.contains(&room) {
@@ -186,8 +186,7 @@ impl Machine {
         if message.length() > max_bytes as usize {
             return refusal(&format!("El mensaje es demasiado largo: admite como máximo {max_bytes} bytes"), now);
         }
-        let text = text::chat(sender.client_id, message.as_json(), &room, now);
-        vec![Effect::Relay(room, text)]
+        vec![Effect::Relay(Notice::Chat { client_id: sender.client_id.clone(), room, message, at: now })]
     }
 
     fn join(&mut self, room: &RoomId, sender: &Sender<'_>) -> Vec<Effect> {

@@ -30,7 +30,7 @@ fn effects(machine: &mut Machine, message: &Value) -> Vec<(String, Value)> {
     };
     let effects = said(machine, &message.to_string()).into_iter().map(|effect| match effect {
         Effect::Reply(text) => ("reply".to_owned(), content(text)),
-        Effect::Relay(room, text) => (format!("relay {room}"), content(text)),
+        Effect::Relay(notice) => (format!("relay {}", notice.room()), content(text::notice(&notice))),
         Effect::Enter(room) => (format!("enter {room}"), Value::Null),
         Effect::Leave(room) => (format!("leave {room}"), Value::Null),
         Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),
@@ -109,7 +109,7 @@ fn chat_is_short() {
     assert_eq!((value[0].0.as_str(), &value[0].1["message"]), ("relay general", &json!(["345678"])));
     assert_eq!(effects(&mut ana, &json!({"type":"chat_message","message":["3456789"]})), refused);
     let escaped = r#"{"type":"chat_message","message":"\u0031\u0032\u0033"}"#;
-    assert!(matches!(said(&mut ana, escaped)[..], [Effect::Relay(..)]));
+    assert!(matches!(said(&mut ana, escaped)[..], [Effect::Relay(_)]));
 }
 
 // a client is a member of no room but those that the machine has, if it is taken out of a room before anything is waited for

@@ -239,8 +239,8 @@ impl Member for Connection {
     fn offer(&self, delivery: &Delivery) -> bool {
         let mut out = self.out.lock();
         match delivery {
-            Delivery::Notification(committed) => {
-                out.outbox.offer(committed.notification.seq, || Outgoing::live(committed, self.deflates));
+            Delivery::Notification(publication) => {
+                out.outbox.offer(publication.notification.seq, || Outgoing::live(publication, self.deflates));
             }
             Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(self.session.client_id()) => {
                 return false;

@@ -12,12 +12,13 @@ use super::*;
 use crate::{
     clock::Manual,
     delivery::outbox::Frame,
-    domain::{Audience, Content, Ephemeral, Epoch, Event, Notification, Payload, UserId},
+    domain::{Audience, ClientId, Ephemeral, Epoch, Event, JsonText, Notice, Notification, Payload, RoomId, UserId},
     egress::{
         Clients,
         session::{ConnectRequest, Owner, SessionHandle, Taken},
     },
     gate::Permit,
+    wire::encoded,
 };
 
 async fn connection(clock: &Arc<Manual>) -> (Connection, TcpStream) {
@@ -39,9 +40,20 @@ async fn dialled(clock: &Arc<Manual>, clients: &Clients, client: &str) -> (Conne
     (connection, client_socket.expect("connected"))
 }
 
-fn ephemeral(frame: &'static [u8]) -> Delivery {
-    let content = Content::Frame(Bytes::from_static(frame));
-    Delivery::Ephemeral(Arc::new(Ephemeral { audiences: Audience::Everyone.into(), except: None, content }))
+/// What another client says.
+fn said(message: &str) -> Arc<Ephemeral> {
+    let client_id = ClientId::parse("luis").expect("a name");
+    let (room, at) = (RoomId::general(), DateTime::UNIX_EPOCH);
+    Arc::new(Ephemeral::notice(Notice::Chat { client_id, room, message: JsonText::of_text(message), at }))
+}
+
+fn ephemeral(message: &str) -> Delivery {
+    Delivery::Ephemeral(said(message))
+}
+
+/// What that is as it goes out.
+fn frame_of(message: &str) -> Bytes {
+    encoded::ephemeral_frame(&said(message)).clone()
 }
 
 fn clock() -> Arc<Manual> {
@@ -88,19 +100,19 @@ async fn what_expired_is_not_sent_to_make_room() {
     }
     clock.step(TimeDelta::minutes(1));
     poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("it is open");
-    connection.offer(&ephemeral(b"behind"));
+    connection.offer(&ephemeral("behind"));
     connection.flush();
     drop(connection);
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).await.expect("read");
-    assert_eq!(sent, b"firstbehind");
+    assert_eq!(sent, [&b"first"[..], &frame_of("behind")].concat());
 }
 
 // A session that saw its queue full does not listen to its client until it is called again.
 #[tokio::test]
 async fn whoever_drains_a_full_queue_calls_the_session() {
     let (connection, _client) = connection(&clock()).await;
-    assert!(connection.offer(&ephemeral(b"as large as the queue")), "a flush is due");
+    assert!(connection.offer(&ephemeral("larger than the queue")), "a flush is due");
     assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: true });
     connection.flush();
     connection.called().await;
@@ -140,28 +152,29 @@ async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
 async fn the_socket_is_tried_before_anything_is_dropped() {
     let (connection, mut client) = connection(&clock()).await;
     for _ in 0..100 {
-        connection.offer(&ephemeral(b"as large as the queue"));
+        connection.offer(&ephemeral("larger than the queue"));
     }
     connection.flush();
     drop(connection);
     let mut sent = Vec::new();
     client.read_to_end(&mut sent).await.expect("read");
-    assert_eq!(sent, [&b"first"[..], &b"as large as the queue".repeat(100)].concat());
+    assert_eq!(sent, [&b"first"[..], &frame_of("larger than the queue").repeat(100)].concat());
 }
 
 // The socket is full and nobody reads: what nobody keeps is dropped, and told where it is missing; then all goes on.
 #[tokio::test]
 async fn what_does_not_fit_is_told_and_closes_nothing() {
-    const EACH: &[u8] = &[b'x'; 100_000];
+    const LENGTH: usize = 100_000;
+    let each = "x".repeat(LENGTH);
     let (connection, mut client) = connection(&clock()).await;
     let mut offered: u32 = 0;
     while !connection.out.lock().blocked {
         assert!(connection.is_open());
-        connection.offer(&ephemeral(EACH));
+        connection.offer(&ephemeral(&each));
         offered += 1;
     }
     for _ in 0..7 {
-        connection.offer(&ephemeral(EACH));
+        connection.offer(&ephemeral(&each));
         offered += 1;
     }
     assert!(connection.is_open());
@@ -171,13 +184,16 @@ async fn what_does_not_fit_is_told_and_closes_nothing() {
             poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("the client reads");
             connection.flush();
         }
-        connection.offer(&ephemeral(b"behind"));
+        connection.offer(&ephemeral("behind"));
         connection.flush();
         drop(connection);
     };
     let (read, ()) = tokio::join!(client.read_to_end(&mut sent), writing);
     read.expect("read");
-    let whole = sent.iter().filter(|byte| **byte == b'x').count() / EACH.len();
+    let whole = sent.iter().filter(|byte| **byte == b'x').count() / LENGTH;
     let told = frame::text(&text::dropped(offered - u32::try_from(whole).expect("few"), DateTime::UNIX_EPOCH));
-    assert!(sent == [b"first", &EACH.repeat(whole)[..], &told, b"behind"].concat(), "{whole} of {offered}");
+    assert!(
+        sent == [b"first", &frame_of(&each).repeat(whole)[..], &told, &frame_of("behind")].concat(),
+        "{whole} of {offered}"
+    );
 }
