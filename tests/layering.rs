@@ -40,6 +40,7 @@ const TABLE: &[(&str, &[&str])] = &[
     (
         "delivery",
         &[
+            "clock",
             "domain",
             "journal::Bounds",
             "journal::Error",
@@ -48,8 +49,11 @@ const TABLE: &[(&str, &[&str])] = &[
             "journal::Query",
             "journal::Read",
             "journal::Tail",
+            "rooms::Interest",
             "rooms::Member",
+            "rooms::Reader",
             "rooms::Shard",
+            "rooms::Subscription",
             "rooms::Writer",
             "worker",
         ],

@@ -74,6 +74,14 @@ impl Ephemeral {
         Self { audiences, except: None, content: Content::Event(event), forms: Forms::default() }
     }
 
+    /// When it stops being of use.
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        match &self.content {
+            Content::Notice(_) => None,
+            Content::Event(ephemeral) => ephemeral.expires_at,
+        }
+    }
+
     /// About how many bytes it has as it goes out.
     pub fn size(&self) -> usize {
         match &self.content {
@@ -92,11 +100,4 @@ pub struct EphemeralEvent {
     pub event: Event,
     /// When it stops being of use.
     pub expires_at: Option<DateTime<Utc>>,
-}
-
-impl EphemeralEvent {
-    /// Whether it is of no use any more at `now`.
-    pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
-        self.expires_at.is_some_and(|expires_at| expires_at <= now)
-    }
 }

@@ -5,6 +5,7 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -12,18 +13,18 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     clock::Clock,
-    delivery::catch_up,
-    domain::{Audience, Audiences, Code, Epoch, Position, Recovery, Seq},
+    delivery::{Filter, Frame, Pulled, Start, StreamEnd, StreamSource, SubscriptionStream, Transport},
+    domain::{Audiences, Code, Content, Ephemeral, Epoch, Notification, Position, Recovery},
     egress::{
         Options,
-        follower::{Follower, Holding, Item, Next},
+        holding::{Holding, Holds},
         watcher::{self, Watcher},
     },
     gate::{self, Denied, Standing, Transit},
     journal::Read,
-    rooms::{Interest, Reader},
+    rooms::Reader,
     wire::{
-        proto::v1,
+        proto::{self, v1},
         status::{grpc_gap, grpc_status, grpc_too_old},
     },
 };
@@ -34,13 +35,9 @@ pub type Notifications = Pin<Box<dyn Stream<Item = Result<v1::Notification, Stat
 /// Serves `Subscribe`.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
-    rooms: Reader,
-    journal: Arc<dyn Read>,
-    max_bytes: usize,
+    source: StreamSource,
     slow_timeout: Duration,
-    stopping: CancellationToken,
     watchers: TaskTracker,
-    clock: Arc<dyn Clock>,
 }
 
 impl Subscriber {
@@ -53,8 +50,8 @@ impl Subscriber {
         (stopping, watchers): (CancellationToken, TaskTracker),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let (max_bytes, slow_timeout) = (options.send_queue_bytes.get(), options.slow_timeout);
-        Self { rooms, journal, max_bytes, slow_timeout, stopping, watchers, clock }
+        let source = StreamSource { rooms, journal, max_bytes: options.send_queue_bytes.get(), stopping, clock };
+        Self { source, slow_timeout: options.slow_timeout, watchers }
     }
 
     /// Begins a stream, at the position that the client was at or from now on. It ends at `deadline`.
@@ -69,48 +66,34 @@ impl Subscriber {
         let request = request.into_inner();
         let since =
             request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
-        let wanted = Wanted::read(&request)?;
-        permit.check_all(wanted.0.as_deref())?;
+        let filter = filter(&request)?;
+        permit.check_all(filter.audiences())?;
         let place = caller.place()?;
-        let follower = Arc::new(Follower::new(self.max_bytes));
-        let mut subscription = self.rooms.subscribe(Arc::clone(&follower) as _);
-        wanted.interests().into_iter().for_each(|interest| subscription.join(interest));
-        let start = catch_up::start(&*self.journal, since.as_ref());
+        let (stream, start) = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref());
         if start.recovery == Recovery::Unrecoverable {
-            return Err(lost(&*self.journal, since.as_ref()));
+            return Err(unrecoverable(&*self.source.journal, since.as_ref()));
         }
-        let holding = Holding { place, charge: caller.charge(), transit: transit.clone() };
-        follower.begin(start.cursor, subscription, holding);
-        let epoch = self.journal.epoch();
-        let watcher = Watcher {
-            follower: Arc::clone(&follower),
-            standing: caller.standing(),
-            wanted: wanted.0.clone(),
-            deadline,
-            slow_timeout: self.slow_timeout,
-            transit,
-        };
-        let following = Following {
-            follower,
-            wanted,
-            journal: Arc::clone(&self.journal),
-            max_bytes: self.max_bytes,
-            stopping: self.stopping.clone(),
-            standing: caller.standing(),
-            clock: Arc::clone(&self.clock),
-        };
-        self.watchers.spawn(watcher.watch());
-        let notifications: Notifications = Box::pin(stream::unfold(Some(following), Following::next));
-        let mut response = Response::new(notifications);
-        let metadata = response.metadata_mut();
-        metadata.insert("x-sequence", MetadataValue::from(start.live_from));
-        metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
-        Ok(response)
+        let subscriber = Arc::clone(stream.subscriber());
+        subscriber.transport().holds.take(Holding { place, charge: caller.charge(), transit: transit.clone() });
+        let (standing, slow_timeout) = (caller.standing(), self.slow_timeout);
+        self.watchers.spawn(Watcher { subscriber, standing, filter, deadline, slow_timeout, transit }.watch());
+        let epoch = self.source.journal.epoch();
+        let answer = Answer { stream, standing: caller.standing() };
+        Ok(response(Box::pin(stream::unfold(Some(answer), Answer::next)), &start, &epoch))
     }
 }
 
+/// The answer that says from where it is live.
+fn response(notifications: Notifications, start: &Start, epoch: &Epoch) -> Response<Notifications> {
+    let mut response = Response::new(notifications);
+    let metadata = response.metadata_mut();
+    metadata.insert("x-sequence", MetadataValue::from(start.live_from));
+    metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
+    response
+}
+
 /// Why a stream cannot begin at `since`. One that only comes too late is told where it can.
-fn lost(journal: &dyn Read, since: Option<&Position>) -> Status {
+fn unrecoverable(journal: &dyn Read, since: Option<&Position>) -> Status {
     let (epoch, oldest) = (journal.epoch(), journal.bounds().oldest);
     match since {
         Some(since) if since.epoch == epoch && since.seq.saturating_add(1) < oldest => grpc_too_old(since.seq, oldest),
@@ -121,102 +104,135 @@ fn lost(journal: &dyn Read, since: Option<&Position>) -> Status {
     }
 }
 
-/// What a subscriber asked for: some audiences, or everything.
-#[derive(Debug)]
-struct Wanted(Option<Vec<Audience>>);
-
-impl Wanted {
-    fn read(request: &v1::SubscribeRequest) -> Result<Self, Status> {
-        if request.everything {
-            return Ok(Self(None));
-        }
-        if request.rooms.is_empty() && request.users.is_empty() {
-            let message = "name rooms or users to follow, or set `everything`";
-            return Err(grpc_status(Code::Invalid, message, Some("rooms")));
-        }
-        let audiences = Audiences::from_target(true, &request.users, &request.rooms)
-            .map_err(|error| grpc_status(Code::Invalid, error.within(""), Some(error.field())))?;
-        Ok(Self(Some(audiences.as_slice().to_vec())))
+/// What a subscriber asks for.
+fn filter(request: &v1::SubscribeRequest) -> Result<Filter, Status> {
+    if request.everything {
+        return Ok(Filter::EVERYTHING);
     }
+    if request.rooms.is_empty() && request.users.is_empty() {
+        let message = "name rooms or users to follow, or set `everything`";
+        return Err(grpc_status(Code::Invalid, message, Some("rooms")));
+    }
+    let audiences = Audiences::from_target(true, &request.users, &request.rooms)
+        .map_err(|error| grpc_status(Code::Invalid, error.within(""), Some(error.field())))?;
+    Ok(Filter::any_of(audiences.as_slice().to_vec()))
+}
 
-    fn interests(&self) -> Vec<Interest> {
-        match &self.0 {
-            None => vec![Interest::Everything],
-            Some(audiences) => audiences.iter().cloned().map(Interest::In).collect(),
+/// What gRPC makes of what is delivered.
+#[derive(Debug, Default)]
+pub(super) struct Grpc {
+    /// What the stream holds of others.
+    pub(super) holds: Holds,
+}
+
+/// What waits for a subscriber.
+#[derive(Debug)]
+pub(super) enum Item {
+    Kept(Arc<Notification>),
+    /// The event in it is not kept.
+    Ephemeral(Arc<Ephemeral>),
+}
+
+impl Frame for Item {
+    fn size(&self) -> usize {
+        match self {
+            Self::Kept(notification) => notification.size(),
+            Self::Ephemeral(ephemeral) => ephemeral.size(),
         }
     }
 }
 
-/// A running stream. It leaves the rooms when it is dropped.
+impl Transport for Grpc {
+    type Item = Item;
+    type Reason = Status;
+    const GOES_ON_WITHOUT: bool = false;
+
+    fn name(&self) -> &'static str {
+        "grpc-subscriber"
+    }
+
+    fn kept(&self, notification: &Arc<Notification>) -> Item {
+        Item::Kept(Arc::clone(notification))
+    }
+
+    fn ephemeral(&self, ephemeral: &Arc<Ephemeral>) -> Option<Item> {
+        // Chat is between browsers.
+        matches!(ephemeral.content, Content::Event(_)).then(|| Item::Ephemeral(Arc::clone(ephemeral)))
+    }
+
+    fn expires_at(item: &Item) -> Option<DateTime<Utc>> {
+        match item {
+            Item::Kept(notification) => notification.expires_at,
+            Item::Ephemeral(ephemeral) => ephemeral.expires_at(),
+        }
+    }
+
+    fn left(&self, has_yet_to_say: bool) {
+        self.holds.settle(has_yet_to_say);
+    }
+}
+
+impl Item {
+    /// The message for the subscriber.
+    fn message(&self, epoch: &Epoch) -> Option<v1::Notification> {
+        match self {
+            Self::Kept(notification) => Some(proto::notification_from(notification)),
+            Self::Ephemeral(ephemeral) => match &ephemeral.content {
+                Content::Event(event) => Some(proto::notification_from_ephemeral(event, &ephemeral.audiences, epoch)),
+                Content::Notice(_) => None,
+            },
+        }
+    }
+}
+
+/// The messages of a running stream.
 #[derive(Debug)]
-struct Following {
-    follower: Arc<Follower>,
-    wanted: Wanted,
-    journal: Arc<dyn Read>,
-    max_bytes: usize,
-    stopping: CancellationToken,
+struct Answer {
+    stream: SubscriptionStream<Grpc>,
     standing: Standing,
-    clock: Arc<dyn Clock>,
 }
 
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.follower.abandon();
-    }
-}
-
-impl Following {
+impl Answer {
     /// One step of the stream; none after an error.
     async fn next(this: Option<Self>) -> Option<(Result<v1::Notification, Status>, Option<Self>)> {
         let mut this = this?;
-        this.follower.asked();
         match this.receive().await {
-            Ok(notification) => {
-                this.follower.answered();
-                Some((Ok(notification), Some(this)))
-            }
+            Ok(notification) => Some((Ok(notification), Some(this))),
             Err(status) => Some((Err(status), None)),
         }
     }
 
     async fn receive(&mut self) -> Result<v1::Notification, Status> {
-        let epoch = self.journal.epoch();
+        let epoch = self.stream.epoch();
         loop {
-            watcher::judge(&mut self.standing, self.wanted.0.as_deref())?;
-            match self.follower.next() {
-                Next::Item(item) => {
-                    if let Some(message) = item.message(&epoch, self.clock.wall()) {
+            let check = |filter: &Filter| watcher::judge(&mut self.standing, filter.audiences());
+            match self.stream.next(check).await {
+                Ok(Pulled::Item(item)) => {
+                    if let Some(message) = item.message(&epoch) {
                         return Ok(message);
                     }
                 }
-                Next::Gap(from, to) => return Err(grpc_gap(from, to)),
-                Next::TooSlow => {
+                Ok(Pulled::Gap(from, to)) => return Err(grpc_gap(from, self.stream.end_of_gap(to))),
+                Ok(Pulled::Dropped(_)) => {
                     return Err(Status::data_loss("too slow: an ephemeral event did not fit into the queue"));
                 }
-                Next::Over(status) => return Err(status),
-                Next::CatchUp(cursor) => self.catch_up(cursor).await?,
-                Next::Nothing => tokio::select! {
-                    () = self.follower.news() => {}
-                    () = self.stopping.cancelled() => {
-                        let message = "the server is going away; resume with the position you hold";
-                        return Err(grpc_status(Code::Unavailable, message, None));
-                    }
-                },
+                Err(end) => return Err(self.status(end)),
             }
         }
     }
 
-    async fn catch_up(&self, cursor: Seq) -> Result<(), Status> {
-        let audiences = self.wanted.0.clone();
-        let page =
-            catch_up::read_on(&*self.journal, audiences, cursor, self.max_bytes, |kept| Item::Kept(Arc::clone(kept)))
-                .await
-                .map_err(|error| {
-                    let denied = Denied::by_journal(error.code(), &error);
-                    self.standing.caller().refused(&denied);
-                    denied
-                })?;
-        self.follower.fill(page);
-        Ok(())
+    fn status(&self, end: StreamEnd<Status>) -> Status {
+        match end {
+            StreamEnd::Because(status) => status,
+            StreamEnd::Unreadable(error) => {
+                let denied = Denied::by_journal(error.code(), &error);
+                self.standing.caller().refused(&denied);
+                denied.into()
+            }
+            StreamEnd::GoingAway => {
+                let message = "the server is going away; resume with the position you hold";
+                grpc_status(Code::Unavailable, message, None)
+            }
+        }
     }
 }

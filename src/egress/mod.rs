@@ -4,9 +4,9 @@
 //! `session` (who it is, and what its messages do). `ws` and `grpc` pump them, and each knows its transport alone. Nothing here
 //! can publish: it reads the rooms and the journal, and relays chat.
 
-mod follower;
 mod grpc;
 mod history;
+mod holding;
 mod removal;
 mod session;
 #[cfg(test)]

@@ -3,26 +3,24 @@
 
 use std::{future::pending, pin::pin, sync::Arc, time::Duration};
 
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tonic::Status;
 
 use crate::{
+    delivery::{Filter, StreamSubscriber},
     domain::{Audience, Code},
-    egress::follower::Follower,
+    egress::grpc::Grpc,
     gate::{Denied, Right, Standing, TokenError, Transit},
     wire::status::grpc_status,
 };
 
-/// In how many looks a client is found to be too slow.
-const LOOKS: u32 = 4;
-
 /// What a subscription is watched for.
 #[derive(Debug)]
 pub(super) struct Watcher {
-    pub(super) follower: Arc<Follower>,
+    pub(super) subscriber: Arc<StreamSubscriber<Grpc>>,
     pub(super) standing: Standing,
-    /// What it hears; `None` is everything.
-    pub(super) wanted: Option<Vec<Audience>>,
+    /// What it hears.
+    pub(super) filter: Filter,
     /// When the call is over.
     pub(super) deadline: Option<Instant>,
     /// How long nothing may be taken of what waits.
@@ -34,23 +32,23 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Watches until the subscription is over, by itself or because it must be, and until nothing is left of it.
     pub(super) async fn watch(mut self) {
-        let follower = Arc::clone(&self.follower);
+        let subscriber = Arc::clone(&self.subscriber);
         let late = async {
             match self.deadline {
                 Some(deadline) => sleep_until(deadline).await,
                 None => pending().await,
             }
         };
-        let mut slow = pin!(until_too_slow(&follower, self.slow_timeout));
+        let mut slow = pin!(subscriber.until_too_slow(self.slow_timeout));
         let mut late = pin!(late);
         let status = loop {
             tokio::select! {
-                () = follower.left() => break None,
+                () = subscriber.gone() => break None,
                 () = &mut late => break Some(Status::deadline_exceeded("the deadline of the call is over")),
                 () = &mut slow => break Some(too_slow(self.slow_timeout)),
                 changed = self.standing.changed() => {
                     let judged = match changed {
-                        Ok(()) => judge(&mut self.standing, self.wanted.as_deref()),
+                        Ok(()) => judge(&mut self.standing, self.filter.audiences()),
                         Err(error) => Err(no_longer_good(error)),
                     };
                     if let Err(status) = judged {
@@ -60,12 +58,12 @@ impl Watcher {
             }
         };
         if let Some(status) = status {
-            follower.end(status);
+            subscriber.end(status);
         }
         if let Some(transit) = &self.transit {
             see_off(transit, self.slow_timeout).await;
         }
-        follower.taken_all();
+        subscriber.transport().holds.taken_all();
     }
 }
 
@@ -101,18 +99,4 @@ fn too_slow(time: Duration) -> Status {
         "too slow: of what waits nothing was taken for {time:?} (SLOW_TIMEOUT); read faster, and subscribe again with the position you hold"
     );
     grpc_status(Code::Unavailable, message, None)
-}
-
-/// Waits until something has waited for `time`, and not much longer, and nothing was taken.
-async fn until_too_slow(follower: &Follower, time: Duration) {
-    let period = (time / LOOKS).max(Duration::from_millis(1));
-    let mut looks = interval_at(Instant::now() + period, period);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut before, mut in_vain) = (follower.taken(), 0);
-    while in_vain <= LOOKS {
-        looks.tick().await;
-        let taken = follower.taken();
-        in_vain = if taken == before && follower.is_waited_for() { in_vain + 1 } else { 0 };
-        before = taken;
-    }
 }

@@ -16,7 +16,7 @@ use crate::{domain::Seq, journal::Bounds};
 const KEPT_CAPACITY: usize = 4;
 
 /// What a queue holds: something with a size.
-pub(crate) trait Frame {
+pub trait Frame {
     /// How much of the queue it takes, in bytes.
     fn size(&self) -> usize;
 }
@@ -113,6 +113,11 @@ impl<F: Frame> Outbox<F> {
     /// Whether the queue takes no more of what can wait elsewhere.
     pub(crate) fn is_full(&self) -> bool {
         self.queued_bytes >= self.max_bytes
+    }
+
+    /// How many frames that nobody keeps were dropped and not told yet.
+    pub(crate) fn dropped(&self) -> u32 {
+        self.dropped
     }
 
     /// Takes in a live notification.

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     delivery::outbox::Frame,
-    domain::{Content, Ephemeral, Notification, Publication},
+    domain::{Ephemeral, Notification, Publication},
     wire::encoded,
 };
 
@@ -35,11 +35,7 @@ impl Outgoing {
             true => encoded::compressed_ephemeral_frame(ephemeral),
             false => encoded::ephemeral_frame(ephemeral),
         };
-        let expires_at = match &ephemeral.content {
-            Content::Notice(_) => None,
-            Content::Event(event) => event.expires_at,
-        };
-        Self { bytes: frame.clone(), expires_at }
+        Self { bytes: frame.clone(), expires_at: ephemeral.expires_at() }
     }
 
     /// Whether it is of no use any more at `now`.
