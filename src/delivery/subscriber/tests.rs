@@ -128,9 +128,16 @@ impl Scene {
 struct Stream(SubscriptionStream<Lines>);
 
 impl Stream {
+    /// What comes next, or the end.
+    async fn try_next(
+        &mut self,
+        check: impl FnMut(&Filter) -> Result<(), &'static str>,
+    ) -> Result<Pulled<Line>, StreamEnd<&'static str>> {
+        timeout(Duration::from_secs(60), self.0.next(check)).await.expect("something comes")
+    }
+
     async fn next(&mut self) -> String {
-        let next = timeout(Duration::from_secs(60), self.0.next(|_| Ok(()))).await.expect("something comes");
-        match next.expect("it goes on") {
+        match self.try_next(|_| Ok(())).await.expect("it goes on") {
             Pulled::Item(line) => line.text,
             Pulled::Gap(from, to) => format!("{from} to {to} are gone"),
             Pulled::Dropped(count) => format!("{count} dropped"),
@@ -250,12 +257,12 @@ async fn a_stream_ends_for_the_reason_that_somebody_gave_and_hears_nothing_more(
     assert_eq!(receivers(), 2);
     stream.0.subscriber().end("enough");
     assert_eq!(receivers(), 1, "it has left, though nobody asked it yet");
-    let end = stream.0.next(|_| Ok(())).await;
+    let end = stream.try_next(|_| Ok(())).await;
     assert!(matches!(end, Err(StreamEnd::Because("enough"))), "{end:?}");
     let subscriber = Arc::clone(other.0.subscriber());
     drop(other);
     assert_eq!(receivers(), 0);
-    subscriber.gone().await;
+    timeout(Duration::from_secs(60), subscriber.gone()).await.expect("it is gone");
 }
 
 #[tokio::test]
@@ -263,7 +270,7 @@ async fn a_stream_that_may_not_go_on_gives_nothing_that_waits() {
     let scene = Scene::new(100, 1_000);
     scene.publish("r", &["a"]).await;
     let (mut stream, _) = scene.subscribe(Some(0));
-    let end = stream.0.next(|filter| Err(if filter.audiences().is_some() { "forbidden" } else { "" })).await;
+    let end = stream.try_next(|filter| Err(if filter.audiences().is_some() { "forbidden" } else { "" })).await;
     assert!(matches!(end, Err(StreamEnd::Because("forbidden"))), "{end:?}");
 }
 
@@ -274,7 +281,7 @@ async fn a_stream_gives_all_that_was_delivered_before_the_service_goes_away() {
     let (mut stream, _) = scene.subscribe(Some(0));
     scene.source.stopping.cancel();
     assert_eq!(stream.next_all(2).await, ["1 a", "2 b"]);
-    let end = stream.0.next(|_| Ok(())).await;
+    let end = stream.try_next(|_| Ok(())).await;
     assert!(matches!(end, Err(StreamEnd::GoingAway)), "{end:?}");
 }
 
