@@ -12,8 +12,8 @@ use crate::{
     config::Config,
     delivery::{FanOuts, Start},
     domain::{
-        Audiences, ClientId, Content, Durability, EphemeralEvent, Epoch, Event, Notice, Payload, Position, Recovery,
-        RoomId, Seq,
+        Audiences, ClientId, Content, Durability, EphemeralEvent, Epoch, Event, JsonText, Notice, Payload, Position,
+        Recovery, RoomId, Seq,
     },
     journal::{Append, Entry, Follow, Incarnation, Memory, Relay},
     rooms::{self, Writer},
@@ -52,7 +52,9 @@ impl Transport for Lines {
     fn ephemeral(&self, ephemeral: &Arc<Ephemeral>) -> Option<Line> {
         let text = match &ephemeral.content {
             Content::Event(event) => event.event.name.to_string(),
-            Content::Notice(Notice::Chat { client_id, message, .. }) => format!("{client_id}: {message}"),
+            Content::Notice(Notice::Chat { client_id, message, .. }) => {
+                format!("{client_id}: {}", message.as_json().get().trim_matches('"'))
+            }
             Content::Notice(_) => return None,
         };
         Some(Line { text, expires_at: ephemeral.expires_at() })
@@ -164,7 +166,7 @@ fn event(name: &str) -> Event {
 
 fn said(message: &str) -> Ephemeral {
     let (client_id, room) = (ClientId::parse("ana").expect("a name"), RoomId::parse("r").expect("a name"));
-    Ephemeral::notice(Notice::Chat { client_id, room, message: message.into(), at: DateTime::UNIX_EPOCH })
+    Ephemeral::notice(Notice::Chat { client_id, room, message: JsonText::of_text(message), at: DateTime::UNIX_EPOCH })
 }
 
 #[tokio::test]
