@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{BufMut, Bytes};
 use chrono::DateTime;
+use prost::encoding::{self, WireType};
 
 use crate::{
     domain::{Audience, Audiences, Epoch, Event, Notification, Payload, Seq},
     journal::{Error, log::millis},
 };
-
-/// The kinds of fields in the encoding of protocol buffers.
-const VARINT: u8 = 0;
-const LENGTH_DELIMITED: u8 = 2;
 
 /// A notification without its place. Fields may be added: a reader that does not know one passes it over.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -32,37 +29,27 @@ pub(super) struct Record {
     expires_at: Option<i64>,
 }
 
-/// Writes a notification down as a [`Record`]. That would need copies of all its texts first, which is a good part of what the
-/// writer does.
+/// Writes a notification down as a [`Record`]. To make one would need copies of all its texts first, which is a good part of what
+/// the writer does; so each field is written by itself, an empty one as well.
 pub(super) fn write(Notification { event, audiences, expires_at, .. }: &Notification, to: &mut Vec<u8>) {
     for audience in audiences.as_slice() {
         let (kind, name) = key_parts(audience);
-        field(to, 1, &[kind.as_bytes(), name.as_bytes()]);
+        text(1, &[kind, name], to);
     }
-    field(to, 2, &[event.name.as_bytes()]);
-    field(to, 3, &[event.source.as_bytes()]);
-    field(to, 4, &[event.timestamp.as_bytes()]);
-    field(to, 5, &[event.payload.as_bytes()]);
+    text(2, &[&event.name], to);
+    text(3, &[&event.source], to);
+    text(4, &[&event.timestamp], to);
+    encoding::bytes::encode(5, event.payload.as_bytes(), to);
     if let Some(expires_at) = expires_at {
-        to.push((6 << 3) | VARINT);
-        varint(to, millis(*expires_at) as u64);
+        encoding::int64::encode(6, &millis(*expires_at), to);
     }
 }
 
-/// Writes a field of texts or bytes: its number and kind, the length of its parts, the parts.
-fn field(to: &mut Vec<u8>, number: u8, parts: &[&[u8]]) {
-    to.push((number << 3) | LENGTH_DELIMITED);
-    varint(to, parts.iter().map(|part| part.len() as u64).sum());
-    parts.iter().for_each(|part| to.extend_from_slice(part));
-}
-
-/// Writes a number, seven bits a byte, the lowest first; all bytes but the last have their highest bit set.
-fn varint(to: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        to.push(number as u8 | 0x80);
-        number >>= 7;
-    }
-    to.push(number as u8);
+/// Writes a field that is the text of all `parts`, as [`encoding::string`] would if it were one `String`.
+fn text(tag: u32, parts: &[&str], to: &mut Vec<u8>) {
+    encoding::encode_key(tag, WireType::LengthDelimited, to);
+    encoding::encode_varint(parts.iter().map(|part| part.len() as u64).sum(), to);
+    parts.iter().for_each(|part| to.put_slice(part.as_bytes()));
 }
 
 impl Record {
@@ -144,6 +131,36 @@ mod tests {
                     (&written.event, &written.audiences, written.expires_at)
                 );
             }
+        }
+    }
+
+    // Files of released versions hold these bytes: a field that is written in another way, or left out, would be a new layout.
+    #[test]
+    fn the_bytes_of_a_record_are_fixed() {
+        let event = Event {
+            name: "tema.creada".into(),
+            payload: Payload::parse(Bytes::from(format!(r#"{{"p":"{}"}}"#, "x".repeat(130)))).expect("an object"),
+            source: "".into(),
+            timestamp: "2026-01-01T00:00:00.000Z".into(),
+        };
+        let texts = |text: &str| vec![text.to_owned()];
+        let audiences = Audiences::from_target(true, &texts("ana"), &texts("tema_ñ")).expect("a target");
+        for (expires_at, end) in [
+            (None, &b""[..]),
+            (Some(1_767_225_600_000), b"\x30\x80\xd0\xea\xb6\xb7\x33"),
+            (Some(-1), b"\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
+        ] {
+            let expires_at = expires_at.and_then(DateTime::from_timestamp_millis);
+            let notification =
+                Notification::new(Epoch::from_text("e"), 7, event.clone(), audiences.clone(), expires_at);
+            let mut written = Vec::new();
+            write(&notification, &mut written);
+            let mut expected = b"\x0a\x01*\x0a\x05u:ana\x0a\x09r:tema_\xc3\xb1\x12\x0btema.creada\x1a\x00".to_vec();
+            expected.extend_from_slice(b"\x22\x182026-01-01T00:00:00.000Z\x2a\x8a\x01{\"p\":\"");
+            expected.extend_from_slice(&[b'x'; 130]);
+            expected.extend_from_slice(b"\"}");
+            expected.extend_from_slice(end);
+            assert_eq!(written, expected);
         }
     }
 }
