@@ -2,16 +2,15 @@
 
 use std::{
     io::{self, Write},
-    path::Path,
     process::ExitCode,
     sync::Arc,
 };
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use exposia_notifications::{
     app::App,
     clock::{Clock, System},
-    config::{Cli, Command, Config, Environment, Faults},
+    config::{Cli, Command, Config, Environment, Faults, Variables},
     heap, ops,
     shutdown::Signals,
     telemetry,
@@ -29,17 +28,7 @@ const FAILED: u8 = 1;
 const BAD_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    let runtime = match Builder::new_multi_thread().enable_all().on_thread_park(heap::give_back).build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format!("no threads: {error}"));
-            return ExitCode::from(FAILED);
-        }
-    };
-    let ended = runtime.block_on(run());
-    // Whatever is left hangs, as the disk does then: nobody waits for it.
-    runtime.shutdown_background();
-    match ended {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
@@ -48,14 +37,20 @@ fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
-    match dotenvy::dotenv() {
-        Err(error) if !error.not_found() && !is_out_of_reach(&error) => {
-            return Err(error).context(".env cannot be read");
-        }
-        _ => {}
-    }
-    let Cli { command, config, in_force, mistyped } = Cli::load()?;
+/// Reads the settings while there is one thread, and does what they say.
+fn start() -> anyhow::Result<()> {
+    let variables = Variables::read().context(".env cannot be read")?;
+    let cli = Cli::load(&variables)?;
+    let mut threads = Builder::new_multi_thread();
+    let runtime =
+        threads.enable_all().on_thread_park(heap::give_back).build().map_err(|error| anyhow!("no threads: {error}"))?;
+    let ended = runtime.block_on(run(cli));
+    // Whatever is left hangs, as the disk does then: nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn run(Cli { command, config, in_force, mistyped }: Cli) -> anyhow::Result<()> {
     let mut out = io::stdout();
     match command {
         Some(Command::Health) => {
@@ -73,12 +68,6 @@ async fn run() -> anyhow::Result<()> {
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
         None => serve(config, mistyped).await,
     }
-}
-
-/// Whether a `.env` was looked for in a folder that may not be entered: it has none that is meant for this process.
-fn is_out_of_reach(error: &dotenvy::Error) -> bool {
-    let denied = matches!(error, dotenvy::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied);
-    denied && !Path::new(".env").try_exists().unwrap_or(false)
 }
 
 async fn serve(config: Config, mistyped: Vec<String>) -> anyhow::Result<()> {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use clap::{Arg, ArgMatches, parser::ValueSource};
 
+use crate::config::Variables;
+
 /// Every setting with its value and where that comes from; of a secret only whether there is one.
 #[derive(Debug, Clone, Default)]
 pub struct InForce(Vec<Setting>);
@@ -16,19 +18,24 @@ struct Setting {
 }
 
 impl InForce {
-    pub(super) fn of<'a>(arguments: impl Iterator<Item = &'a Arg>, matches: &ArgMatches) -> Self {
-        Self(arguments.filter_map(|arg| Setting::of(arg, matches)).collect())
+    pub(super) fn of<'a>(
+        arguments: impl Iterator<Item = &'a Arg>,
+        matches: &ArgMatches,
+        variables: &Variables,
+    ) -> Self {
+        Self(arguments.filter_map(|arg| Setting::of(arg, matches, variables)).collect())
     }
 }
 
 impl Setting {
     /// What is set for `arg`; `None` if it is no setting.
-    fn of(arg: &Arg, matches: &ArgMatches) -> Option<Self> {
-        let variable = arg.get_env()?.to_string_lossy().into_owned();
+    fn of(arg: &Arg, matches: &ArgMatches, variables: &Variables) -> Option<Self> {
+        let variable = arg.get_env()?;
         let id = arg.get_id().as_str();
         let source = match matches.value_source(id) {
             None => "not set",
-            Some(ValueSource::DefaultValue) => "default",
+            Some(ValueSource::DefaultValue) if variables.of_file(variable).is_none() => "default",
+            Some(ValueSource::DefaultValue) => "environment",
             Some(ValueSource::EnvVariable) => "environment",
             Some(_) => "flag",
         };
@@ -37,6 +44,7 @@ impl Setting {
             true => "[secret]".to_owned(),
             false => values.map(|value| value.to_string_lossy()).collect::<Vec<_>>().join(","),
         };
+        let variable = variable.to_string_lossy().into_owned();
         Some(Self { variable, source, value })
     }
 }

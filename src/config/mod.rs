@@ -1,13 +1,17 @@
 //! All settings: one `Options` of each module, from flags and environment variables of the same meaning.
 
 mod in_force;
+mod variables;
 
 use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
-use clap::{Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum};
+use clap::{
+    Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum, error::ErrorKind,
+};
 
 pub use in_force::InForce;
+pub use variables::Variables;
 
 use crate::{broker, broker::Rules, domain::is_mistyped, egress, gate, ingress, journal, listen, telemetry};
 
@@ -116,15 +120,14 @@ impl fmt::Display for Faults {
 impl std::error::Error for Faults {}
 
 impl Cli {
-    /// Reads the command line and the environment, and reports all that is wrong with them at once. `--help`,
+    /// Reads the command line and the `variables`, and reports all that is wrong with them at once. `--help`,
     /// `--version` and an unknown flag end the process, as clap does it.
-    pub fn load() -> Result<Self, Faults> {
-        let (bad, mut faults) = bad_variables();
-        let command =
-            Self::command().mut_args(|arg| if bad.contains(arg.get_id()) { arg.env(None::<&str>) } else { arg });
-        let matches = command.get_matches_from(settings_first(std::env::args_os().collect()));
+    pub fn load(variables: &Variables) -> Result<Self, Faults> {
+        let (bad, mut faults) = bad_variables(variables);
+        let matches = matches(&settings_first(std::env::args_os().collect()), &bad, variables);
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-        cli.mistyped = mistyped(std::env::vars_os().map(|(name, _)| name));
+        cli.config.gate.roots = gate::Roots::named_by(|name| variables.get(name));
+        cli.mistyped = mistyped(variables.names());
         let checking = matches!(cli.command, Some(Command::Check));
         if checking || !faults.is_empty() {
             // With their defaults in place of the bad ones, the settings may show further faults.
@@ -132,9 +135,33 @@ impl Cli {
         }
         if checking {
             faults.extend(cli.config.faults_outside());
-            cli.in_force = InForce::of(Self::command().get_arguments(), &matches);
+            cli.in_force = InForce::of(Self::command().get_arguments(), &matches, variables);
         }
         if faults.is_empty() { Ok(cli) } else { Err(Faults(faults)) }
+    }
+}
+
+/// What `arguments` and `variables` say, but for the variables of the arguments that have a `bad` one.
+fn matches(arguments: &[OsString], bad: &[Id], variables: &Variables) -> ArgMatches {
+    let command =
+        || Cli::command().mut_args(|arg| if bad.contains(arg.get_id()) { arg.env(None::<&str>) } else { arg });
+    // clap asks the environment itself, and has no other place for values that stand behind it than that of the defaults.
+    let with_file = |arg: Arg| match arg.get_env().and_then(|variable| variables.of_file(variable)) {
+        Some(value) => {
+            let value = OsString::from(value);
+            arg.default_value(value)
+        }
+        None => arg,
+    };
+    match command().mut_args(with_file).try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        // The help shows the defaults, and nothing of the file, where secrets may be.
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                command().get_matches_from(arguments)
+            }
+            _ => error.exit(),
+        },
     }
 }
 
@@ -164,14 +191,14 @@ fn mistyped(variables: impl Iterator<Item = OsString>) -> Vec<String> {
         .collect()
 }
 
-/// Tries every environment variable by itself, for clap would stop at the first bad one. Gives the arguments that have a
+/// Tries every variable by itself, for clap would stop at the first bad one. Gives the arguments that have a
 /// bad one, and what is wrong with each.
-fn bad_variables() -> (Vec<Id>, Vec<String>) {
+fn bad_variables(variables: &Variables) -> (Vec<Id>, Vec<String>) {
     let without_env = || Cli::command().mut_args(|arg| arg.env(None::<&str>));
     let (mut bad, mut faults) = (Vec::new(), Vec::new());
     for arg in Cli::command().get_arguments() {
         let (Some(variable), Some(flag)) = (arg.get_env(), arg.get_long()) else { continue };
-        let Some(value) = std::env::var_os(variable) else { continue };
+        let Some(value) = variables.get(variable) else { continue };
         let mut flag = OsString::from(format!("--{flag}="));
         flag.push(&value);
         if let Err(error) = without_env().try_get_matches_from([OsString::from("exposia-notifications"), flag]) {

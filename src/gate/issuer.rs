@@ -2,7 +2,6 @@
 //! known. While the issuer cannot be reached, those that it had stay in force.
 
 use std::{
-    env,
     error::Error as _,
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::{error::Elapsed, sleep, timeout};
 
 use crate::{
-    gate::{Keys, Options, jwks, jwks::KeySetError},
+    gate::{Keys, Options, Roots, jwks, jwks::KeySetError},
     pem::{Pem, PemError},
 };
 
@@ -102,13 +101,14 @@ pub struct Issuer {
     client: Asking,
     /// The file with the CAs that vouch for it, in place of the machine's.
     authorities: Option<PathBuf>,
+    machine: Roots,
     interval: Duration,
     cooldown: Duration,
     keys: Keys,
 }
 
-/// What asks the issuer at `uri`, which `authorities` vouch for if it speaks TLS, or else those of the machine.
-fn asking(uri: &Uri, authorities: Option<&Path>) -> Result<Asking, TrustError> {
+/// What asks the issuer at `uri`, which `authorities` vouch for if it speaks TLS, or else those of the `machine`.
+fn asking(uri: &Uri, authorities: Option<&Path>, machine: &Roots) -> Result<Asking, TrustError> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let config = config.with_safe_default_protocol_versions()?;
     let mut roots = RootCertStore::empty();
@@ -120,31 +120,24 @@ fn asking(uri: &Uri, authorities: Option<&Path>) -> Result<Asking, TrustError> {
             }
             config.with_root_certificates(roots)
         }
-        None => config.with_native_roots().map_err(|_| TrustError::Nobody(why_nobody()))?,
+        None if machine.are_named() => {
+            let (added, _) = roots.add_parsable_certificates(machine.load());
+            if added == 0 {
+                return Err(TrustError::Nobody(machine.why_nobody()));
+            }
+            config.with_root_certificates(roots)
+        }
+        None => config.with_native_roots().map_err(|_| TrustError::Nobody(machine.why_nobody()))?,
     };
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(config.with_no_client_auth()).https_or_http().enable_http1();
     Ok(Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build(connector.build()))
 }
 
-/// Why the machine knows no CA. The two variables are those of OpenSSL; what they name takes the place of the system's.
-fn why_nobody() -> String {
-    if let Some(path) = env::var_os("SSL_CERT_FILE").map(PathBuf::from) {
-        let wrong = Pem::read(&path).and_then(|pem| pem.certificates()).err();
-        let wrong =
-            wrong.map_or_else(|| format!("{} has no certificate of a CA", path.display()), |wrong| wrong.to_string());
-        return format!("SSL_CERT_FILE is set and {wrong}");
-    }
-    match env::var_os("SSL_CERT_DIR").map(PathBuf::from) {
-        Some(path) => format!("SSL_CERT_DIR is set and {} has no certificate of a CA", path.display()),
-        None => "this system has no certificates of CAs".to_owned(),
-    }
-}
-
 /// Whether somebody can vouch for the issuer of the settings.
 pub(super) fn check(options: &Options) -> Result<(), TrustError> {
     let uri = options.jwt_jwks_url.as_ref();
-    uri.map_or(Ok(()), |uri| asking(uri, options.jwt_jwks_ca_file.as_deref()).map(drop))
+    uri.map_or(Ok(()), |uri| asking(uri, options.jwt_jwks_ca_file.as_deref(), &options.roots).map(drop))
 }
 
 impl Issuer {
@@ -156,9 +149,10 @@ impl Issuer {
     pub fn new(options: &Options, keys: Keys) -> Result<Option<Self>, TrustError> {
         let Some(uri) = options.jwt_jwks_url.clone() else { return Ok(None) };
         let authorities = options.jwt_jwks_ca_file.clone();
-        let client = asking(&uri, authorities.as_deref())?;
+        let machine = options.roots.clone();
+        let client = asking(&uri, authorities.as_deref(), &machine)?;
         let (interval, cooldown) = (options.jwt_jwks_refresh, options.jwt_jwks_cooldown);
-        Ok(Some(Self { uri, client, authorities, interval, cooldown, keys }))
+        Ok(Some(Self { uri, client, authorities, machine, interval, cooldown, keys }))
     }
 
     /// Fetches the keys and puts them in force.
@@ -175,7 +169,7 @@ impl Issuer {
         let request = request.body(Empty::new()).expect("the URL was parsed before");
         // A file may have another CA in it by now.
         let client = match self.authorities.as_deref() {
-            Some(path) => asking(&self.uri, Some(path))?,
+            Some(path) => asking(&self.uri, Some(path), &self.machine)?,
             None => self.client.clone(),
         };
         let response: Response<Incoming> = client.request(request).await?;

@@ -7,7 +7,7 @@ use http::{Uri, uri::Scheme};
 use ipnet::IpNet;
 
 use crate::{
-    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Secret, address, issuer},
+    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Roots, Secret, address, issuer},
     reload::Source,
 };
 
@@ -112,6 +112,10 @@ pub struct Options {
     #[arg(long, env = "MESSAGE_TIMEOUT", default_value = "30s", value_name = "TIME",
         value_parser = crate::domain::parse_positive_duration)]
     pub message_timeout: Duration,
+
+    /// Where the CAs of the machine are, by the two variables of OpenSSL.
+    #[arg(skip)]
+    pub roots: Roots,
 }
 
 /// Whether subscribers need a token.

@@ -273,6 +273,40 @@ async fn a_file_env_is_read() {
     assert!(lines.len() == 1 && lines[0].contains("LOG_LEVEL"), "PORT is set besides: {lines:?}");
 }
 
+// `.env` stands behind flags and the environment and before the defaults, for every command, and shows in no help
+#[tokio::test]
+async fn a_file_env_is_behind_the_environment_and_before_the_defaults() {
+    let folder = scratch();
+    let file = "\u{feff}MAX_BODY_BYTES=1000\nexport BODY_TIMEOUT='7s'\nPUBLISH_QUEUE=11\nPUBLISH_QUEUE=many\n\
+        WS_TOKEN=a-s3cr3t,another\nJWT_SECRET=\"a s3cr3t of at least 32 characters\"\nMAX_MESAGE_BYTES=1\n";
+    std::fs::write(folder.path().join(".env"), file).expect("a file");
+    let below = folder.path().join("below");
+    std::fs::create_dir(&below).expect("a folder");
+    let settings = [("MAX_BODY_BYTES", "2000")];
+    let output = run_in(&below, &["check", "--idempotency-window", "3m"], &settings).await;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = |name| said.lines().map(|line| line.split_whitespace().collect()).find(|line: &Vec<_>| line[0] == name);
+    for expected in [
+        ["MAX_BODY_BYTES", "environment", "2000"],
+        ["BODY_TIMEOUT", "environment", "7s"],
+        ["PUBLISH_QUEUE", "environment", "11"],
+        ["IDEMPOTENCY_WINDOW", "flag", "3m"],
+        ["PUBLISH_TIMEOUT", "default", "5s"],
+        ["WS_TOKEN", "environment", "[secret]"],
+    ] {
+        assert_eq!(line(expected[0]).as_deref(), Some(&expected[..]), "{output:?}");
+    }
+    let warned = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && warned.contains("MAX_MESAGE_BYTES"), "{output:?}");
+
+    let minted = run_in(&below, &["token", "mint", "--sub", "7"], &[]).await;
+    assert!(minted.status.success(), "{minted:?}");
+    for arguments in [&["--help"][..], &["check", "-h"], &["help", "journal"], &["journal"]] {
+        let beside = run_in(&below, arguments, &[]).await;
+        assert_eq!(beside, run_to_end(arguments, &[]).await, "{arguments:?}");
+    }
+}
+
 const OPEN_PRODUCTION: [(&str, &str); 3] =
     [("ENVIRONMENT", "production"), ("SUBSCRIBER_AUTH", "open"), ("ALLOWED_ORIGINS", "https://example.com")];
 

@@ -18,7 +18,7 @@ use super::{
     tokens::{KEYS, notify},
 };
 use crate::{
-    support::{TestApp, eventually, run_to_end, scratch},
+    support::{TestApp, eventually, run_in, run_to_end, scratch},
     tls::authority::{Authority, Pair},
 };
 
@@ -65,6 +65,10 @@ async fn an_issuer_that_nobody_vouches_for_is_not_believed() {
     for (roots, code) in [(roots("its", &authority), 0), (roots("another", &Authority::new()), 1)] {
         let settings = [("JWT_JWKS_URL", &*url), ("SSL_CERT_FILE", &*roots)];
         let output = run_to_end(&["token", "verify", &token], &settings).await;
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let beside = scratch();
+        std::fs::write(beside.path().join(".env"), format!("SSL_CERT_FILE={roots}\n")).expect("a file");
+        let output = run_in(beside.path(), &["token", "verify", &token], &settings[..1]).await;
         assert_eq!(output.status.code(), Some(code), "{output:?}");
     }
 }
