@@ -5,10 +5,10 @@
 //! the journal.
 
 mod command;
-mod pattern;
 mod route;
 mod rules;
 mod task;
+mod template;
 #[cfg(test)]
 mod tests;
 
@@ -21,7 +21,6 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use command::{Accepted, Pending, Published};
-pub use pattern::SyntaxError;
 pub use route::{Route, RouteError, Rules};
 pub use rules::{Fault, RulesError};
 

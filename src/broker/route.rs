@@ -1,8 +1,8 @@
 //! Who an event is for: a pure function of its name, its payload and the rule table.
 
 use crate::{
-    broker::pattern::{Captures, Pattern, Template},
-    domain::{Audience, Audiences, Draft, NameError, Payload, RoomId, UserId},
+    broker::template::Template,
+    domain::{Audience, Audiences, Captures, Draft, NameError, Pattern, Payload, RoomId, UserId},
 };
 
 /// A checked rule table: the first rule that matches decides, and the last one matches everything.

@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use crate::{
     broker::{
-        pattern::{Pattern, SyntaxError, Template},
         route::{Destination, Rule, Rules},
+        template::Template,
     },
-    domain::{NameError, RoomId, UserId},
+    domain::{NameError, Pattern, RoomId, SyntaxError, UserId},
 };
 
 const DEFAULT: &str = include_str!("default_routes.toml");
@@ -122,7 +122,7 @@ impl RawRule {
 }
 
 fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Fault> {
-    texts.into_iter().map(|text| Pattern::parse(&text).map_err(|error| Fault::Pattern(text, error))).collect()
+    texts.into_iter().map(|text| Pattern::by_segments(&text).map_err(|error| Fault::Pattern(text, error))).collect()
 }
 
 fn template(

@@ -2,32 +2,30 @@
 
 use std::fmt;
 
-use wildmatch::WildMatch;
-
-use crate::gate::Rate;
+use crate::{domain::Pattern, gate::Rate};
 
 /// How many patterns one claim may have: they are tried one by one.
 const MAX_PATTERNS: usize = 64;
 
 /// A set of names, by patterns in which `*` stands for any text and `?` for any character.
 #[derive(Debug, Clone)]
-pub struct Patterns(Box<[WildMatch]>);
+pub struct Patterns(Box<[Pattern]>);
 
 impl Patterns {
     /// Every name.
     pub fn all() -> Self {
-        Self([WildMatch::new("*")].into())
+        Self([Pattern::all()].into())
     }
 
     /// The rooms that are open to everybody who has a token.
     pub fn open_rooms() -> Self {
-        Self(["general", "tema_*"].map(WildMatch::new).into())
+        Self(["general", "tema_*"].map(Pattern::by_characters).into())
     }
 
     /// The names of a claim; `None` when it has more patterns than are tried.
     pub fn new(patterns: &[String]) -> Option<Self> {
         let few = patterns.len() <= MAX_PATTERNS;
-        few.then(|| Self(patterns.iter().map(|pattern| WildMatch::new(pattern)).collect()))
+        few.then(|| Self(patterns.iter().map(|pattern| Pattern::by_characters(pattern)).collect()))
     }
 
     /// Whether `name` is in the set.
@@ -37,13 +35,13 @@ impl Patterns {
 
     /// Whether every name is.
     pub fn is_all(&self) -> bool {
-        self.0.iter().any(|pattern| pattern.pattern_chars() == ['*'])
+        self.0.iter().any(|pattern| pattern.matches_all())
     }
 }
 
 impl fmt::Display for Patterns {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.iter().map(WildMatch::pattern).collect::<Vec<_>>().join(", "))
+        f.write_str(&self.0.iter().map(Pattern::to_string).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -1,8 +1,6 @@
 //! Which certificates a row of the grants is for: a pattern, and the kind of names that it is for.
 
-use wildmatch::WildMatch;
-
-use crate::domain::{CertificateName, NameKind, has_scheme};
+use crate::domain::{CertificateName, NameKind, Pattern, has_scheme};
 
 /// The words that a pattern may have before it, and what they stand for.
 const KINDS: [(&str, NameKind); 4] =
@@ -12,7 +10,7 @@ const KINDS: [(&str, NameKind); 4] =
 #[derive(Debug)]
 pub(super) struct Subject {
     kind: Kind,
-    pattern: WildMatch,
+    pattern: Pattern,
 }
 
 /// The names that a pattern is compared with.
@@ -40,7 +38,7 @@ impl Subject {
             None if !text.is_empty() && text.chars().all(|c| c == '*') => (Kind::All, text),
             None => (Kind::Plain, text),
         };
-        Self { kind, pattern: WildMatch::new(pattern) }
+        Self { kind, pattern: Pattern::by_characters(pattern) }
     }
 
     /// Whether it is for `name`.
