@@ -5,7 +5,7 @@ use bytes::Bytes;
 use exposia_notifications::{
     broker::Rules,
     clock::{Clock, System},
-    domain::{MAX_NAME_CHARS, Payload},
+    domain::{Draft, DraftFields, FieldNames, MAX_NAME_CHARS, Payload},
     gate::{Expected, Key},
     wire::{client::ClientMessage, notify},
 };
@@ -40,19 +40,24 @@ pub(crate) fn client_message(data: &[u8]) {
 
 /// The readers of payloads and of the body of `POST /notify`.
 pub(crate) fn payload(data: &[u8]) {
-    let names = ["usuarioId", "temaId", "a"];
-    if let Ok(payload) = Payload::parse(Bytes::copy_from_slice(data)) {
+    let names: FieldNames = ["usuarioId", "temaId", "a"].map(Into::into).into();
+    let parsed = Payload::parse(Bytes::copy_from_slice(data)).map_err(|error| error.to_string());
+    let read = Payload::read(data, &names, 0).map_err(|error| error.to_string());
+    assert_eq!(read.as_ref().map(|(payload, _)| payload), parsed.as_ref(), "both ways to read it agree");
+    if let Ok((payload, found)) = read {
         assert_eq!(payload.as_bytes(), data, "kept as it came");
+        assert_eq!(payload.identifiers(&names), found);
         let document: Value = serde_json::from_slice(data).expect("what is passed on is JSON to anybody");
-        for (name, found) in names.iter().zip(payload.identifiers(&names)) {
-            let expected = document[name].as_str().filter(|text| !text.is_empty());
-            assert!(expected == found.as_deref() || document[name].is_number(), "{name}: {found:?}");
+        for name in &*names {
+            let expected = document[&**name].as_str().filter(|text| !text.is_empty());
+            assert!(expected == found.get(name) || document[&**name].is_number(), "{name}: {found:?}");
         }
     }
-    let body = Bytes::copy_from_slice(data);
-    if let Ok(draft) = notify::read(&body, None) {
-        assert!(draft.check().is_ok() && !draft.name.is_empty(), "{draft:?}");
-        Payload::parse(draft.payload.as_bytes().clone()).expect("a payload is one by itself");
+    if let Ok(draft) = notify::read(data, None, &names) {
+        let body = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
+        Payload::check_json(body).expect("the whole body is JSON to anybody");
+        let payload = Payload::parse(draft.payload().as_bytes().clone()).expect("a payload is one by itself");
+        assert!(!draft.name().is_empty() && *draft.identifiers(&names) == payload.identifiers(&names), "{draft:?}");
     }
 }
 
@@ -62,8 +67,9 @@ pub(crate) fn routes(data: &[u8]) {
     let Some((event, rest)) = text.split_once('\n') else { return };
     let (payload, table) = rest.split_once('\n').unwrap_or((rest, ""));
     let Ok(payload) = Payload::parse(Bytes::copy_from_slice(payload.as_bytes())) else { return };
+    let Ok(draft) = Draft::new(DraftFields::new(event, payload)) else { return };
     for rules in [Ok(Rules::default()), Rules::parse(table)].into_iter().flatten() {
-        let Ok(route) = rules.route(event, &payload) else { continue };
+        let Ok(route) = rules.route(&draft) else { continue };
         let users = route.audiences.users().map(|user| user.as_str());
         for name in users.chain(route.audiences.rooms().map(|room| room.as_str())) {
             assert!((1..=MAX_NAME_CHARS).contains(&name.chars().count()), "{name:?}");

@@ -19,14 +19,15 @@ pub(crate) fn body() -> Bytes {
     format!(r#"{{"event":"tema.creado","payload":{{"temaId":7,"pad":"{pad}"}},"source":"bench"}}"#).into()
 }
 
-pub(crate) fn draft() -> Result<Draft> {
-    notify::read(&body(), None).map_err(|problem| format!("{problem:?}").into())
+/// What becomes of it where `rules` may route it.
+pub(crate) fn draft(rules: &Rules) -> Result<Draft> {
+    notify::read(&body(), None, rules.fields()).map_err(|problem| format!("{problem:?}").into())
 }
 
 /// From the body to what the journal takes.
 pub(crate) fn entry(rules: &Rules) -> Result<Entry> {
-    let draft = draft()?;
-    let audiences = rules.route(&draft.name, &draft.payload)?.audiences;
+    let draft = draft(rules)?;
+    let audiences = rules.audiences(&draft)?;
     let event = draft.into_event("2026-01-01T00:00:00.000Z");
     Ok(Entry { event, audiences, key: None, expires_at: None, durability: Durability::Fsync })
 }

@@ -27,7 +27,7 @@ pub use rules::{Fault, RulesError};
 use crate::{
     broker::command::Submission,
     clock::Clock,
-    domain::{Audience, Audiences, Code, Draft, EventError, Payload},
+    domain::{Audience, Audiences, Code, Draft},
     journal::{self, Append, Relay},
     rooms::Writer,
     worker::Worker,
@@ -66,9 +66,6 @@ const MAX_PATIENCE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Why a publisher is not told that its event was published.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// A text of the event is missing or too long.
-    #[error(transparent)]
-    Event(#[from] EventError),
     /// A rule makes a name of the event that cannot be one.
     #[error(transparent)]
     Route(#[from] RouteError),
@@ -96,7 +93,7 @@ impl Error {
     /// The error as callers see it.
     pub fn code(&self) -> Code {
         match self {
-            Self::Event(_) | Self::Route(_) => Code::Invalid,
+            Self::Route(_) => Code::Invalid,
             Self::Conflict => Code::Conflict,
             Self::Full => Code::Exhausted,
             Self::Unknown | Self::Closing => Code::Unavailable,
@@ -107,7 +104,6 @@ impl Error {
     /// The field of the request that is wrong, where one is.
     pub fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Event(error) => Some(error.field()),
             Self::Route(_) => Some("payload"),
             Self::Conflict | Self::Full | Self::Unknown | Self::Closing | Self::Journal(_) => None,
         }
@@ -193,16 +189,11 @@ impl Handle {
     }
 
     /// Says where an event would go. Of those who ask, a few are served at a time: each has all receivers in memory.
-    pub async fn explain(
-        &self,
-        event: &str,
-        payload: &Payload,
-        target: Option<Audiences>,
-    ) -> Result<Explanation, Error> {
-        let (rule, audiences) = match target {
-            Some(audiences) => (None, audiences),
+    pub async fn explain(&self, draft: &Draft) -> Result<Explanation, Error> {
+        let (rule, audiences) = match draft.target() {
+            Some(audiences) => (None, audiences.clone()),
             None => {
-                let route = self.rules.route(event, payload)?;
+                let route = self.rules.route(draft)?;
                 (Some((route.rule.to_owned(), route.index)), route.audiences)
             }
         };

@@ -182,11 +182,10 @@ impl Publisher {
     }
 
     fn entry(&self, draft: Draft, now: &Moment) -> Result<Entry, Error> {
-        draft.check()?;
         let audiences = self.rules.audiences(&draft)?;
-        let key = draft.idempotency_key.clone().map(|key| (key, draft.fingerprint()));
-        let expires_at = draft.ttl.and_then(|ttl| now.time.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
-        let durability = draft.durability.unwrap_or(Durability::Fsync);
+        let key = draft.idempotency_key().cloned().map(|key| (key, draft.fingerprint()));
+        let expires_at = draft.ttl().and_then(|ttl| now.time.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
+        let durability = draft.durability().unwrap_or(Durability::Fsync);
         let event = draft.into_event(&now.text);
         Ok(Entry { event, audiences, key, expires_at, durability })
     }

@@ -15,7 +15,7 @@ use super::*;
 use crate::{
     clock::System,
     config::Config,
-    domain::{Durability, Ephemeral, Epoch, IdempotencyKey, KeyOwner},
+    domain::{DraftFields, Durability, Ephemeral, Epoch, IdempotencyKey, KeyOwner, Payload},
     journal::{Entry, Follow, Incarnation, Memory, Outcome, Read},
     rooms,
 };
@@ -86,17 +86,13 @@ impl Scene {
     }
 }
 
+fn fields() -> DraftFields {
+    DraftFields::new("e", Payload::parse("{}".into()).expect("an object"))
+}
+
 fn draft(key: Option<&str>) -> Draft {
-    Draft {
-        name: "e".into(),
-        payload: Payload::parse("{}".into()).expect("an object"),
-        source: None,
-        timestamp: None,
-        idempotency_key: key.and_then(|key| IdempotencyKey::new(KeyOwner::NOBODY, key)),
-        target: None,
-        durability: None,
-        ttl: None,
-    }
+    let idempotency_key = key.and_then(|key| IdempotencyKey::new(KeyOwner::NOBODY, key));
+    Draft::new(DraftFields { idempotency_key, ..fields() }).expect("a draft")
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +192,7 @@ async fn a_time_beyond_all_times_is_for_ever() {
 }
 
 fn passing() -> Draft {
-    Draft { durability: Some(Durability::Ephemeral), ..draft(None) }
+    Draft::new(DraftFields { durability: Some(Durability::Ephemeral), ..fields() }).expect("a draft")
 }
 
 /// Submits one draft after the other until the journal has as many appends in hand as it may.
@@ -252,6 +248,8 @@ async fn what_is_refused_is_told_at_once_while_the_journal_hangs() {
     let scene = Scene::new(|_| {});
     let _hung = scene.hang().await;
     let _waiting = scene.broker.submit(vec![draft(None)]).await.expect("a place");
-    let refused = scene.broker.publish(Draft { name: "".into(), ..draft(None) }).await;
-    assert!(matches!(refused, Err(Error::Event(EventError::Empty))), "{refused:?}");
+    let payload = Payload::parse(format!(r#"{{"temaId":"{}"}}"#, "x".repeat(200)).into()).expect("an object");
+    let draft = Draft::new(DraftFields { payload, ..fields() }).expect("a draft");
+    let refused = scene.broker.publish(draft).await;
+    assert!(matches!(refused, Err(Error::Route(_))), "{refused:?}");
 }

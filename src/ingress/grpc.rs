@@ -64,9 +64,9 @@ impl Publisher {
         request: Request<v1::ExplainRouteRequest>,
     ) -> Result<Response<v1::ExplainRouteResponse>, Status> {
         gate::caller(&request)?.check_publisher()?;
-        let asked = proto::explain_request(request.into_inner()).map_err(|error| invalid(&error))?;
-        let (event, payload, target, routed_by) = asked;
-        let explained = self.intake.explain(&event, &payload, target).await;
+        let asked = proto::explain_request(request.into_inner(), self.intake.rules().fields());
+        let (draft, routed_by) = asked.map_err(|error| invalid(&error))?;
+        let explained = self.intake.explain(&draft).await;
         let explanation = explained.map_err(|error| refusal_of(&error, routed_by))?;
         let Explanation { rule, audiences, receivers, names } = explanation;
         let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i32));
@@ -91,8 +91,8 @@ pub(super) fn draft(
         let limit = Limit { bytes: max_bytes, name: "MAX_BODY_BYTES" };
         return Err(grpc_too_large("a message", limit, Some("")));
     }
-    let draft = proto::draft_from(request, caller.key_owner()).map_err(|error| invalid(&error))?;
-    caller.check_publish(&draft.name)?;
+    let draft = proto::draft_from(request, caller.key_owner(), rules.fields()).map_err(|error| invalid(&error))?;
+    caller.check_publish(draft.name())?;
     check_reach(caller, rules, &draft).map_err(|refused| match refused {
         Refused::Denied(denied) => denied.into(),
         Refused::Fault(error) => refusal(&error),

@@ -23,7 +23,7 @@ pub use stream::Results;
 use crate::{
     broker::{Error, Explanation, Handle, Published, Rules},
     clock::Clock,
-    domain::{Audiences, Draft, Payload},
+    domain::Draft,
     gate::{Caller, Denied, Unserved},
 };
 
@@ -71,8 +71,8 @@ impl Intake {
         self.broker.rules()
     }
 
-    async fn explain(&self, event: &str, payload: &Payload, target: Option<Audiences>) -> Result<Explanation, Error> {
-        self.broker.explain(event, payload, target).await
+    async fn explain(&self, draft: &Draft) -> Result<Explanation, Error> {
+        self.broker.explain(draft).await
     }
 
     /// What the time is.
@@ -99,7 +99,6 @@ fn check_reach(caller: &Caller, rules: &Rules, draft: &Draft) -> Result<(), Refu
     if !caller.has_limited_reach() {
         return Ok(());
     }
-    draft.check().map_err(|error| Refused::Fault(error.into()))?;
     let audiences = rules.audiences(draft).map_err(|error| Refused::Fault(error.into()))?;
     caller.check_reach(&audiences).map_err(Refused::Denied)
 }
@@ -107,7 +106,7 @@ fn check_reach(caller: &Caller, rules: &Rules, draft: &Draft) -> Result<(), Refu
 /// The denial behind an error that is not the publisher's doing.
 fn unserved(error: &Error) -> Option<Denied> {
     let unserved = match error {
-        Error::Event(_) | Error::Route(_) | Error::Conflict => return None,
+        Error::Route(_) | Error::Conflict => return None,
         Error::Full => Unserved::Queue,
         Error::Unknown => Unserved::Unanswered,
         Error::Closing => Unserved::Draining,

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     broker::{Accepted, Error, Explanation},
-    domain::{Audiences, Code, Draft, IdempotencyKey, Payload, RoomId, UserId},
+    domain::{Audiences, Code, Draft, DraftFields, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
     ingress::{Intake, Options, Refused, body, check_reach, unserved},
     wire::{notify, problem::Problem, quota::Quota, text},
@@ -59,10 +59,10 @@ async fn notify(
     // Before the body: what is too much is not read.
     let quota = caller.count_publish()?;
     let body = read_body(&ingress, &caller, body).await?;
-    let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?)?;
-    caller.check_publish(&draft.name)?;
+    let draft = notify::read(&body, idempotency_key(&head.headers, &caller)?, ingress.intake.rules().fields())?;
+    caller.check_publish(draft.name())?;
     check_reach(&caller, ingress.intake.rules(), &draft).map_err(refusal)?;
-    let event = draft.name.to_string();
+    let event = draft.name().to_owned();
     let Accepted { id, seq, receivers, duplicate, durability, at } =
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let notified = Notified {
@@ -105,16 +105,10 @@ async fn test_notification(
     let timestamp = text::timestamp(ingress.intake.now());
     let payload = TestPayload { message: "Esta es una notificación de prueba", timestamp: &timestamp, test: true };
     let payload = serde_json::to_vec(&payload).expect("texts have a JSON form");
-    let draft = Draft {
-        name: TEST_EVENT.into(),
-        payload: Payload::parse(payload.into()).expect("the payload is an object"),
-        source: Some("test-endpoint".into()),
-        timestamp: Some(timestamp.into()),
-        idempotency_key: None,
-        target: None,
-        durability: None,
-        ttl: None,
-    };
+    let payload = Payload::parse(payload.into()).expect("the payload is an object");
+    let fields = DraftFields::new(TEST_EVENT, payload);
+    let fields = DraftFields { source: Some("test-endpoint".into()), timestamp: Some(timestamp.into()), ..fields };
+    let draft = Draft::new(fields).expect("its texts are short");
     check_reach(&caller, ingress.intake.rules(), &draft).map_err(refusal)?;
     let in_hand = ingress.intake.begin().map_err(|error| problem(&error))?;
     let quota = caller.count_publish()?;
@@ -156,8 +150,8 @@ async fn explain(
     request: Request<Body>,
 ) -> Result<Response, Problem> {
     let body = read_body(&ingress, &caller, request.into_body()).await?;
-    let Draft { name, payload, target, .. } = notify::read(&body, None)?;
-    let explanation = ingress.intake.explain(&name, &payload, target).await.map_err(|error| problem(&error))?;
+    let draft = notify::read(&body, None, ingress.intake.rules().fields())?;
+    let explanation = ingress.intake.explain(&draft).await.map_err(|error| problem(&error))?;
     let Explanation { rule, audiences, receivers, names } = explanation;
     let (rule, rule_index) = rule.map_or(("target".to_owned(), -1), |(name, index)| (name, index as i64));
     let explained = Explained { rule, rule_index, audience: (&audiences).into(), receivers, client_ids: names };

@@ -1,45 +1,63 @@
 //! The JSON bodies of `POST /notify` and `POST /routes/explain`, read with FastAPI's answers to what is wrong.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, str, time::Duration};
 
-use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{Error, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use crate::{
-    domain::{Audiences, Code, Draft, Durability, EventError, IdempotencyKey, Payload, is_mistyped},
+    domain::{
+        Audiences, Code, Draft, DraftFields, Durability, EventError, FieldNames, IdempotencyKey, Identifiers, Payload,
+        is_mistyped,
+    },
     wire::problem::Problem,
 };
 
-/// Reads the body of `POST /notify`. `key` is what the header `Idempotency-Key` says, and whose it is.
+/// Reads the body of `POST /notify`. `key` is what the header `Idempotency-Key` says, and whose it is; `names` are the fields of a
+/// payload by which it may be routed.
 ///
 /// The payload is copied out: it would keep the buffer alive that the connection read the body into, many times its size, for as
 /// long as the journal keeps it.
-pub fn read(body: &[u8], key: Option<IdempotencyKey>) -> Result<Draft, Problem> {
+pub fn read(body: &[u8], key: Option<IdempotencyKey>, names: &FieldNames) -> Result<Draft, Problem> {
+    let body = body.strip_prefix(BOM).unwrap_or(body);
+    // Where something is wrong, another look says whether it is JSON at all: that comes before whatever its fields say.
+    read_fields(body, key, names).map_err(|problem| match Payload::check_json(body) {
+        Ok(_) => problem,
+        Err(error) => Problem::new(Code::Malformed, format!("not valid JSON: {error}")),
+    })
+}
+
+/// Reads a body without regard to which of several faults it tells. Each part of one that has none was looked at in full.
+fn read_fields(body: &[u8], key: Option<IdempotencyKey>, names: &FieldNames) -> Result<Draft, Problem> {
     let fields = Fields::read(body)?;
-    let draft = Draft {
-        name: required(fields.event, "event", string)?.into(),
-        payload: required(fields.payload, "payload", payload)?,
+    let name = required(fields.event, "event", string)?.into();
+    let (payload, identifiers) = required(fields.payload, "payload", |raw| payload(raw, names))?;
+    let fields = DraftFields {
+        name,
+        payload,
         source: optional(fields.source, "source", string)?.map(Into::into),
         timestamp: optional(fields.timestamp, "timestamp", string)?.map(Into::into),
         idempotency_key: key,
         target: target(fields.target)?,
         durability: optional(fields.durability, "durability", durability)?,
         ttl: optional(fields.ttl, "ttl", ttl)?,
+        identifiers: Some(identifiers),
     };
-    draft.check().map_err(|error| match error.field() {
+    Draft::new(fields).map_err(|error| match error.field() {
         _ if error == EventError::EphemeralKey => Problem::new(Code::Conflict, error.to_string()),
         "idempotency_key" => Problem::field("header", "Idempotency-Key", "value_error", error.to_string()),
         field => Problem::field("body", field, "value_error", error.to_string()),
-    })?;
-    Ok(draft)
+    })
 }
 
 /// What some programs write before a text in UTF-8.
 const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// Each field stands in one object, the body.
+const ENCLOSING: u8 = 1;
 
 /// The fields that the original did not have, in the order in which they are looked at: whoever mistypes one would publish to others than it meant, or for another time.
 const ADDED: [&str; 3] = ["target", "durability", "ttl"];
@@ -60,12 +78,10 @@ struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     fn read(body: &'a [u8]) -> Result<Self, Problem> {
-        let body = body.strip_prefix(BOM).unwrap_or(body);
-        let text = Payload::check_json(body)
-            .map_err(|error| Problem::new(Code::Malformed, format!("not valid JSON: {error}")))?;
-        // The body is JSON, so what fails now is that it is not an object.
-        let fields: Self = serde_json::from_str(text)
-            .map_err(|_| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))?;
+        let fields: Option<Self> = str::from_utf8(body).ok().and_then(|text| serde_json::from_str(text).ok());
+        // If the body is JSON after all, it is not an object.
+        let fields = fields
+            .ok_or_else(|| Problem::field("body", "", "model_attributes_type", "Input should be a valid dictionary"))?;
         let absent = [fields.target, fields.durability, fields.ttl].map(|field| field.is_none());
         let mistyped =
             fields.mistyped.iter().zip(ADDED).zip(absent).find(|((typed, _), absent)| *absent && typed.is_some());
@@ -102,11 +118,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
                             if let Some(meant) = ADDED.into_iter().position(|added| is_mistyped(other, added)) {
                                 fields.mistyped[meant].get_or_insert_with(|| key.0.clone());
                             }
-                            entries.next_value::<IgnoredAny>()?;
+                            check(entries.next_value()?).map_err(A::Error::custom)?;
                             continue;
                         }
                     };
-                    *field = Some(entries.next_value()?);
+                    if let Some(twice) = field.replace(entries.next_value()?) {
+                        check(twice).map_err(A::Error::custom)?;
+                    }
                 }
                 Ok(fields)
             }
@@ -117,6 +135,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Looks at a part of a body in full that nobody reads.
+fn check(raw: &RawValue) -> Result<(), serde_json::Error> {
+    Payload::check_part(raw.get(), ENCLOSING)
+}
 
 /// What is wrong with a value: FastAPI's name for it, and a sentence.
 type Fault = (&'static str, &'static str);
@@ -171,9 +194,9 @@ fn ttl(raw: &RawValue) -> Result<Duration, Fault> {
     Ok(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
-fn payload(raw: &RawValue) -> Result<Payload, Fault> {
-    let text = Bytes::copy_from_slice(raw.get().as_bytes());
-    Payload::from_checked(text).map_err(|_| ("dict_type", "Input should be a valid dictionary"))
+fn payload(raw: &RawValue, names: &FieldNames) -> Result<(Payload, Identifiers), Fault> {
+    Payload::read(raw.get().as_bytes(), names, ENCLOSING)
+        .map_err(|_| ("dict_type", "Input should be a valid dictionary"))
 }
 
 fn target(raw: Option<&RawValue>) -> Result<Option<Audiences>, Problem> {
@@ -190,7 +213,7 @@ fn target(raw: Option<&RawValue>) -> Result<Option<Audiences>, Problem> {
         "Input should be an object with the lists of strings `users` and `rooms`, and `everyone`, true or false";
     let target = optional(raw, "target", |raw| {
         let is_object = raw.get().starts_with('{');
-        let target = serde_json::from_str::<Target>(raw.get()).ok().filter(|_| is_object);
+        let target = serde_json::from_str::<Target>(raw.get()).ok().filter(|_| is_object && check(raw).is_ok());
         target.ok_or(("target_type", wrong))
     })?;
     let Some(Target { users, rooms, everyone }) = target else { return Ok(None) };
@@ -202,13 +225,43 @@ fn target(raw: Option<&RawValue>) -> Result<Option<Audiences>, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     #[test]
     fn a_payload_does_not_keep_the_body() {
         let body = Bytes::from(br#"{"event": "a.b", "payload": {"text": "most of the body is this"}}"#.to_vec());
-        let draft = read(&body, None).expect("the body is valid");
+        let draft = read(&body, None, &FieldNames::default()).expect("the body is valid");
         assert!(body.is_unique());
-        assert_eq!(&draft.payload.as_bytes()[..], br#"{"text": "most of the body is this"}"#);
+        assert_eq!(&draft.payload().as_bytes()[..], br#"{"text": "most of the body is this"}"#);
+    }
+
+    // Each part of a body is looked at in full, also what nobody reads; what is no JSON at all is told before anything else.
+    #[test]
+    fn what_json_cannot_hold_is_refused_wherever_it_stands() {
+        let refusal = |body: &str| format!("{:?}", read(body.as_bytes(), None, &["temaId"].map(Into::into).into()));
+        let good = |extra: &str| format!(r#"{{"event":"a.b","payload":{{}}{extra}}}"#);
+        assert!(refusal(&good("")).starts_with("Ok"), "{}", refusal(&good("")));
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for wrong in [r#""\ud800""#, "1e400", "[1,]", &deep(127), &deep(200)] {
+            for body in [
+                good(&format!(r#","other":{wrong}"#)),
+                good(&format!(r#","target":{{"everyone":true,"x":{wrong}}}"#)),
+                good(&format!(r#","source":{wrong}"#)),
+                good(&format!(r#","source":{wrong},"source":"twice""#)),
+                good(&format!(r#","payload":{{"temaId":{wrong}}},"payload":{{}}"#)),
+                good(&format!(r#","payload":{{"temaId":{wrong}}}"#)),
+                good(&format!(r#","payload":{{"x":[{wrong}]}}"#)),
+                format!(r#"{{"event":7,"payload":{{"x":{wrong}}}}}"#),
+            ] {
+                let error = Payload::check_json(body.as_bytes()).expect_err(&body);
+                assert!(refusal(&body).contains(&format!("not valid JSON: {error}")), "{body}: {}", refusal(&body));
+            }
+        }
+        let fine = good(&format!(r#","other":{0},"payload":{{"x":{1}}}"#, deep(126), deep(125)));
+        assert!(refusal(&fine).starts_with("Ok"), "{}", refusal(&fine));
+        assert!(refusal(r#"{"event":7,"payload":{}}"#).contains("string_type"));
+        assert!(refusal("[1]").contains("model_attributes_type") && refusal("[1").contains("not valid JSON"));
     }
 }

@@ -7,8 +7,8 @@ use chrono::{DateTime, Utc};
 use prost_types::{Struct, Timestamp, Value, value::Kind};
 
 use crate::domain::{
-    Audiences, Code, Draft, Durability, EphemeralEvent, Epoch, Event, EventError, IdempotencyKey, KeyOwner,
-    Notification, Payload, PayloadError, TargetError,
+    Audiences, Code, Draft, DraftFields, Durability, EphemeralEvent, Epoch, Event, EventError, FieldNames,
+    IdempotencyKey, KeyOwner, Notification, Payload, PayloadError, TargetError,
 };
 
 /// What `build.rs` makes of `notifications.proto`.
@@ -69,25 +69,29 @@ impl Error {
     }
 }
 
-/// The event of a request to publish, whose idempotency key is one of `owner`.
-pub fn draft_from(request: v1::PublishRequest, owner: KeyOwner) -> Result<Draft, Error> {
-    let draft = Draft {
+/// The event of a request to publish, whose idempotency key is one of `owner`. `names` are the fields of a payload by which it may be
+/// routed.
+pub fn draft_from(request: v1::PublishRequest, owner: KeyOwner, names: &FieldNames) -> Result<Draft, Error> {
+    let (payload, identifiers) = match request.body {
+        None => (payload_from(&Struct::default())?, None),
+        Some(v1::publish_request::Body::Payload(payload)) => (payload_from(&payload)?, None),
+        // Copied, for it would keep the buffer alive that the connection read it into.
+        Some(v1::publish_request::Body::PayloadJson(text)) => {
+            let (payload, identifiers) = Payload::read(&text, names, 0)?;
+            (payload, Some(identifiers))
+        }
+    };
+    Ok(Draft::new(DraftFields {
         name: request.event.into(),
-        payload: match request.body {
-            None => payload_from(&Struct::default())?,
-            Some(v1::publish_request::Body::Payload(payload)) => payload_from(&payload)?,
-            // Copied, for it would keep the buffer alive that the connection read it into.
-            Some(v1::publish_request::Body::PayloadJson(text)) => Payload::parse(Bytes::copy_from_slice(&text))?,
-        },
+        payload,
         source: Some(request.source).filter(|source| !source.is_empty()).map(Into::into),
         timestamp: request.timestamp.map(timestamp_text).transpose()?,
         idempotency_key: IdempotencyKey::new(owner, request.idempotency_key),
         target: request.target.as_ref().map(audiences_from).transpose()?,
         durability: durability_from(request.durability)?,
         ttl: request.ttl.map(ttl_from).transpose()?,
-    };
-    draft.check()?;
-    Ok(draft)
+        identifiers,
+    })?)
 }
 
 /// The field that a publish takes its audience from, where it has no target: its body, or without one its event.
@@ -105,20 +109,16 @@ fn ttl_from(ttl: prost_types::Duration) -> Result<Duration, EventError> {
     Duration::try_from(ttl).ok().filter(|_| in_order).ok_or(EventError::Ttl)
 }
 
-/// The event, the payload and the target of a question about routing, and the field that it is routed by.
-pub fn explain_request(
-    request: v1::ExplainRouteRequest,
-) -> Result<(String, Payload, Option<Audiences>, &'static str), Error> {
+/// The event of a question about routing, and the field that it is routed by.
+pub fn explain_request(request: v1::ExplainRouteRequest, names: &FieldNames) -> Result<(Draft, &'static str), Error> {
     use v1::explain_route_request::Body;
     let body = request.body.map(|body| match body {
         Body::Payload(payload) => v1::publish_request::Body::Payload(payload),
         Body::PayloadJson(text) => v1::publish_request::Body::PayloadJson(text),
     });
-    let event = request.event.clone();
     let publish = v1::PublishRequest { event: request.event, body, target: request.target, ..Default::default() };
     let routed_by = routed_by(&publish);
-    let draft = draft_from(publish, KeyOwner::NOBODY)?;
-    Ok((event, draft.payload, draft.target, routed_by))
+    Ok((draft_from(publish, KeyOwner::NOBODY, names)?, routed_by))
 }
 
 fn durability_from(durability: i32) -> Result<Option<Durability>, Error> {
@@ -278,9 +278,9 @@ mod tests {
         let message = Bytes::from(br#"{"id": 1}"#.to_vec());
         let body = Some(v1::publish_request::Body::PayloadJson(message.clone()));
         let request = v1::PublishRequest { event: "a.b".into(), body, ..Default::default() };
-        let draft = draft_from(request, KeyOwner::NOBODY).expect("the request is valid");
+        let draft = draft_from(request, KeyOwner::NOBODY, &FieldNames::default()).expect("the request is valid");
         assert!(message.is_unique());
-        assert_eq!(draft.payload.as_bytes(), &message);
+        assert_eq!(draft.payload().as_bytes(), &message);
     }
 
     #[test]
