@@ -27,7 +27,7 @@ use crate::{
             self,
             notification_service_server::{NotificationService, NotificationServiceServer},
         },
-        status::unreadable,
+        status::{grpc_over, unreadable},
         streamed::Streamed,
     },
 };
@@ -191,7 +191,7 @@ fn until<T: Send + 'static>(deadline: Option<Instant>, items: Items<T>) -> Items
         let mut items = items?;
         match timeout_at(deadline, items.next()).await {
             Ok(item) => item.map(|item| (item, Some(items))),
-            Err(_) => Some((Err(Status::deadline_exceeded("the deadline of the call is over")), None)),
+            Err(_) => Some((Err(grpc_over()), None)),
         }
     }))
 }

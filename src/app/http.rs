@@ -25,11 +25,13 @@ use tracing::{Span, info_span};
 
 use crate::{
     config::{Config, Environment},
+    domain::Code,
     egress::{History, ws},
     gate::{Gate, GateLayer, Origins},
     ingress::{self, Intake},
+    listen::Partings,
     ops::{self, Health, Stats},
-    wire::problem::Problem,
+    wire::problem::{Problem, parting},
 };
 
 /// All routes.
@@ -51,12 +53,20 @@ pub(super) fn routes(
     known.fallback_service(without_slash)
 }
 
+/// What clients get that come to the port of HTTP and are not served.
+pub(super) fn partings() -> Partings {
+    Partings {
+        too_many: parting(Code::Unavailable, "too many connections; try again later"),
+        not_tls: parting(Code::Malformed, "this port speaks TLS: use https:// or wss://"),
+    }
+}
+
 /// No path of ours, or the whole of the service, which is named by a `*` (RFC 9110, 9.3.7).
 async fn elsewhere(method: Method, uri: Uri) -> Answer {
     if method == Method::OPTIONS && uri.path() == "*" {
         (StatusCode::NO_CONTENT, [(ALLOW, "GET,HEAD,POST,OPTIONS")]).into_response()
     } else {
-        Problem::http(StatusCode::NOT_FOUND).into_response()
+        Problem::plain(Code::NotFound).into_response()
     }
 }
 
@@ -66,7 +76,7 @@ async fn by_another_method(method: Method) -> Answer {
     if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()
     } else {
-        Problem::http(StatusCode::METHOD_NOT_ALLOWED).into_response()
+        Problem::plain(Code::NotAllowed).into_response()
     }
 }
 
@@ -111,8 +121,7 @@ fn without_slash(mut request: Request<Body>) -> Request<Body> {
 async fn for_one_host(request: Request<Body>, next: Next) -> Answer {
     let hosts = request.headers().get_all(HOST).iter().count();
     if hosts > 1 || hosts == 0 && request.version() == Version::HTTP_11 {
-        let detail = "send the header Host, and send it once";
-        return Problem::http(StatusCode::BAD_REQUEST).with_detail(detail).into_response();
+        return Problem::new(Code::Malformed, "send the header Host, and send it once").into_response();
     }
     next.run(request).await
 }

@@ -249,8 +249,10 @@ impl App {
             tls: tls.clone().map(Acceptor::grpc),
             proxies: proxies.clone(),
             on_full: on_full.clone(),
+            partings: Arc::default(),
         };
-        let http = Listener { socket: http, tls: tls.map(Acceptor::http), proxies, on_full };
+        let partings = Arc::new(http::partings());
+        let http = Listener { socket: http, tls: tls.map(Acceptor::http), proxies, on_full, partings };
         let serving = grpc::serve(
             service,
             health_service,

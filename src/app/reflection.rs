@@ -12,7 +12,7 @@ use futures_util::{Stream, StreamExt};
 use http::{Uri, uri::PathAndQuery};
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet};
-use tonic::{Code, Request, Response, Status, Streaming, body::Body, server::NamedService};
+use tonic::{Request, Response, Status, Streaming, body::Body, server::NamedService};
 use tonic_reflection::pb::{
     v1::{
         self, ErrorResponse, ExtensionNumberResponse, FileDescriptorResponse, ListServiceResponse,
@@ -25,7 +25,10 @@ use tonic_reflection::pb::{
 };
 use tower::Service;
 
-use crate::wire::proto;
+use crate::{
+    domain::Code,
+    wire::{proto, status::grpc_code},
+};
 
 /// The files that describe what is served, each with those that it imports.
 const SETS: [&[u8]; 4] =
@@ -97,7 +100,7 @@ impl Described {
     /// The answer to a request, which may be that there is none.
     fn answer(&self, request: ServerReflectionRequest) -> ServerReflectionResponse {
         let answer = self.find(request.message_request.as_ref()).unwrap_or_else(|(code, error_message)| {
-            MessageResponse::ErrorResponse(ErrorResponse { error_code: code.into(), error_message })
+            MessageResponse::ErrorResponse(ErrorResponse { error_code: grpc_code(code).into(), error_message })
         });
         ServerReflectionResponse {
             valid_host: request.host.clone(),
@@ -135,7 +138,7 @@ impl Described {
                 let service = self.services.iter().map(|name| ServiceResponse { name: name.clone() }).collect();
                 Ok(MessageResponse::ListServicesResponse(ListServiceResponse { service }))
             }
-            None => Err((Code::InvalidArgument, "say what to describe: a file, a symbol, or all services".to_owned())),
+            None => Err((Code::Invalid, "say what to describe: a file, a symbol, or all services".to_owned())),
         }
     }
 }

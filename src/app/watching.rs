@@ -4,11 +4,13 @@ use std::pin::Pin;
 
 use futures_util::{FutureExt, Stream, StreamExt, stream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 use tonic_health::{
     pb::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health},
     server::HealthService,
 };
+
+use crate::{domain::Code, wire::status::grpc_code};
 
 /// The health of the services that there are, and of those that there are not until `stopping`.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ impl Health for Watching {
         match self.known.watch(request).await {
             Ok(known) => Ok(known.map(|statuses| Box::pin(statuses) as Self::WatchStream)),
             // No service comes after the start, so nothing changes.
-            Err(status) if status.code() == Code::NotFound => {
+            Err(status) if status.code() == grpc_code(Code::NotFound) => {
                 let unknown = HealthCheckResponse { status: ServingStatus::ServiceUnknown.into() };
                 let end = self.stopping.clone().cancelled_owned().into_stream().filter_map(|()| async { None });
                 Ok(Response::new(Box::pin(stream::iter([Ok(unknown)]).chain(end))))

@@ -14,6 +14,16 @@ pub enum Code {
     Forbidden,
     /// The thing asked for is not there.
     NotFound,
+    /// The thing asked for is there, and this cannot be done with it.
+    NotAllowed,
+    /// What the request is written in, or the way in which it was sent, is none that the service takes.
+    Unsupported,
+    /// There is no such operation.
+    Unimplemented,
+    /// The address speaks another protocol, to which the connection must be upgraded.
+    UpgradeRequired,
+    /// The request did not come, or was not answered, in the time that there was for it.
+    Timeout,
     /// The idempotency key was used for another content, or the name is another user's.
     Conflict,
     /// The request is larger than the limit.
@@ -26,6 +36,8 @@ pub enum Code {
     Unavailable,
     /// The position asked for is no longer, or not yet, in the journal.
     OutOfRange,
+    /// Something that should have been delivered will not come.
+    DataLoss,
     /// The fault is ours.
     Internal,
 }

@@ -25,7 +25,7 @@ use crate::{
     rooms::Reader,
     wire::{
         proto::{self, v1},
-        status::{grpc_gap, grpc_status, grpc_too_old},
+        status::{grpc_gap, grpc_plain, grpc_status, grpc_too_old},
     },
 };
 
@@ -214,7 +214,8 @@ impl Answer {
                 }
                 Ok(Pulled::Gap(from, to)) => return Err(grpc_gap(from, self.stream.end_of_gap(to))),
                 Ok(Pulled::Dropped(_)) => {
-                    return Err(Status::data_loss("too slow: an ephemeral event did not fit into the queue"));
+                    let message = "too slow: an ephemeral event did not fit into the queue";
+                    return Err(grpc_plain(Code::DataLoss, message));
                 }
                 Err(end) => return Err(self.status(end)),
             }

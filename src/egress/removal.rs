@@ -9,7 +9,7 @@ use crate::{
     gate::{self, Revocations},
     wire::{
         proto::v1,
-        status::{Close, grpc_status},
+        status::{Close, grpc_plain, grpc_status},
     },
 };
 
@@ -86,7 +86,7 @@ impl Removal {
             }
             closed
         };
-        self.tasks.spawn(closing).await.map_err(|_| Status::internal("not all could be closed; try again"))
+        self.tasks.spawn(closing).await.map_err(|_| grpc_plain(Code::Internal, "not all could be closed; try again"))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     domain::{Audience, Code},
     egress::grpc::Grpc,
     gate::{Denied, Right, Standing, TokenError, Transit},
-    wire::status::grpc_status,
+    wire::status::{grpc_over, grpc_status},
 };
 
 /// What a subscription is watched for.
@@ -44,7 +44,7 @@ impl Watcher {
         let status = loop {
             tokio::select! {
                 () = subscriber.gone() => break None,
-                () = &mut late => break Some(Status::deadline_exceeded("the deadline of the call is over")),
+                () = &mut late => break Some(grpc_over()),
                 () = &mut slow => break Some(too_slow(self.slow_timeout)),
                 changed = self.standing.changed() => {
                     let judged = match changed {

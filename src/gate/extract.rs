@@ -3,14 +3,15 @@
 use std::{borrow::Cow, error::Error, sync::Arc};
 
 use axum::extract::FromRequestParts;
-use http::{StatusCode, request::Parts};
+use http::request::Parts;
 use tonic::Status;
 
 use crate::{
+    domain::Code,
     gate::{Caller, Denied, Unserved},
     wire::{
         problem::Problem,
-        status::{grpc_status, grpc_status_after, unreadable},
+        status::{grpc_code, grpc_status, grpc_status_after, http_status, unreadable},
     },
 };
 
@@ -62,7 +63,7 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
 pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denied>> {
     let extensions = response.extensions();
     let denied = extensions.get().or_else(|| extensions.get().and_then(denial_in));
-    let failed = response.status() == StatusCode::INTERNAL_SERVER_ERROR || extensions.get().is_some_and(is_our_fault);
+    let failed = response.status() == http_status(Code::Internal) || extensions.get().is_some_and(is_our_fault);
     let unknown = || Denied::Unserved(Unserved::Internal, "an answer without a reason".into());
     denied.map(Cow::Borrowed).or_else(|| failed.then(|| Cow::Owned(unknown())))
 }
@@ -70,7 +71,7 @@ pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denie
 /// Whether a call that tonic answered itself failed through us: INTERNAL, which it also says of messages that it cannot read.
 fn is_our_fault(status: &Status) -> bool {
     let is_unreadable = || unreadable(status).is_some() || status.message().starts_with("protocol error: ");
-    status.code() == tonic::Code::Internal && !is_unreadable()
+    status.code() == grpc_code(Code::Internal) && !is_unreadable()
 }
 
 /// The denial that made a status what it is, however deep: an error of a request's body comes wrapped in those of the layers

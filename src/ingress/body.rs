@@ -5,7 +5,6 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
-use http::StatusCode;
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 
@@ -15,7 +14,7 @@ use crate::{domain::Code, gate::Charge, wire::problem::Problem};
 /// What is left of a body that is refused is the listener's.
 pub(super) async fn read(body: Body, max_bytes: usize, charge: Charge, patience: Duration) -> Result<Bytes, Problem> {
     let read = timeout(patience, collect(body, max_bytes, charge)).await;
-    read.unwrap_or_else(|_| Err(Problem::http(StatusCode::REQUEST_TIMEOUT).with_detail("the body took too long")))
+    read.unwrap_or_else(|_| Err(Problem::new(Code::Timeout, "the body took too long")))
 }
 
 /// Reads a body to its end.

@@ -27,7 +27,7 @@ use crate::{
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishResult, Rejection, publish_result::Outcome},
-        status::{grpc_status, undecodable, unreadable},
+        status::{grpc_over, grpc_status, undecodable, unreadable},
         streamed::Streamed,
     },
 };
@@ -155,7 +155,7 @@ fn over_by_now(intake: &Intake, deadline: Option<Instant>) -> Option<Status> {
     if intake.draining.is_cancelled() {
         return Some(grpc::refusal(&Error::Closing));
     }
-    deadline.is_some_and(|deadline| deadline <= Instant::now()).then(too_late)
+    deadline.is_some_and(|deadline| deadline <= Instant::now()).then(grpc_over)
 }
 
 impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
@@ -222,13 +222,9 @@ async fn over(intake: &Intake, standing: &mut Standing, deadline: Option<Instant
     };
     tokio::select! {
         () = intake.draining.cancelled() => grpc::refusal(&Error::Closing),
-        () = late => too_late(),
+        () = late => grpc_over(),
         error = standing.ended() => no_longer_good(error),
     }
-}
-
-fn too_late() -> Status {
-    Status::deadline_exceeded("the deadline of the call is over")
 }
 
 fn no_longer_good(error: TokenError) -> Status {

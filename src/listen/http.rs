@@ -4,9 +4,10 @@
 //! It is our own loop, and not `axum::serve`, because it bounds heads, times and connections, and because a connection
 //! that becomes a WebSocket must come out of hyper as the bare socket it was.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Extension, Router, middleware::AddExtension};
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
@@ -40,14 +41,6 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 /// are served before the rest is let in, and what is delivered meanwhile does not wait for all of them.
 pub(super) const ACCEPTS_PER_TURN: usize = 4;
 
-/// What a connection gets that is one too many. It is not asked what it wants.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
-    content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}";
-
-/// What a client gets that speaks plain HTTP where TLS is expected.
-const NOT_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\
-    connection: close\r\n\r\n{\"detail\":\"this port speaks TLS: use https:// or wss://\"}";
-
 /// How much of a body that is not wanted is read, so that its client sees the answer. One that sends more would not be worth
 /// it.
 const DISCARDED: usize = 32 * 1024 * 1024;
@@ -80,19 +73,25 @@ pub async fn serve(
             Some(place) => {
                 let service = Extension(Peer { address, certificate: None }).layer(router.clone());
                 let (options, stopping) = (options.clone(), stopping.clone());
-                let (tls, taker) = (listener.tls.clone(), taker.clone());
+                let (tls, taker, partings) = (listener.tls.clone(), taker.clone(), Arc::clone(&listener.partings));
                 tasks.spawn(async move {
                     match tls {
                         None => connection(Either::Left(stream), service, taker, &place, &options, &stopping).await,
                         Some(tls) => {
-                            Box::pin(encrypted(stream, &tls, service, taker, &place, &options, &stopping)).await
+                            let encrypted = encrypted(stream, &tls, service, taker, &place, &options, &stopping);
+                            if let Some(plain) = Box::pin(encrypted).await {
+                                show_out(plain, &partings.not_tls, &place, options.handshake_timeout).await;
+                            }
                         }
                     }
                 });
             }
             // To say so over TLS would cost as much as an answer.
             None if listener.tls.is_some() => drop(stream),
-            None => drop(tasks.spawn(timeout(options.handshake_timeout, turn_away(stream, TOO_MANY)))),
+            None => {
+                let turning_away = turn_away(stream, listener.partings.too_many.clone());
+                drop(tasks.spawn(timeout(options.handshake_timeout, turning_away)));
+            }
         }
     }
 }
@@ -100,7 +99,7 @@ pub async fn serve(
 /// The router, which is told who is at the other end.
 pub(super) type Service = AddExtension<Router, Peer>;
 
-/// Shakes hands, and speaks whatever was agreed upon.
+/// Shakes hands, and speaks whatever was agreed upon. Gives back a client that did not speak TLS.
 async fn encrypted(
     stream: TcpStream,
     tls: &Acceptor,
@@ -109,25 +108,23 @@ async fn encrypted(
     place: &Place,
     options: &Options,
     stopping: &CancellationToken,
-) {
+) -> Option<TcpStream> {
     let patience = options.handshake_timeout;
     let shaking = tls.accept(stream, Instant::now() + patience);
     let shaken = tokio::select! {
         shaken = shaking => shaken,
-        () = place.standing().closed() => return,
-        () = stopping.cancelled() => return,
+        () = place.standing().closed() => return None,
+        () = stopping.cancelled() => return None,
     };
     match shaken {
         Ok(stream) if stream.get_ref().1.alpn_protocol() == Some(HTTP_2) => {
             http2::connection(stream, service, taker, place.standing(), options, stopping).await;
         }
         Ok(stream) => connection(Either::Right(stream), service, taker, place, options, stopping).await,
-        Err(Refusal::Plain(stream)) => tokio::select! {
-            _ = timeout(patience, show_out(stream)) => {}
-            () = place.standing().closed() => {}
-        },
+        Err(Refusal::Plain(stream)) => return Some(stream),
         Err(_) => {}
     }
+    None
 }
 
 async fn connection(
@@ -168,14 +165,20 @@ async fn connection(
     }
 }
 
-async fn turn_away(mut stream: TcpStream, answer: &[u8]) -> TcpStream {
-    let _ = stream.write_all(answer).await;
+async fn turn_away(mut stream: TcpStream, answer: Bytes) -> TcpStream {
+    let _ = stream.write_all(&answer).await;
     let _ = stream.shutdown().await;
     stream
 }
 
 /// Tells a client that it should speak TLS. What it sent already is read, so that it sees that.
-async fn show_out(stream: TcpStream) {
-    let mut rest = turn_away(stream, NOT_TLS).await.take(DISCARDED as u64);
-    let _ = copy(&mut rest, &mut sink()).await;
+async fn show_out(stream: TcpStream, answer: &Bytes, place: &Place, patience: Duration) {
+    let telling = async {
+        let mut rest = turn_away(stream, answer.clone()).await.take(DISCARDED as u64);
+        let _ = copy(&mut rest, &mut sink()).await;
+    };
+    tokio::select! {
+        _ = timeout(patience, telling) => {}
+        () = place.standing().closed() => {}
+    }
 }

@@ -13,8 +13,9 @@ mod tally;
 mod tls;
 mod unread;
 
-use std::{io, net::SocketAddr, num::NonZeroUsize, time::Duration};
+use std::{io, net::SocketAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_util::either::Either;
@@ -137,12 +138,24 @@ pub struct Listener {
     pub proxies: Vec<IpNet>,
     /// Is told of newcomers that find places taken.
     pub on_full: OnFull,
+    /// What those get that are not served.
+    pub partings: Arc<Partings>,
+}
+
+/// The whole answers of HTTP/1.1 to clients that are hung up on; an empty one says nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Partings {
+    /// For a connection that is one too many. It is not asked what it wants.
+    pub too_many: Bytes,
+    /// For a client that speaks plain HTTP where TLS is expected.
+    pub not_tls: Bytes,
 }
 
 impl Listener {
     /// Plain text, without proxies, and nobody to tell.
     pub fn plain(socket: TcpListener) -> Self {
-        Self { socket, tls: None, proxies: Vec::new(), on_full: OnFull::new(|_, _| {}) }
+        let (on_full, partings) = (OnFull::new(|_, _| {}), Arc::default());
+        Self { socket, tls: None, proxies: Vec::new(), on_full, partings }
     }
 }
 

@@ -9,12 +9,12 @@ use axum::{
     routing::get,
 };
 use http::{
-    HeaderName, StatusCode,
+    HeaderName,
     header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS},
 };
 use rust_embed::RustEmbed;
 
-use crate::wire::problem::Problem;
+use crate::{domain::Code, wire::problem::Problem};
 
 #[derive(RustEmbed)]
 #[folder = "web/"]
@@ -46,7 +46,7 @@ pub(super) fn router(known_token: Option<&'static str>) -> Router {
 }
 
 fn page(known_token: Option<&str>, above: bool) -> Response {
-    let Some(file) = Web::get(PAGE) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
+    let Some(file) = Web::get(PAGE) else { return Problem::plain(Code::NotFound).into_response() };
     let mut text = String::from_utf8_lossy(&file.data).into_owned();
     if above {
         text = text.replace(BESIDE.0, BESIDE.1);
@@ -60,7 +60,7 @@ fn page(known_token: Option<&str>, above: bool) -> Response {
 async fn asset(name: Result<Path<String>, PathRejection>) -> Response {
     // A name that is not text is none of ours.
     let name = name.as_deref().map_or("", String::as_str);
-    let Some(file) = Web::get(name) else { return Problem::http(StatusCode::NOT_FOUND).into_response() };
+    let Some(file) = Web::get(name) else { return Problem::plain(Code::NotFound).into_response() };
     let kind = file.metadata.mimetype();
     answer(name, kind, file.data)
 }

@@ -19,10 +19,11 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
     clock::Clock,
+    domain::Code,
     egress::Clients,
     gate::Keys,
     journal::{Condition, Read},
-    wire::text,
+    wire::{status::http_status, text},
 };
 
 /// Where the service is in its life.
@@ -118,8 +119,8 @@ async fn show(State(health): State<Health>) -> Response {
     let (code, status, detail) = match (phase, health.wrong()) {
         (Phase::Serving, None) => (StatusCode::OK, "healthy", None),
         (Phase::Serving, wrong) => (StatusCode::OK, "degraded", wrong),
-        (Phase::Starting, _) => (StatusCode::SERVICE_UNAVAILABLE, "starting", None),
-        (Phase::Draining, _) => (StatusCode::SERVICE_UNAVAILABLE, "draining", failure.as_deref().map(str::to_owned)),
+        (Phase::Starting, _) => (http_status(Code::Unavailable), "starting", None),
+        (Phase::Draining, _) => (http_status(Code::Unavailable), "draining", failure.as_deref().map(str::to_owned)),
     };
     let body = Body {
         status,

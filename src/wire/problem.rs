@@ -6,6 +6,7 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use http::{Extensions, HeaderValue, StatusCode, header::RETRY_AFTER};
 use serde::Serialize;
 
@@ -60,16 +61,9 @@ impl Problem {
         }
     }
 
-    /// A failure with a status of HTTP itself, such as 404 or 405.
-    pub fn http(status: StatusCode) -> Self {
-        let detail = status.canonical_reason().unwrap_or("Error").to_owned();
-        Self { status, detail: Detail::Text(detail), retry_after: None, quota: None, extensions: Extensions::new() }
-    }
-
-    /// The same with another text.
-    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Detail::Text(detail.into());
-        self
+    /// A failure of which HTTP itself says all that there is to say, such as 404 or 405.
+    pub fn plain(code: Code) -> Self {
+        Self::new(code, status::http_status(code).canonical_reason().unwrap_or("Error"))
     }
 
     /// The same, asking the client to come back after this time.
@@ -109,6 +103,20 @@ impl Problem {
     }
 }
 
+/// The whole answer of HTTP/1.1 to a client that is hung up on before it could ask for anything.
+pub fn parting(code: Code, detail: &str) -> Bytes {
+    let status = status::http_status(code);
+    let retry_after = status::retry_after(code).map(|wait| format!("{RETRY_AFTER}: {}\r\n", whole_seconds(wait)));
+    let body =
+        serde_json::to_string(&Body { detail: &Detail::Text(detail.to_owned()) }).expect("a text has a JSON form");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{}content-length: {}\r\nconnection: close\r\n\r\n{body}",
+        retry_after.unwrap_or_default(),
+        body.len(),
+    );
+    answer.into()
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let mut response = (self.status, Json(Body { detail: &self.detail })).into_response();
@@ -119,10 +127,29 @@ impl IntoResponse for Problem {
             quota.write(self.retry_after, response.headers_mut());
         }
         response.extensions_mut().extend(self.extensions);
-        if self.status == StatusCode::UNAUTHORIZED {
+        if self.status == status::http_status(Code::Unauthenticated) {
             let challenge = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(http::header::WWW_AUTHENTICATE, challenge);
         }
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parting_is_a_whole_answer() {
+        assert_eq!(
+            parting(Code::Unavailable, "too many connections; try again later"),
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nretry-after: 1\r\n\
+             content-length: 50\r\nconnection: close\r\n\r\n{\"detail\":\"too many connections; try again later\"}"
+        );
+        assert_eq!(
+            parting(Code::Malformed, "this port speaks TLS: use https:// or wss://"),
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: 57\r\n\
+             connection: close\r\n\r\n{\"detail\":\"this port speaks TLS: use https:// or wss://\"}"
+        );
     }
 }

@@ -18,10 +18,14 @@ pub fn grpc_code(code: Code) -> tonic::Code {
         Code::Unauthenticated => tonic::Code::Unauthenticated,
         Code::Forbidden => tonic::Code::PermissionDenied,
         Code::NotFound => tonic::Code::NotFound,
+        Code::NotAllowed | Code::UpgradeRequired => tonic::Code::FailedPrecondition,
+        Code::Unsupported | Code::Unimplemented => tonic::Code::Unimplemented,
+        Code::Timeout => tonic::Code::DeadlineExceeded,
         Code::Conflict => tonic::Code::AlreadyExists,
         Code::TooLarge | Code::TooMany | Code::Exhausted => tonic::Code::ResourceExhausted,
         Code::Unavailable => tonic::Code::Unavailable,
         Code::OutOfRange => tonic::Code::OutOfRange,
+        Code::DataLoss => tonic::Code::DataLoss,
         Code::Internal => tonic::Code::Internal,
     }
 }
@@ -34,11 +38,16 @@ pub fn http_status(code: Code) -> StatusCode {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
         Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
+        Code::NotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::Timeout => StatusCode::REQUEST_TIMEOUT,
+        Code::Unsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        Code::UpgradeRequired => StatusCode::UPGRADE_REQUIRED,
+        Code::Unimplemented => StatusCode::NOT_IMPLEMENTED,
         Code::Conflict => StatusCode::CONFLICT,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::TooMany => StatusCode::TOO_MANY_REQUESTS,
         Code::Exhausted | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::DataLoss | Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 
@@ -65,10 +74,20 @@ pub fn grpc_status_after(code: Code, message: impl Into<String>, delay: Duration
     tonic::Status::with_error_details(grpc_code(code), message, ErrorDetails::with_retry_info(Some(delay)))
 }
 
+/// The gRPC status of a failure of which there is no more to say than its text.
+pub fn grpc_plain(code: Code, message: impl Into<String>) -> tonic::Status {
+    tonic::Status::new(grpc_code(code), message)
+}
+
+/// The end of a stream whose deadline is over.
+pub fn grpc_over() -> tonic::Status {
+    grpc_plain(Code::Timeout, "the deadline of the call is over")
+}
+
 /// The end of a call whose request was not sent within `time`, a limit that `setting` has.
 pub fn grpc_too_late(setting: &str, time: Duration) -> tonic::Status {
     let message = format!("the request did not come within {time:?} ({setting}); send each message in one go");
-    tonic::Status::deadline_exceeded(message)
+    grpc_plain(Code::Timeout, message)
 }
 
 /// Who gives the reasons in the details of a status their meaning.
@@ -108,7 +127,7 @@ pub fn grpc_gap(from: Seq, to: Seq) -> tonic::Status {
     );
     let metadata = HashMap::from([("from".to_owned(), from.to_string()), ("to".to_owned(), to.to_string())]);
     tonic::Status::with_error_details(
-        tonic::Code::DataLoss,
+        grpc_code(Code::DataLoss),
         message,
         ErrorDetails::with_error_info("GAP", DOMAIN, metadata),
     )
@@ -265,12 +284,18 @@ mod tests {
             (Code::Unauthenticated, Grpc::Unauthenticated, 401, false),
             (Code::Forbidden, Grpc::PermissionDenied, 403, false),
             (Code::NotFound, Grpc::NotFound, 404, false),
+            (Code::NotAllowed, Grpc::FailedPrecondition, 405, false),
+            (Code::Unsupported, Grpc::Unimplemented, 415, false),
+            (Code::Unimplemented, Grpc::Unimplemented, 501, false),
+            (Code::UpgradeRequired, Grpc::FailedPrecondition, 426, false),
+            (Code::Timeout, Grpc::DeadlineExceeded, 408, false),
             (Code::Conflict, Grpc::AlreadyExists, 409, false),
             (Code::TooLarge, Grpc::ResourceExhausted, 413, false),
             (Code::TooMany, Grpc::ResourceExhausted, 429, true),
             (Code::Exhausted, Grpc::ResourceExhausted, 503, true),
             (Code::Unavailable, Grpc::Unavailable, 503, true),
             (Code::OutOfRange, Grpc::OutOfRange, 422, false),
+            (Code::DataLoss, Grpc::DataLoss, 500, false),
             (Code::Internal, Grpc::Internal, 500, false),
         ];
         for (code, grpc, http, retry) in table {

@@ -10,7 +10,7 @@ use http::{
 };
 use tungstenite::handshake::derive_accept_key;
 
-use crate::wire::problem::Problem;
+use crate::{domain::Code, wire::problem::Problem};
 
 const VERSION: HeaderValue = HeaderValue::from_static("13");
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -65,9 +65,9 @@ impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let detail = self.to_string();
         match self {
-            Self::NoHost | Self::BadKey => Problem::http(StatusCode::BAD_REQUEST).with_detail(detail).into_response(),
+            Self::NoHost | Self::BadKey => Problem::new(Code::Malformed, detail).into_response(),
             Self::NoUpgrade | Self::OtherVersion => {
-                let problem = Problem::http(StatusCode::UPGRADE_REQUIRED).with_detail(detail);
+                let problem = Problem::new(Code::UpgradeRequired, detail);
                 ([(SEC_WEBSOCKET_VERSION, VERSION), (UPGRADE, WEBSOCKET)], problem).into_response()
             }
         }

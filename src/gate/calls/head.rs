@@ -6,6 +6,8 @@ use http::{HeaderMap, Request};
 use tokio::time::{Instant, sleep_until};
 use tonic::{Status, metadata::MetadataValue};
 
+use crate::{domain::Code, wire::status::grpc_plain};
+
 /// When a call ends by the will of its client. It is among the extensions of the request.
 #[derive(Debug, Clone, Copy)]
 pub struct Deadline(pub Instant);
@@ -43,7 +45,8 @@ impl Deadline {
 
 /// The end of a call whose time is over.
 pub(super) fn too_late() -> Status {
-    Status::deadline_exceeded(
+    grpc_plain(
+        Code::Timeout,
         "the deadline of the call is over; what it asked for may have been done: try again under the same idempotency key",
     )
 }
@@ -67,7 +70,7 @@ pub(super) fn take_is_packed<B>(request: &mut Request<B>) -> Result<bool, Status
             Ok(false)
         }
         _ => {
-            let mut status = Status::unimplemented("messages may be compressed with gzip, or not at all");
+            let mut status = grpc_plain(Code::Unimplemented, "messages may be compressed with gzip, or not at all");
             status.metadata_mut().insert("grpc-accept-encoding", MetadataValue::from_static(ENCODINGS));
             Err(status)
         }

@@ -29,7 +29,7 @@ use tonic::{Status, body::Body};
 use tower::{Layer, Service};
 
 use crate::{
-    domain::Peer,
+    domain::{Code, Peer},
     gate::{
         Caller, Denied, Gate, HangUp,
         calls::{
@@ -41,7 +41,7 @@ use crate::{
             transit::Followed,
         },
     },
-    wire::status::{Limit, grpc_too_large},
+    wire::status::{Limit, grpc_plain, grpc_too_large},
 };
 
 pub use head::Deadline;
@@ -104,7 +104,8 @@ impl CallLayer {
         let caller: Option<&Caller> = request.extensions().get();
         let caller = caller.ok_or(Denied::Unauthenticated(None))?;
         let method = methods::judge(request.uri().path(), caller)?.ok_or_else(|| {
-            Status::unimplemented("there is no such method; the proto file and reflection list those that there are")
+            let message = "there is no such method; the proto file and reflection list those that there are";
+            grpc_plain(Code::Unimplemented, message)
         })?;
         let is_stranger = !caller.is_recognised();
         let stay = is_stranger.then(|| Arc::new(self.strangers.enter(self.origin(request, caller))));

@@ -1,10 +1,12 @@
 //! What is no call at all: a request of another protocol that came to the port of gRPC.
 
 use http::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    HeaderMap, Method, Request, Response,
     header::{ALLOW, CONTENT_TYPE, HeaderValue},
 };
 use tonic::body::Body;
+
+use crate::{domain::Code, wire::status::http_status};
 
 /// What the content type of a call is, or begins with.
 const GRPC: &str = "application/grpc";
@@ -12,12 +14,12 @@ const GRPC: &str = "application/grpc";
 /// The answer to a request that is no call.
 pub(super) fn refusal<B>(request: &Request<B>) -> Option<Response<Body>> {
     if request.method() != Method::POST {
-        let mut response = answer(StatusCode::METHOD_NOT_ALLOWED, "this port speaks gRPC: calls are POST requests\n");
+        let mut response = answer(Code::NotAllowed, "this port speaks gRPC: calls are POST requests\n");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
         return Some(response);
     }
     let text = "this port speaks gRPC: send the content type application/grpc\n";
-    (!is_grpc(request.headers())).then(|| answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, text))
+    (!is_grpc(request.headers())).then(|| answer(Code::Unsupported, text))
 }
 
 /// Whether the content type is `application/grpc`, `application/grpc+proto` or the like.
@@ -27,9 +29,9 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     kind.eq_ignore_ascii_case(GRPC) && (rest.is_empty() || rest.starts_with(['+', ';', ' ']))
 }
 
-fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
+fn answer(code: Code, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::new(text.to_owned()));
-    *response.status_mut() = status;
+    *response.status_mut() = http_status(code);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     response
 }
