@@ -14,7 +14,7 @@ use tower::{Layer, Service};
 
 use crate::{
     domain::Code,
-    gate::{Caller, HangUp, denial_in},
+    gate::{Caller, HangUp, Refusal},
     listen::{Connection, Turn},
     wire::status::grpc_status,
 };
@@ -85,7 +85,8 @@ where
 
 /// Whether the credential of a call does not allow it. One that failed for another reason comes from somebody who is known.
 fn is_refused<B>(answer: &Response<B>) -> bool {
-    let denied = answer.extensions().get().and_then(denial_in);
+    let status: Option<&Status> = answer.extensions().get();
+    let denied = status.and_then(Refusal::denied);
     denied.is_some_and(|denied| matches!(denied.code(), Code::Unauthenticated | Code::Forbidden))
 }
 

@@ -29,7 +29,7 @@ use crate::{
     config::{Config, Environment},
     delivery::FanOuts,
     egress::{self, Clients, History, Removal, Sessions, ws},
-    gate::{Denied, Gate, GrantsFile, Issuer, Keys, Refusals, Unserved},
+    gate::{Denied, Gate, GrantsFile, Issuer, Keys, Permit, Unserved},
     ingress::{self, Intake},
     journal::{self, Engine, Journal, Memory, Sqlite},
     listen::{self, Acceptor, Listener, OnFull, Tls, TlsFiles},
@@ -67,9 +67,9 @@ async fn follow<S: Source>(source: Option<S>) -> Result<Option<Followed<S>>, S::
 }
 
 /// Counts newcomers that find the places of a listener taken, and logs them as other refusals.
-fn on_full(refusals: Refusals) -> OnFull {
+fn on_full(gate: Gate) -> OnFull {
     OnFull::new(move |address, why| {
-        refusals.note(&Denied::Unserved(Unserved::Connections, Arc::clone(why)), address, None);
+        gate.holder(&Permit::OPEN, address).refused(&Denied::Unserved(Unserved::Connections, Arc::clone(why)));
     })
 }
 
@@ -243,7 +243,7 @@ impl App {
             stats: stats.clone(),
             removal,
         };
-        let (proxies, on_full) = (config.gate.trusted_proxies.clone(), on_full(refusals.clone()));
+        let (proxies, on_full) = (config.gate.trusted_proxies.clone(), on_full(gate.clone()));
         let grpc = Listener {
             socket: grpc,
             tls: tls.clone().map(Acceptor::grpc),

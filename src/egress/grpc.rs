@@ -225,11 +225,7 @@ impl Answer {
     fn status(&self, end: StreamEnd<Status>) -> Status {
         match end {
             StreamEnd::Because(status) => status,
-            StreamEnd::Unreadable(error) => {
-                let denied = Denied::by_journal(error.code(), &error);
-                self.standing.caller().refused(&denied);
-                denied.into()
-            }
+            StreamEnd::Unreadable(error) => self.standing.caller().refuse(Denied::by_journal(error.code(), &error)),
             StreamEnd::GoingAway => {
                 let message = "the server is going away; resume with the position you hold";
                 grpc_status(Code::Unavailable, message, None)

@@ -10,7 +10,7 @@ use crate::{
     delivery::{Filter, StreamSubscriber},
     domain::{Audience, Code},
     egress::grpc::Grpc,
-    gate::{Denied, Right, Standing, TokenError, Transit},
+    gate::{Right, Standing, TokenError, Transit},
     wire::status::{grpc_over, grpc_status},
 };
 
@@ -83,10 +83,7 @@ pub(super) fn judge(standing: &mut Standing, wanted: Option<&[Audience]>) -> Res
     }
     let caller = standing.caller();
     let judged = caller.subscriber().and_then(|permit| permit.check_all(wanted));
-    judged.map_err(|denied: Denied| {
-        caller.refused(&denied);
-        denied.into()
-    })
+    judged.map_err(|denied| caller.refuse(denied))
 }
 
 fn no_longer_good(error: TokenError) -> Status {

@@ -9,7 +9,8 @@ use std::{
 use crate::{
     domain::{Audience, Audiences, Certificate, KeyOwner, UserId},
     gate::{
-        Budget, Charge, Denied, Gate, Grant, Patterns, Place, Revocations, presented::Presented, standing::Granted,
+        Budget, Charge, Denied, Gate, Grant, Patterns, Place, Refusal, Revocations, presented::Presented,
+        standing::Granted,
     },
     wire::quota::Quota,
 };
@@ -151,6 +152,12 @@ impl Caller {
         Self { asked: Arc::new(Asked { presented, known: OnceLock::new() }), address, gate }
     }
 
+    /// Whoever is at `address` and has `identity`, or none.
+    pub(super) fn known_as(identity: Option<Arc<Identity>>, address: IpAddr, gate: Gate) -> Self {
+        let known = identity.map(Known::by_token).ok_or(Denied::Unauthenticated(None));
+        Self { asked: Arc::new(Asked { presented: Presented::nothing(), known: known.into() }), address, gate }
+    }
+
     /// The same with what its certificate allows now.
     pub(super) fn renewed(&self, identity: Arc<Identity>) -> Self {
         let known = OnceLock::from(Ok(Known { identity, granted: self.granted().cloned() }));
@@ -188,10 +195,17 @@ impl Caller {
         }
     }
 
-    /// Notes that it was refused something.
-    pub fn refused(&self, denied: &Denied) {
+    /// Notes what it gets, if that is a refusal: whatever anybody is refused is counted and logged through here.
+    pub fn refused(&self, answer: &impl Refusal) {
+        let Some(denied) = answer.denied() else { return };
         let known = self.asked.known.get().and_then(|known| known.as_ref().ok());
-        self.gate.refusals().note(denied, self.address, known.map(|known| &known.identity.credential));
+        self.gate.refusals().note(&denied, self.address, known.map(|known| &known.identity.credential));
+    }
+
+    /// Notes what it is denied, and gives what it is told.
+    pub fn refuse<T: From<Denied>>(&self, denied: Denied) -> T {
+        self.refused(&denied);
+        denied.into()
     }
 
     /// The checked credential.
@@ -313,6 +327,10 @@ impl Permit {
     /// The permit of a credential.
     pub fn of(identity: Arc<Identity>) -> Self {
         Self(Some(identity))
+    }
+
+    pub(super) fn known(&self) -> Option<Arc<Identity>> {
+        self.0.clone()
     }
 
     /// The credential behind it; none where subscribing is open.

@@ -59,8 +59,32 @@ pub fn caller<T>(request: &tonic::Request<T>) -> Result<Caller, Status> {
     request.extensions().get().cloned().ok_or_else(|| Denied::Unauthenticated(None).into())
 }
 
-/// The denial that made an answer what it is. One that says no more than that something failed is a fault of ours.
-pub(super) fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denied>> {
+/// What somebody gets that may be a refusal.
+pub trait Refusal {
+    /// The denial that made it what it is, if it is one.
+    fn denied(&self) -> Option<Cow<'_, Denied>>;
+}
+
+impl Refusal for Denied {
+    fn denied(&self) -> Option<Cow<'_, Denied>> {
+        Some(Cow::Borrowed(self))
+    }
+}
+
+impl Refusal for Status {
+    fn denied(&self) -> Option<Cow<'_, Denied>> {
+        denial_in(self).map(Cow::Borrowed)
+    }
+}
+
+/// An answer that says no more than that something failed is a fault of ours.
+impl<B> Refusal for http::Response<B> {
+    fn denied(&self) -> Option<Cow<'_, Denied>> {
+        denial_of(self)
+    }
+}
+
+fn denial_of<B>(response: &http::Response<B>) -> Option<Cow<'_, Denied>> {
     let extensions = response.extensions();
     let denied = extensions.get().or_else(|| extensions.get().and_then(denial_in));
     let failed = response.status() == http_status(Code::Internal) || extensions.get().is_some_and(is_our_fault);
@@ -76,7 +100,7 @@ fn is_our_fault(status: &Status) -> bool {
 
 /// The denial that made a status what it is, however deep: an error of a request's body comes wrapped in those of the layers
 /// that it passed.
-pub fn denial_in(status: &Status) -> Option<&Denied> {
+fn denial_in(status: &Status) -> Option<&Denied> {
     let mut source = status.source();
     while let Some(error) = source {
         if let Some(denied) = error.downcast_ref() {

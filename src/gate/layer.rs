@@ -16,10 +16,9 @@ use crate::{
     clock::Clock,
     domain::{Certificate, UserId},
     gate::{
-        Budget, Caller, Carriers, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Place,
-        Refusals, Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, caller::Known,
-        extract::denial_of, failures::Failures, places::Places, presented::Presented, standing::Granted,
-        unfinished::Unfinished,
+        Budget, Caller, Carriers, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Permit,
+        Place, Refusals, Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, caller::Known,
+        failures::Failures, places::Places, presented::Presented, standing::Granted, unfinished::Unfinished,
     },
 };
 
@@ -81,6 +80,11 @@ impl Gate {
     /// Who sends a request, of which nothing is looked at before somebody asks for it.
     pub fn caller<B>(&self, request: &Request<B>, carriers: Carriers) -> Caller {
         Caller::new(Presented::of(request, carriers), self.0.proxies.client(request), self.clone())
+    }
+
+    /// Whoever is at `address` and has this permit; who has none yet is a stranger.
+    pub fn holder(&self, permit: &Permit, address: IpAddr) -> Caller {
+        Caller::known_as(permit.known(), address, self.clone())
     }
 
     /// Whom somebody at `address` presents; of several tokens one that is right is enough. Without any, the certificate counts
@@ -272,9 +276,7 @@ where
         let answering = self.inner.call(request);
         Box::pin(async move {
             let mut response = answering.await?;
-            if let Some(denied) = denial_of(&response) {
-                caller.refused(&denied);
-            }
+            caller.refused(&response);
             if carriers == Carriers::Http {
                 keep_from_caches(&mut response, caller.presents_token());
             }

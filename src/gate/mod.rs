@@ -36,7 +36,7 @@ pub use caller::{Caller, Credential, Identity, Open, Permit};
 pub use calls::{CallLayer, CallLimits, Deadline, Judged, Transit};
 pub use certificates::{Grants, GrantsError, GrantsFile};
 pub use denied::{Denied, Unserved};
-pub use extract::{Observer, Publisher, caller, denial_in};
+pub use extract::{Observer, Publisher, Refusal, caller};
 pub use grant::{Grant, Patterns};
 pub use hang_up::HangUp;
 pub use issuer::{FetchError, Issuer, TrustError};

@@ -187,8 +187,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Counts a refusal, and logs it if there were not too many.
-    pub fn note(&self, denied: &Denied, address: IpAddr, credential: Option<&Credential>) {
+    /// Counts a refusal, and logs it if there were not too many. [`Caller::refused`](crate::gate::Caller::refused) is the one way to it.
+    pub(super) fn note(&self, denied: &Denied, address: IpAddr, credential: Option<&Credential>) {
         let reason = denied.reason();
         if self.0[reason as usize].note(denied) {
             let (label, credential, why) = (reason.label(), credential.map(tracing::field::display), denied.why());

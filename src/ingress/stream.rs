@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 use crate::{
     broker::{Error, Pending, Rules},
     domain::{Code, Draft},
-    gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError, denial_in},
+    gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError},
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishResult, Rejection, publish_result::Outcome},
@@ -170,13 +170,13 @@ impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
             let slot = match read.and_then(|read| self.judge(read)) {
                 Ok(slot) => slot,
                 Err(end) => {
-                    self.note(&end);
+                    self.standing.caller().refused(&end);
                     gathered.end = Some(end);
                     break;
                 }
             };
             let slot = slot.map(|draft| gathered.drafts.push(draft));
-            gathered.slots.push(slot.inspect_err(|refused| self.note(refused)));
+            gathered.slots.push(slot.inspect_err(|refused| self.standing.caller().refused(refused)));
             let more = gathered.slots.len() < MAX_BATCH && bytes < MAX_BATCH_BYTES;
             request = if more { self.stream.next().now_or_never().flatten() } else { None };
         }
@@ -203,12 +203,6 @@ impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
         }
         let mut charge = self.standing.caller().charge();
         charge.set(rejected * REJECTION_BYTES).map(|()| Some(charge))
-    }
-
-    fn note(&self, refused: &Status) {
-        if let Some(denied) = denial_in(refused) {
-            self.standing.caller().refused(denied);
-        }
     }
 }
 
@@ -253,9 +247,7 @@ async fn answers(batch: Batch, caller: Caller) -> Vec<Result<PublishResult, Stat
 
 fn refused_by(error: &Error, caller: &Caller) -> Outcome {
     let status = grpc::refusal(error);
-    if let Some(denied) = denial_in(&status) {
-        caller.refused(denied);
-    }
+    caller.refused(&status);
     rejected(&status)
 }
 

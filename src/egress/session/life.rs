@@ -91,9 +91,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
 
     /// Notes that the client was refused something.
     pub(in crate::egress) fn refused(&self, denied: &Denied) {
-        let permit = self.session().permit();
-        let credential = permit.identity().map(|identity| &identity.credential);
-        self.context.gate.refusals().note(denied, self.address, credential);
+        self.context.gate.holder(&self.session().permit(), self.address).refused(denied);
     }
 
     /// Listens to everything that is for it, from now on.

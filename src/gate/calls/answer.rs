@@ -16,13 +16,11 @@ use crate::gate::{
     Caller, Denied,
     answers::held,
     calls::{messages::Fault, strangers::Stay},
-    denial_in,
 };
 
 /// The end of an answer to `caller` that is refused after its head is out.
 fn refusal(caller: &Caller, denied: Denied) -> Frame<Bytes> {
-    caller.refused(&denied);
-    end(&denied.into())
+    end(&caller.refuse(denied))
 }
 
 /// The end of an answer.
@@ -133,9 +131,7 @@ impl hyper::body::Body for Passing {
             };
             let fault = if frame.is_trailers() { this.fault.lock().take() } else { None };
             let Some(fault) = fault else { return frame };
-            if let Some(denied) = denial_in(&fault) {
-                this.caller.refused(denied);
-            }
+            this.caller.refused(&fault);
             end(&fault)
         })
     }
