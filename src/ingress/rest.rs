@@ -12,7 +12,7 @@ use crate::{
     domain::{Audiences, Code, Draft, DraftFields, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, Publisher},
     ingress::{Intake, Options, Refused, body, check_reach, unserved},
-    wire::{notify, problem::Problem, quota::Quota, text},
+    wire::{messages, notify, problem::Problem, quota::Quota, text},
 };
 
 #[derive(Debug, Clone)]
@@ -67,7 +67,7 @@ async fn notify(
         in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let notified = Notified {
         success: true,
-        message: "Notificación enviada exitosamente",
+        message: messages::PUBLISHED,
         event,
         timestamp: text::timestamp(at),
         id,
@@ -103,7 +103,7 @@ async fn test_notification(
 ) -> Result<(Option<Quota>, Json<Tested>), Problem> {
     caller.check_trial(TEST_EVENT)?;
     let timestamp = text::timestamp(ingress.intake.now());
-    let payload = TestPayload { message: "Esta es una notificación de prueba", timestamp: &timestamp, test: true };
+    let payload = TestPayload { message: messages::TRIAL, timestamp: &timestamp, test: true };
     let payload = serde_json::to_vec(&payload).expect("texts have a JSON form");
     let payload = Payload::parse(payload.into()).expect("the payload is an object");
     let fields = DraftFields::new(TEST_EVENT, payload);
@@ -114,7 +114,7 @@ async fn test_notification(
     let quota = caller.count_publish()?;
     in_hand.publish(draft).await.map_err(|error| problem(&error))?;
     let connections = ingress.intake.connections();
-    let tested = Tested { success: true, message: "Notificación de prueba enviada", connections };
+    let tested = Tested { success: true, message: messages::TRIAL_PUBLISHED, connections };
     Ok((quota, Json(tested)))
 }
 

@@ -6,7 +6,10 @@ use axum::{Json, Router, extract::State, response::IntoResponse, routing::get};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use serde::Serialize;
 
-use crate::{clock::Clock, wire::text};
+use crate::{
+    clock::Clock,
+    wire::{messages, text},
+};
 
 const OPENAPI: &str = include_str!("../../openapi.json");
 
@@ -40,7 +43,7 @@ async fn index(State(clock): State<Arc<dyn Clock>>) -> Json<Index> {
     Json(Index {
         service: "ExposIA WebSocket Notifications",
         version: env!("CARGO_PKG_VERSION"),
-        description: "Servicio de notificaciones en tiempo real",
+        description: messages::SERVICE,
         endpoints: Endpoints {
             websocket: "/ws/{client_id}",
             notify: "POST /notify",

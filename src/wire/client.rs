@@ -8,7 +8,10 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use crate::domain::{JsonText, NameError, Payload, RoomId};
+use crate::{
+    domain::{JsonText, NameError, Payload, RoomId},
+    wire::messages,
+};
 
 /// A message of a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,28 +39,20 @@ pub enum ClientMessage {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MessageError {
     /// It is not JSON.
-    #[error("Formato de mensaje inválido. Debe ser JSON válido.")]
+    #[error("{}", messages::NOT_JSON)]
     NotJson,
     /// It is JSON, but not an object.
-    #[error("Formato de mensaje inválido. Debe ser un objeto JSON.")]
+    #[error("{}", messages::NOT_AN_OBJECT)]
     NotAnObject,
     /// It says it is something that does not exist.
-    #[error("Tipo de mensaje no reconocido: {0}")]
+    #[error("{}", messages::unknown_type(.0))]
     UnknownType(String),
-    /// A field is missing, or it is not a text.
-    #[error("El campo '{0}' es obligatorio y debe ser texto.")]
+    /// A field is missing or not a text.
+    #[error("{}", messages::not_text(.0))]
     NotText(&'static str),
     /// The room's name is not one.
-    #[error("Nombre de sala inválido: {}", spanish(.0))]
+    #[error("{}", messages::bad_room(*.0))]
     BadRoom(NameError),
-}
-
-fn spanish(error: &NameError) -> &'static str {
-    match error {
-        NameError::Empty => "no puede estar vacío.",
-        NameError::TooLong => "admite como máximo 128 caracteres.",
-        NameError::Control => "no admite caracteres de control.",
-    }
 }
 
 /// What `raw` says; nothing is the empty text. A text is written anew, and any other value is kept as it was written, if a client

@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::{
     domain::Code,
     wire::{
+        messages,
         quota::{Quota, whole_seconds},
         status,
     },
@@ -99,7 +100,7 @@ impl Problem {
 
     /// The token is missing or wrong.
     pub fn bad_token() -> Self {
-        Self::new(Code::Unauthenticated, "Token inválido")
+        Self::new(Code::Unauthenticated, messages::BAD_TOKEN)
     }
 }
 

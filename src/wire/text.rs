@@ -1,4 +1,5 @@
-//! The JSON texts that the server sends over a WebSocket. Keys and Spanish texts are the wire contract's. Whoever has one made says
+//! The JSON texts that the server sends over a WebSocket. Keys are the wire contract's, and so is what they
+//! say to people, which `messages` has. Whoever has one made says
 //! what the time is.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -6,7 +7,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::domain::{ClientId, EphemeralEvent, Epoch, Event, Notice, Notification, Recovery, RoomId, Seq, UserId};
+use crate::{
+    domain::{ClientId, EphemeralEvent, Epoch, Event, Notice, Notification, Recovery, RoomId, Seq, UserId},
+    wire::messages,
+};
 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
 pub fn timestamp(time: DateTime<Utc>) -> String {
@@ -99,7 +103,7 @@ impl Established<'_> {
         };
         json(&Message {
             r#type: "connection_established",
-            message: format!("Conectado exitosamente como {}", self.client_id),
+            message: messages::connected(self.client_id),
             room: self.room.as_str(),
             timestamp: timestamp(self.at),
             client_id: self.client_id.as_str(),
@@ -133,9 +137,6 @@ pub fn error(message: &str, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "error", message, timestamp: timestamp(now) })
 }
 
-/// What a client is told whose token expired.
-pub const EXPIRED: &str = "Tu sesión ha caducado; renueva el token.";
-
 /// The notice that the token expired: the client has this many seconds to send another.
 pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
     #[derive(Serialize)]
@@ -145,7 +146,7 @@ pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
         grace_seconds: u64,
         timestamp: String,
     }
-    json(&Message { r#type: "token_expired", message: EXPIRED, grace_seconds, timestamp: timestamp(now) })
+    json(&Message { r#type: "token_expired", message: messages::EXPIRED, grace_seconds, timestamp: timestamp(now) })
 }
 
 /// The answer to `refresh`, with when the new token expires, in seconds since 1970.
@@ -198,7 +199,7 @@ pub fn room_changed(room: &RoomId, now: DateTime<Utc>) -> Bytes {
     }
     json(&Message {
         r#type: "room_changed",
-        message: format!("Te uniste a la sala {room}"),
+        message: messages::room_changed(room),
         room: room.as_str(),
         timestamp: timestamp(now),
     })
@@ -241,14 +242,11 @@ fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc
         room: &'a str,
         timestamp: String,
     }
-    let (r#type, verb) = if joined { ("user_joined", "se unió a") } else { ("user_left", "salió de") };
-    json(&Message {
-        r#type,
-        message: format!("Usuario {client_id} {verb} la sala"),
-        client_id: client_id.as_str(),
-        room: room.as_str(),
-        timestamp: timestamp(now),
-    })
+    let (r#type, message) = match joined {
+        true => ("user_joined", messages::joined(client_id)),
+        false => ("user_left", messages::left(client_id)),
+    };
+    json(&Message { r#type, message, client_id: client_id.as_str(), room: room.as_str(), timestamp: timestamp(now) })
 }
 
 /// What a client is told before the server goes away: to come back after `after_ms` milliseconds, to the place it holds.

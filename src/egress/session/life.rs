@@ -18,7 +18,7 @@ use crate::{
     },
     gate::{Denied, Gate, Permit, TokenError},
     rooms::{Interest, Member, Membership},
-    wire::{status::Close, text},
+    wire::{messages, status::Close, text},
 };
 
 /// What every session reaches of the service while it lives.
@@ -141,12 +141,12 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
             Ok(permit) => permit,
             Err(denied) => {
                 self.refused(&denied);
-                return text::error("El token no es válido", now);
+                return text::error(messages::TOKEN_NOT_VALID, now);
             }
         };
         let expires_at = permit.identity().and_then(|identity| identity.expires_at);
         if self.changes_hands(&permit) || self.session().machine().renew(permit).is_err() {
-            return text::error("El token no permite seguir en esta conexión", now);
+            return text::error(messages::TOKEN_DOES_NOT_ALLOW, now);
         }
         self.close_if_revoked();
         text::token_refreshed(expires_at, now)

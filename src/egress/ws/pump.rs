@@ -24,7 +24,7 @@ use crate::{
     rooms::Member,
     wire::{
         client::{ClientMessage, MessageError},
-        frame,
+        frame, messages,
         status::Close,
         text,
     },
@@ -32,9 +32,6 @@ use crate::{
 
 /// How many messages of a client are handled before other tasks get their turn.
 const MESSAGES_PER_YIELD: usize = 32;
-
-/// What a client is told whose message is one too many.
-const TOO_MANY: &str = "Demasiados mensajes: este no se ha atendido; espera un momento";
 
 /// Pumps a session until it ends, and says why it did.
 ///
@@ -174,7 +171,7 @@ fn effects(session: &mut WebSocketSession, incoming: Incoming, continuations: u3
         (Decision::TooMany, _) => return Err(Close::TooMany),
         (_, Incoming::Control) => return Ok(Vec::new()),
         (Decision::Refused, _) => {
-            let told = text::error(TOO_MANY, session.active.now());
+            let told = text::error(messages::TOO_MANY, session.active.now());
             return Ok(vec![Effect::Reply(told), Effect::Refused(Denied::MessageRate)]);
         }
         (Decision::Allowed, Incoming::Text(text)) => ClientMessage::parse(&text),

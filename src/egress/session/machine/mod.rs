@@ -13,7 +13,7 @@ use crate::{
     gate::{Denied, Permit, TokenError},
     wire::{
         client::{ClientMessage, MessageError},
-        text,
+        messages, text,
     },
 };
 
@@ -168,8 +168,8 @@ impl Machine {
         let now = sender.now;
         let (message, denied) = match self.permit.check(Some(&Audience::Room(room.clone()))) {
             Ok(()) if !self.permit.is_over(now.timestamp()) => return enter(self, room, sender),
-            Ok(()) => (text::EXPIRED.to_owned(), Denied::Unauthenticated(Some(TokenError::Expired))),
-            Err(denied) => (format!("No tienes permiso para la sala {room}"), denied),
+            Ok(()) => (messages::EXPIRED.to_owned(), Denied::Unauthenticated(Some(TokenError::Expired))),
+            Err(denied) => (messages::not_allowed(room), denied),
         };
         let mut effects = refusal(&message, now);
         effects.push(Effect::Refused(denied));
@@ -180,11 +180,11 @@ impl Machine {
         let now = sender.now;
         let room = room.unwrap_or_else(|| self.room().clone());
         if !self.rooms.contains(&room) {
-            return refusal(&format!("No estás en la sala {room}"), now);
+            return refusal(&messages::not_in_room(room), now);
         }
         let max_bytes = sender.limits.max_chat_bytes;
         if message.length() > max_bytes as usize {
-            return refusal(&format!("El mensaje es demasiado largo: admite como máximo {max_bytes} bytes"), now);
+            return refusal(&messages::chat_too_long(max_bytes), now);
         }
         vec![Effect::Relay(Notice::Chat { client_id: sender.client_id.clone(), room, message, at: now })]
     }
@@ -212,7 +212,7 @@ impl Machine {
         if !self.rooms.contains(room) {
             let max_rooms = sender.limits.max_rooms;
             if self.rooms.len() >= max_rooms as usize {
-                return refusal(&format!("Límite de {max_rooms} salas por conexión alcanzado"), sender.now);
+                return refusal(&messages::too_many_rooms(max_rooms), sender.now);
             }
             self.rooms = self.rooms.iter().chain([room]).cloned().collect();
             effects.push(Effect::Enter(room.clone()));
@@ -223,7 +223,7 @@ impl Machine {
 
     fn unsubscribe(&mut self, room: &RoomId, now: DateTime<Utc>) -> Vec<Effect> {
         if self.room() == room {
-            return refusal("No puedes dejar tu sala actual; cámbiala con join_room", now);
+            return refusal(messages::OWN_ROOM, now);
         }
         let mut effects = Vec::new();
         if self.rooms.contains(room) {

@@ -1,30 +1,70 @@
-//! Holds the one table of failures: only `wire/status.rs` says what a failure is over gRPC and HTTP, and with what a WebSocket is
-//! closed.
+//! Holds what stands in one place. Only `wire/status.rs` says what a failure is over gRPC and HTTP, and with what a WebSocket is
+//! closed; only `wire/messages.rs` has the texts that people read.
 
 use std::{
     fs,
     path::{Path, PathBuf},
 };
 
-/// Where the table is.
+/// Where the table of failures is.
 const TABLE: &str = "wire/status.rs";
+
+/// Where the texts are that people read.
+const MESSAGES: &str = "wire/messages.rs";
+
+/// Words by which a Spanish text is known that has no accent.
+const SPANISH: &[&str] =
+    &["como", "el", "esta", "la", "los", "mensaje", "mensajes", "no", "para", "permite", "por", "que", "sala", "token"];
 
 /// What HTTP says of what succeeds, or of what another service answers.
 const SUCCESSES: &[&str] = &["OK", "NO_CONTENT", "SWITCHING_PROTOCOLS"];
 
 #[test]
 fn failures_have_their_codes_from_one_table() {
+    let faults = found_elsewhere(TABLE, by_hand);
+    assert!(faults.is_empty(), "made by hand, and not by {TABLE}:\n{}", faults.join("\n"));
+}
+
+#[test]
+fn what_people_read_stands_in_one_place() {
+    let faults = found_elsewhere(MESSAGES, spanish);
+    assert!(faults.is_empty(), "people read it, so it belongs to {MESSAGES}:\n{}", faults.join("\n"));
+}
+
+/// What `find` finds in the files other than `place`, but for tests.
+fn found_elsewhere(place: &str, find: fn(&str) -> Vec<String>) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut faults = Vec::new();
     for file in rust_files(&root) {
         let below = file.strip_prefix(&root).expect("below the root").to_string_lossy().into_owned();
-        if below == TABLE || below.ends_with("tests.rs") {
+        if below == place || below.ends_with("tests.rs") {
             continue;
         }
         let text = fs::read_to_string(&file).expect("readable");
-        faults.extend(by_hand(&text).into_iter().map(|found| format!("{below}: {found}")));
+        faults.extend(find(&text).into_iter().map(|found| format!("{below}: {found}")));
     }
-    assert!(faults.is_empty(), "made by hand, and not by {TABLE}:\n{}", faults.join("\n"));
+    faults
+}
+
+#[test]
+fn a_spanish_text_is_found() {
+    for text in
+        ["error(\"Token inválido\")", "format!(\"No tienes permiso para la {room}\")", "x(\"El token no permite\")"]
+    {
+        assert_eq!(spanish(text).len(), 1, "{text}");
+    }
+    assert_eq!(spanish("let la = \"there is no token\"; // válido\nf(\"no\", '\"', \"para\")"), Vec::<String>::new());
+}
+
+/// The lines of `text` with a text in Spanish.
+fn spanish(text: &str) -> Vec<String> {
+    let is_spanish = |text: &str| {
+        let known = words(text).filter(|word| SPANISH.contains(&word.to_lowercase().as_str())).count();
+        known > 2 || text.contains(['á', 'é', 'í', 'ó', 'ú', 'ñ', '¿', '¡'])
+    };
+    let code = code(text);
+    let lines = code.lines().filter(|line| line.split('"').skip(1).step_by(2).any(is_spanish));
+    lines.map(|line| line.trim().to_owned()).collect()
 }
 
 #[test]
@@ -51,12 +91,16 @@ fn what_is_made_by_hand_is_found_however_it_is_written() {
 
 /// The lines of `text` in which a failure is made by hand. Its comments and its tests may do so.
 fn by_hand(text: &str) -> Vec<String> {
-    let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    let code = code.join("\n");
-    let code = code.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    let code = code(text);
     let mut found: Vec<_> = code.lines().filter(|line| is_by_hand(line)).map(|line| line.trim().to_owned()).collect();
-    found.extend(imports_of_tonic(code).filter(|import| words(import).any(|word| word == "Code")));
+    found.extend(imports_of_tonic(&code).filter(|import| words(import).any(|word| word == "Code")));
     found
+}
+
+/// What of `text` is neither a comment nor a test.
+fn code(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    lines.join("\n").split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned()
 }
 
 fn is_by_hand(line: &str) -> bool {
