@@ -100,7 +100,7 @@ impl History {
         };
         let page = self.journal.read(query).await?;
         let texts = page.notifications.iter().rev().map(|notification| {
-            let text = String::from_utf8(text::notification(notification).into()).expect("JSON is UTF-8");
+            let text = String::from_utf8(text::kept(notification)).expect("JSON is UTF-8");
             RawValue::from_string(text).expect("what the wire makes of a notification is JSON")
         });
         Ok(Recent { notifications: texts.collect(), missing: missing::missing(&page, true) })

@@ -5,6 +5,8 @@ use std::cell::RefCell;
 
 use flate2::{Compress, Compression, FlushCompress};
 
+use crate::wire::framed::{Framed, HEADROOM};
+
 /// The longest text that is compressed: while one is, others wait for a delivery.
 const LONGEST: usize = 64 * 1024;
 
@@ -24,8 +26,8 @@ fn compress() -> Compress {
     Compress::new_with_window_bits(Compression::default(), false, WINDOW_BITS)
 }
 
-/// The compressed form of `text`, if it is shorter and the text is not very long.
-pub(super) fn deflate(text: &[u8]) -> Option<Vec<u8>> {
+/// The compressed form of `text`, as a frame, if it is shorter and the text is not very long.
+pub(super) fn deflate(text: &[u8]) -> Option<Framed> {
     if text.len() > LONGEST {
         return None;
     }
@@ -36,14 +38,14 @@ pub(super) fn deflate(text: &[u8]) -> Option<Vec<u8>> {
             // A compressor whose flush was cut short keeps some of it over a reset.
             *ready = compress();
         }
-        deflated.filter(|deflated| deflated.len() < text.len())
+        deflated.filter(|deflated| deflated.len() - HEADROOM < text.len()).map(Framed::deflated)
     })
 }
 
-/// All of `text`, up to what goes without saying.
+/// All of `text`, up to what goes without saying, behind the room for a header.
 fn flush(compress: &mut Compress, text: &[u8]) -> Option<Vec<u8>> {
     // Hardly any text becomes longer than that; one that does is no loss.
-    let mut deflated = Vec::with_capacity(text.len() + text.len() / 8 + 64);
+    let mut deflated = Framed::buffer(text.len() + text.len() / 8 + 64);
     compress.compress_vec(text, &mut deflated, FlushCompress::Sync).ok()?;
     // A flush that filled all the room may not be complete.
     let complete = compress.total_in() == text.len() as u64 && deflated.len() < deflated.capacity();

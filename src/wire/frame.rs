@@ -3,22 +3,20 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use crate::wire::deflate::deflate;
+use crate::wire::{deflate::deflate, framed::Framed};
 
 const FIN: u8 = 0x80;
-const COMPRESSED: u8 = 0x40;
-const TEXT: u8 = 0x1;
 const CLOSE: u8 = 0x8;
 const PING: u8 = 0x9;
 
 /// A text frame around `json`.
-pub fn text(json: &[u8]) -> Bytes {
-    frame(FIN | TEXT, json)
+pub fn text(json: &Framed) -> Bytes {
+    json.frame().clone()
 }
 
 /// The same, compressed, if that makes it shorter.
 pub(super) fn compressed_text(json: &[u8]) -> Option<Bytes> {
-    deflate(json).map(|deflated| frame(FIN | COMPRESSED | TEXT, &deflated))
+    deflate(json).map(Framed::into_frame)
 }
 
 /// A ping without content.
@@ -37,26 +35,6 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     frame.freeze()
 }
 
-/// RFC 6455, 5.2: the length takes 7 bits, or 16, or 64. A server does not mask.
-fn frame(first: u8, content: &[u8]) -> Bytes {
-    let length = content.len();
-    let mut frame = BytesMut::with_capacity(length + 10);
-    frame.put_u8(first);
-    match length {
-        0..=125 => frame.put_u8(length as u8),
-        126..=65_535 => {
-            frame.put_u8(126);
-            frame.put_u16(length as u16);
-        }
-        _ => {
-            frame.put_u8(127);
-            frame.put_u64(length as u64);
-        }
-    }
-    frame.put_slice(content);
-    frame.freeze()
-}
-
 #[cfg(test)]
 mod tests {
     use tungstenite::{Message, WebSocket, protocol::Role};
@@ -72,7 +50,12 @@ mod tests {
     fn a_client_reads_what_was_prepared_at_every_length_of_the_header() {
         for length in [0, 1, 125, 126, 127, 65_535, 65_536, 200_000] {
             let content = "x".repeat(length);
-            assert_eq!(read(&text(content.as_bytes())), Message::text(content));
+            let mut buffer = Framed::buffer(0);
+            buffer.extend_from_slice(content.as_bytes());
+            let framed = Framed::text(buffer);
+            assert_eq!(*framed, *content.as_bytes());
+            assert_eq!(text(&framed), *framed.frame());
+            assert_eq!(read(&text(&framed)), Message::text(content));
         }
         assert_eq!(read(&ping()), Message::Ping(Bytes::new()));
         let Message::Close(Some(frame)) = read(&close(4001, "why")) else { panic!("not a close frame") };

@@ -7,6 +7,7 @@ pub mod client;
 pub mod deflate;
 pub mod encoded;
 pub mod frame;
+pub mod framed;
 pub mod messages;
 pub mod notify;
 pub mod problem;

@@ -2,14 +2,13 @@
 //! say to people, which `messages` has. Whoever has one made says
 //! what the time is.
 
-use bytes::{BufMut, Bytes, BytesMut};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     domain::{ClientId, EphemeralEvent, Epoch, Event, Notice, Notification, Recovery, RoomId, Seq, UserId},
-    wire::messages,
+    wire::{framed::Framed, messages},
 };
 
 /// RFC 3339 in UTC, with milliseconds and `Z`.
@@ -17,44 +16,58 @@ pub fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
-fn json(message: &impl Serialize) -> Bytes {
-    serde_json::to_vec(message).expect("texts and numbers have a JSON form").into()
+fn json(message: &impl Serialize) -> Framed {
+    let mut text = Framed::buffer(128);
+    serde_json::to_writer(&mut text, message).expect("texts and numbers have a JSON form");
+    Framed::text(text)
 }
 
-/// A notification, as WebSocket subscribers and the history see it. The payload is copied as it is.
-pub fn notification(notification: &Notification) -> Bytes {
-    event(&notification.event, &notification.id(), Some(notification.seq))
+/// A notification, as WebSocket subscribers see it. The payload is copied as it is.
+pub fn notification(notification: &Notification) -> Framed {
+    let mut text = Framed::buffer(length(&notification.event));
+    event(&mut text, &notification.event, &notification.id(), Some(notification.seq));
+    Framed::text(text)
+}
+
+/// The same text for the history, which has no frames.
+pub fn kept(notification: &Notification) -> Vec<u8> {
+    let mut text = Vec::with_capacity(length(&notification.event));
+    event(&mut text, &notification.event, &notification.id(), Some(notification.seq));
+    text
 }
 
 /// An event that is not kept, as WebSocket subscribers see it: a notification without a `seq`.
-pub fn ephemeral_event(ephemeral: &EphemeralEvent) -> Bytes {
-    event(&ephemeral.event, &ephemeral.id, None)
+pub fn ephemeral_event(ephemeral: &EphemeralEvent) -> Framed {
+    let mut text = Framed::buffer(length(&ephemeral.event));
+    event(&mut text, &ephemeral.event, &ephemeral.id, None);
+    Framed::text(text)
 }
 
-fn event(event: &Event, id: &str, seq: Option<Seq>) -> Bytes {
-    let payload = event.payload.as_bytes();
-    let room = 160 + payload.len() + event.name.len() + event.source.len() + event.timestamp.len();
-    let mut text = BytesMut::with_capacity(room);
-    text.put_slice(br#"{"type":"system_notification","event":"#);
-    put_string(&mut text, &event.name);
-    text.put_slice(br#","payload":"#);
-    text.put_slice(payload);
-    text.put_slice(br#","timestamp":"#);
-    put_string(&mut text, &event.timestamp);
-    text.put_slice(br#","source":"#);
-    put_string(&mut text, &event.source);
-    text.put_slice(br#","id":"#);
-    put_string(&mut text, id);
+/// About how long the text of an event becomes.
+fn length(event: &Event) -> usize {
+    160 + event.size()
+}
+
+fn event(text: &mut Vec<u8>, event: &Event, id: &str, seq: Option<Seq>) {
+    text.extend_from_slice(br#"{"type":"system_notification","event":"#);
+    put_string(text, &event.name);
+    text.extend_from_slice(br#","payload":"#);
+    text.extend_from_slice(event.payload.as_bytes());
+    text.extend_from_slice(br#","timestamp":"#);
+    put_string(text, &event.timestamp);
+    text.extend_from_slice(br#","source":"#);
+    put_string(text, &event.source);
+    text.extend_from_slice(br#","id":"#);
+    put_string(text, id);
     if let Some(seq) = seq {
-        text.put_slice(br#","seq":"#);
-        text.put_slice(itoa::Buffer::new().format(seq).as_bytes());
+        text.extend_from_slice(br#","seq":"#);
+        text.extend_from_slice(itoa::Buffer::new().format(seq).as_bytes());
     }
-    text.put_u8(b'}');
-    text.freeze()
+    text.push(b'}');
 }
 
-fn put_string(text: &mut BytesMut, string: &str) {
-    serde_json::to_writer(text.writer(), string).expect("a string has a JSON form");
+fn put_string(text: &mut Vec<u8>, string: &str) {
+    serde_json::to_writer(text, string).expect("a string has a JSON form");
 }
 
 /// What a new connection is told first.
@@ -80,7 +93,7 @@ pub struct Established<'a> {
 
 impl Established<'_> {
     /// The text of `connection_established`.
-    pub fn text(&self) -> Bytes {
+    pub fn text(&self) -> Framed {
         #[derive(Serialize)]
         struct Message<'a> {
             r#type: &'static str,
@@ -117,7 +130,7 @@ impl Established<'_> {
 }
 
 /// The answer to a `ping`.
-pub fn pong(now: DateTime<Utc>) -> Bytes {
+pub fn pong(now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
@@ -127,7 +140,7 @@ pub fn pong(now: DateTime<Utc>) -> Bytes {
 }
 
 /// What a client did wrong; its connection stays.
-pub fn error(message: &str, now: DateTime<Utc>) -> Bytes {
+pub fn error(message: &str, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -138,7 +151,7 @@ pub fn error(message: &str, now: DateTime<Utc>) -> Bytes {
 }
 
 /// The notice that the token expired: the client has this many seconds to send another.
-pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
+pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
@@ -150,7 +163,7 @@ pub fn token_expired(grace_seconds: u64, now: DateTime<Utc>) -> Bytes {
 }
 
 /// The answer to `refresh`, with when the new token expires, in seconds since 1970.
-pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Bytes {
+pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
@@ -161,7 +174,7 @@ pub fn token_refreshed(expires_at: Option<i64>, now: DateTime<Utc>) -> Bytes {
 }
 
 /// What a client said or did, as the others in the room see it.
-pub fn notice(notice: &Notice) -> Bytes {
+pub fn notice(notice: &Notice) -> Framed {
     match notice {
         Notice::Chat { client_id, room, message, at } => chat(client_id, message.as_json(), room, *at),
         Notice::Joined { client_id, room, at } => presence(true, client_id, room, *at),
@@ -170,7 +183,7 @@ pub fn notice(notice: &Notice) -> Bytes {
 }
 
 /// `message` is copied as it is.
-fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<Utc>) -> Bytes {
+fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -189,7 +202,7 @@ fn chat(client_id: &ClientId, message: &RawValue, room: &RoomId, now: DateTime<U
 }
 
 /// The answer to `join_room`.
-pub fn room_changed(room: &RoomId, now: DateTime<Utc>) -> Bytes {
+pub fn room_changed(room: &RoomId, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -206,7 +219,7 @@ pub fn room_changed(room: &RoomId, now: DateTime<Utc>) -> Bytes {
 }
 
 /// The answer to `subscribe` or `unsubscribe`, with the rooms that the connection now listens to.
-pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: DateTime<Utc>) -> Bytes {
+pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -223,7 +236,7 @@ pub fn rooms_changed(subscribed: bool, room: &RoomId, rooms: &[RoomId], now: Dat
 }
 
 /// The notice that so many frames that nobody keeps did not fit, in this place, and will not come.
-pub fn dropped(count: u32, now: DateTime<Utc>) -> Bytes {
+pub fn dropped(count: u32, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,
@@ -233,7 +246,7 @@ pub fn dropped(count: u32, now: DateTime<Utc>) -> Bytes {
     json(&Message { r#type: "dropped", count, timestamp: timestamp(now) })
 }
 
-fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Bytes {
+fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc>) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -250,7 +263,7 @@ fn presence(joined: bool, client_id: &ClientId, room: &RoomId, now: DateTime<Utc
 }
 
 /// What a client is told before the server goes away: to come back after `after_ms` milliseconds, to the place it holds.
-pub fn reconnect(after_ms: u64, seq: Seq, epoch: &Epoch) -> Bytes {
+pub fn reconnect(after_ms: u64, seq: Seq, epoch: &Epoch) -> Framed {
     #[derive(Serialize)]
     struct Message<'a> {
         r#type: &'static str,
@@ -262,7 +275,7 @@ pub fn reconnect(after_ms: u64, seq: Seq, epoch: &Epoch) -> Bytes {
 }
 
 /// The notice that what lies from `from` to `to`, both included, is gone from the journal.
-pub fn gap(from: Seq, to: Seq) -> Bytes {
+pub fn gap(from: Seq, to: Seq) -> Framed {
     #[derive(Serialize)]
     struct Message {
         r#type: &'static str,

@@ -3,7 +3,6 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     },
     gate::{Denied, Gate, Permit, TokenError},
     rooms::{Interest, Member, Membership},
-    wire::{messages, status::Close, text},
+    wire::{framed::Framed, messages, status::Close, text},
 };
 
 /// What every session reaches of the service while it lives.
@@ -135,7 +134,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
     }
 
     /// Goes on under `token`, if it is good, of the same user, and allows what the client listens to. Gives the answer.
-    pub(in crate::egress) fn refresh(&self, token: &str) -> Bytes {
+    pub(in crate::egress) fn refresh(&self, token: &str) -> Framed {
         let now = self.now();
         let permit = match self.fresh_permit(token, now) {
             Ok(permit) => permit,

@@ -3,7 +3,6 @@
 
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 
@@ -13,6 +12,7 @@ use crate::{
     gate::{Denied, Permit, TokenError},
     wire::{
         client::{ClientMessage, MessageError},
+        framed::Framed,
         messages, text,
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::egress) enum Effect {
     /// Send this text to the client itself.
-    Reply(Bytes),
+    Reply(Framed),
     /// Tell the others in the room.
     Relay(Notice),
     /// Listen to the room. The others there are not told.

@@ -23,7 +23,7 @@ fn said(machine: &mut Machine, text: &str) -> Vec<Effect> {
 
 /// The effects with their texts as JSON, without the timestamps.
 fn effects(machine: &mut Machine, message: &Value) -> Vec<(String, Value)> {
-    let content = |text: Bytes| {
+    let content = |text: Framed| {
         let mut value: Value = serde_json::from_slice(&text).expect("JSON");
         value.as_object_mut().expect("an object").remove("timestamp");
         value
