@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { after, before, describe, test } from 'node:test';
 import { WebSocket } from 'ws';
 import { BASE_URL, ConsolePage, launchBrowser, publishElsewhere, TOKEN, unique } from './console-page.mjs';
-import { PrefixProxy } from './prefix-proxy.mjs';
+import { Nginx } from './nginx.mjs';
 
 let browser;
 before(async () => { browser = await launchBrowser(); });
@@ -57,12 +57,14 @@ describe('the page', () => {
   });
 });
 
-describe('below a path of a proxy', () => {
+describe('below a path of nginx', () => {
+  let nginx;
+  before(async () => { nginx = await Nginx.start('/notify-gw/', new URL(BASE_URL)); });
+  after(() => nginx.stop());
+
   for (const page of ['console', 'console/']) {
     test(`/${page} works`, async (t) => {
-      const proxy = await PrefixProxy.start('/avisos/', new URL(BASE_URL));
-      t.after(() => proxy.stop());
-      const console = await ConsolePage.open(t, browser, { address: `${proxy.url}${page}` });
+      const console = await ConsolePage.open(t, browser, { address: `${nginx.url}${page}` });
       const { temaId, room } = uniqueTopic();
       await console.connect({ room });
       await console.publish('metrica.creada', `{"temaId": "${temaId}"}`);

@@ -14,7 +14,7 @@ const FOLDER: &str = "tests/browser";
 
 // the browser client, the console, and the test page of the original in a headless browser
 #[tokio::test]
-#[ignore = "needs node, npm and chromium; scripts/test runs it"]
+#[ignore = "needs node, npm, chromium and nginx; scripts/test runs it"]
 async fn the_console_works_in_a_browser() {
     let server = Server::start(&[]).await;
     assert_succeeds(&server, FOLDER, "npm", &["ci", "--no-audit", "--no-fund"]).await;
