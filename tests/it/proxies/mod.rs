@@ -1,96 +1,74 @@
-//! The service behind the distribution's nginx and HAProxy: what it answers is what clients read.
+//! The service behind the distribution's nginx, HAProxy and Caddy: what it answers is what clients read.
+
+mod caddy;
+mod grpc;
+mod haproxy;
+mod nginx;
+mod watched;
 
 use std::{
-    fs,
+    fs::{self, File},
     net::{Ipv4Addr, SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::Path,
     process::Stdio,
+    time::Duration,
 };
 
-use exposia_notifications::{
-    config::Config,
-    wire::proto::v1::{PublishRequest, notification_service_client::NotificationServiceClient, publish_request::Body},
-};
-use reqwest::{Client, Method};
+use exposia_notifications::config::Config;
+use reqwest::Client;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::{
     net::TcpStream,
     process::{Child, Command},
 };
-use tonic::{
-    Code,
-    transport::{Channel, Endpoint},
-};
 
-use crate::support::{InHand, TOKEN, TestApp, WithAny, eventually, scratch, within};
+use crate::{
+    gate::{guarded_with, mint},
+    support::{InHand, TOKEN, TestApp, eventually, scratch, within},
+};
 
 /// How often each request is made.
 const TIMES: usize = 40;
+
+/// Longer than a service has to drain here.
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// A proxy in front of a service.
 struct Proxy {
     address: SocketAddr,
     _process: Child,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
+/// The file in a proxy's folder with what it says.
+const LOG: &str = "log";
+
 impl Proxy {
-    /// nginx in front of the HTTP port, keeping its connections. `more` stands in its `location`.
-    async fn nginx(app: &TestApp, more: &str) -> Self {
-        let http = app.http();
-        Self::start("nginx", |folder, address| {
-            let paths = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-            let paths = paths.map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display())).concat();
-            let text = format!(
-                "daemon off; master_process off; pid {0}/pid; error_log {0}/error.log; events {{}}\n\
-                 http {{ access_log off; client_max_body_size 0;\n{paths}\
-                 upstream service {{ server {http}; keepalive 8; }}\n\
-                 server {{ listen {address}; location / {{ proxy_pass http://service; proxy_http_version 1.1;\n\
-                 proxy_set_header Connection \"\"; {more} }} }} }}\n",
-                folder.display(),
-            );
-            fs::write(folder.join("conf"), text).expect("a file");
-            ["-p", text_of(folder), "-c", "conf", "-e", "error.log"].map(str::to_owned).to_vec()
-        })
-        .await
-    }
-
-    /// HAProxy in front of the gRPC port.
-    async fn haproxy(app: &TestApp) -> Self {
-        let grpc = app.grpc_address();
-        Self::start("haproxy", |folder, address| {
-            let text = format!(
-                "defaults\n mode http\n timeout connect 5s\n timeout client 1m\n timeout server 1m\n\
-                 frontend here\n bind {address} proto h2\n default_backend service\n\
-                 backend service\n server one {grpc} proto h2\n"
-            );
-            fs::write(folder.join("conf"), text).expect("a file");
-            vec!["-db".to_owned(), "-f".to_owned(), text_of(&folder.join("conf")).to_owned()]
-        })
-        .await
-    }
-
-    /// Starts `program` in a folder of its own, where it is to listen on an address.
+    /// Starts `program` in a folder of its own, where it is to listen on an address. `configure` writes what it reads there and
+    /// gives its arguments.
     async fn start(program: &str, configure: impl FnOnce(&Path, SocketAddr) -> Vec<String>) -> Self {
         let folder = scratch();
         let address = free_address();
         let mut command = Command::new(program);
-        command.args(configure(folder.path(), address)).stdin(Stdio::null()).stdout(Stdio::null());
-        let process = command.stderr(Stdio::null()).kill_on_drop(true).spawn();
-        let process = process.unwrap_or_else(|error| panic!("{program}: {error}"));
+        command.args(configure(folder.path(), address)).env("HOME", folder.path()).env_remove("XDG_CONFIG_HOME");
+        let log = File::create(folder.path().join(LOG)).expect("a file");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).kill_on_drop(true);
+        let process = command.spawn().unwrap_or_else(|error| panic!("{program}: {error}"));
         eventually("the proxy listens", async || TcpStream::connect(address).await.ok()).await;
-        Self { address, _process: process, _folder: folder }
+        Self { address, _process: process, folder }
     }
 
-    /// The statuses that are read when `path` is posted to with bodies of every size, again and again.
+    /// The statuses that are read when `path` is posted to with bodies of many sizes, again and again.
     async fn statuses(&self, path: &str, token: &str) -> Vec<u16> {
         let client = Client::new();
         let mut statuses = Vec::new();
         for number in 0..TIMES {
-            let size = [17, 64, 200, 1024][number % 4] * 1024;
-            let request = client.request(Method::POST, format!("http://{}{path}", self.address)).bearer_auth(token);
-            let answering = async { Ok::<_, reqwest::Error>(request.body(vec![b' '; size]).send().await?.status()) };
+            let size = [17, 64, 200, 900][number % 4] * 1024;
+            let body = json!({ "event": "e", "payload": { "filler": "x".repeat(size) } }).to_string();
+            let request = client.post(format!("http://{}{path}", self.address)).bearer_auth(token).body(body);
+            let answering = async { Ok::<_, reqwest::Error>(request.send().await?.status()) };
             statuses.push(within("an answer", answering).await.expect("an answer").as_u16());
         }
         statuses
@@ -101,15 +79,21 @@ impl Proxy {
         let statuses = self.statuses(path, token).await;
         assert!(statuses.iter().all(|read| *read == status), "{path}, {status}: {statuses:?}");
     }
+}
 
-    async fn channel(&self) -> Channel {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address)).expect("an address");
-        within("a connection", endpoint.connect()).await.expect("the proxy listens")
-    }
+/// A token for one publish an hour, which another one with the same `sub` would take from it.
+fn limited(sub: &str) -> String {
+    mint(json!({ "sub": sub, "publish": ["*"], "rate": "1/h" }))
 }
 
 fn text_of(path: &Path) -> &str {
     path.to_str().expect("text")
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> String {
+    let file = folder.join(name);
+    fs::write(&file, text).expect("a file");
+    text_of(&file).to_owned()
 }
 
 fn free_address() -> SocketAddr {
@@ -117,73 +101,48 @@ fn free_address() -> SocketAddr {
     listener.local_addr().expect("an address")
 }
 
-// nginx makes no 502 of an answer that is ready before the body is there, whether it buffers what it passes on or not
-#[tokio::test]
-#[ignore = "needs nginx; scripts/test runs it"]
-async fn an_early_answer_is_read_through_nginx() {
-    let app = TestApp::start_with(|config: &mut Config| {
-        config.ingress.max_body_bytes = NonZeroUsize::new(16 * 1024).expect("a size");
-    })
-    .await;
-    for buffering in ["on", "off"] {
-        let nginx = Proxy::nginx(&app, &format!("proxy_request_buffering {buffering};")).await;
-        nginx.assert_all("/notify", "wrong", 401).await;
-        nginx.assert_all("/nothing", TOKEN, 404).await;
-        nginx.assert_all("/health", TOKEN, 405).await;
-        nginx.assert_all("/notify", TOKEN, 413).await;
-    }
+/// A service that knows JWTs, and drains for as long as a request is in hand.
+async fn service() -> TestApp {
+    service_with(|_| {}).await
 }
 
-// the same above the rate
-#[tokio::test]
-#[ignore = "needs nginx; scripts/test runs it"]
-async fn what_is_above_the_rate_is_read_through_nginx() {
-    let app = TestApp::start_with(|config| {
-        config.gate.publish_rate = "1/h".parse().expect("a rate");
-    })
-    .await;
-    let nginx = Proxy::nginx(&app, "").await;
-    let statuses = nginx.statuses("/notify", TOKEN).await;
-    assert!(statuses[1..].iter().all(|status| *status == 429), "{statuses:?}");
+/// The same that takes bodies of 16 KiB at the most.
+async fn small_service() -> TestApp {
+    service_with(|config| config.ingress.max_body_bytes = NonZeroUsize::new(16 * 1024).expect("a size")).await
 }
 
-// the same while the service goes away
-#[tokio::test]
-#[ignore = "needs nginx; scripts/test runs it"]
-async fn a_service_that_drains_is_read_through_nginx() {
-    let app = TestApp::start().await;
-    let nginx = Proxy::nginx(&app, "").await;
+async fn service_with(change: impl FnOnce(&mut Config)) -> TestApp {
+    guarded_with(|config| {
+        (config.shutdown_grace, config.ingress.body_timeout) = (HOUR, HOUR);
+        change(config);
+    })
+    .await
+}
+
+/// Asserts that what the service refuses before the body is there, or while it comes, is read through `proxy` with its status.
+async fn assert_refusals_are_read(proxy: &Proxy) {
+    proxy.assert_all("/notify", "wrong", 401).await;
+    proxy.assert_all("/nothing", TOKEN, 404).await;
+    proxy.assert_all("/health", TOKEN, 405).await;
+    // Without the right to publish, and with one for other events.
+    proxy.assert_all("/notify", &mint(json!({ "sub": "ana" })), 403).await;
+    proxy.assert_all("/notify", &mint(json!({ "sub": "ana", "publish": ["tarea.*"] })), 403).await;
+    let statuses = proxy.statuses("/notify", &limited(&proxy.address.to_string())).await;
+    assert!(statuses[0] == 200 && statuses[1..].iter().all(|status| *status == 429), "{statuses:?}");
+}
+
+/// Drains `app`, which is behind `proxy`, for as long as `asserting` takes.
+async fn while_it_drains(app: TestApp, proxy: &Proxy, asserting: impl AsyncFnOnce(&Proxy)) {
     let in_hand = InHand::begin(app.http()).await;
+    let http = app.http();
     let running = app.begin_shutdown();
     let client = Client::new();
     eventually("draining", async || {
-        let health = client.get(format!("http://{}/health", nginx.address)).send().await.expect("an answer");
+        let health = client.get(format!("http://{http}/health")).send().await.expect("an answer");
         (health.status() == 503).then_some(())
     })
     .await;
-    nginx.assert_all("/notify", TOKEN, 503).await;
+    asserting(proxy).await;
     in_hand.finish().await;
     within("the end", running).await.expect("no panic").expect("a good end");
-}
-
-// a refusal over gRPC that is ready before the message is there is read as what it is, and not as CANCELLED
-#[tokio::test]
-#[ignore = "needs haproxy; scripts/test runs it"]
-async fn an_early_refusal_is_read_through_haproxy() {
-    let app = TestApp::start().await;
-    let haproxy = Proxy::haproxy(&app).await;
-    let channel = haproxy.channel().await;
-    for number in 0..TIMES {
-        let wrong = WithAny::token("wrong");
-        let mut client = NotificationServiceClient::with_interceptor(channel.clone(), wrong);
-        let size = [1, 17, 200, 900][number % 4] * 1024;
-        let payload = format!(r#"{{"a":"{}"}}"#, "x".repeat(size));
-        let request =
-            PublishRequest { event: "e".into(), body: Some(Body::PayloadJson(payload.into())), ..Default::default() };
-        let refused = within("a status", client.publish(request.clone())).await.expect_err("a wrong token");
-        assert_eq!(refused.code(), Code::Unauthenticated, "{number}: {refused:?}");
-        let requests = tokio_stream::iter(vec![request; 8]);
-        let refused = within("a status", client.publish_stream(requests)).await.expect_err("a wrong token");
-        assert_eq!(refused.code(), Code::Unauthenticated, "{number}, a stream: {refused:?}");
-    }
 }
