@@ -4,24 +4,30 @@ use std::{path::Path, process::Stdio, time::Duration};
 
 use tokio::{process::Command, time::timeout};
 
-use crate::support::Server;
+use crate::support::{Server, TOKEN};
 
 /// How long a suite may take, the installation of what it needs counted in.
 const PATIENCE: Duration = Duration::from_secs(45 * 60);
 
 /// Runs a command of the project against `server` and asserts that it succeeds.
 pub(crate) async fn assert_succeeds(server: &Server, folder: &str, program: &str, arguments: &[&str]) {
+    let (base_url, grpc_addr) = (format!("http://{}", server.http()), server.grpc().to_string());
+    let binary = env!("CARGO_BIN_EXE_exposia-notifications");
+    let environment = [("BASE_URL", &*base_url), ("GRPC_ADDR", &*grpc_addr), ("TOKEN", TOKEN), ("SERVER", binary)];
+    assert_succeeds_with(&environment, folder, program, arguments).await;
+}
+
+/// Runs a command of the project, with these variables, and asserts that it succeeds.
+pub(crate) async fn assert_succeeds_with(
+    environment: &[(&str, &str)],
+    folder: &str,
+    program: &str,
+    arguments: &[&str],
+) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
-    let running = Command::new(program)
-        .args(arguments)
-        .current_dir(folder)
-        .env("BASE_URL", format!("http://{}", server.http()))
-        .env("GRPC_ADDR", server.grpc().to_string())
-        .env("TOKEN", crate::support::TOKEN)
-        .env("SERVER", env!("CARGO_BIN_EXE_exposia-notifications"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(folder).envs(environment.iter().copied());
+    let running = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let output = timeout(PATIENCE, running).await.expect("the suite ends").expect("the program is there");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{program} {arguments:?}: {}\n{stdout}\n{stderr}", output.status);

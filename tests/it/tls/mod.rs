@@ -1,6 +1,7 @@
 //! TLS on both listeners.
 
 pub(crate) mod authority;
+mod clients;
 mod early;
 mod grpc;
 mod hostile;
