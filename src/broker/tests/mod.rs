@@ -1,8 +1,11 @@
 //! What publishers are told while the journal hangs, and what is held meanwhile.
 
+mod batches;
+mod closing;
+
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -25,8 +28,21 @@ use crate::{
 struct Hanging {
     memory: Memory,
     disk: Mutex<()>,
+    /// The same for what is relayed.
+    air: Mutex<()>,
+    /// How many entries each append had that has come so far.
+    came: parking_lot::Mutex<Vec<usize>>,
+    /// How many frames have come to be relayed.
+    relaying: AtomicUsize,
+    /// How many appends are to fail.
+    failing: AtomicUsize,
+}
+
+impl Hanging {
     /// How many appends have come so far.
-    came: AtomicU64,
+    fn came(&self) -> usize {
+        self.came.lock().len()
+    }
 }
 
 impl Incarnation for Hanging {
@@ -38,8 +54,12 @@ impl Incarnation for Hanging {
 #[async_trait]
 impl Append for Hanging {
     async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, journal::Error> {
-        self.came.fetch_add(1, Ordering::Relaxed);
+        self.came.lock().push(entries.len());
         let _disk = self.disk.lock().await;
+        let fails = self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        if fails.is_ok() {
+            return Err(journal::Error::Full);
+        }
         self.memory.append(entries).await
     }
 }
@@ -47,6 +67,8 @@ impl Append for Hanging {
 #[async_trait]
 impl Relay for Hanging {
     async fn relay(&self, frame: Ephemeral) {
+        self.relaying.fetch_add(1, Ordering::Relaxed);
+        let _air = self.air.lock().await;
         self.memory.relay(frame).await;
     }
 }
@@ -57,6 +79,9 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 struct Scene {
     journal: Arc<Hanging>,
     broker: Handle,
+    closing: CancellationToken,
+    /// The broker's task.
+    task: Worker,
 }
 
 impl Scene {
@@ -66,12 +91,20 @@ impl Scene {
         change(&mut config.broker);
         let clock: Arc<dyn Clock> = Arc::new(System::default());
         let memory = Memory::new(&config.journal, Arc::clone(&clock));
-        let journal = Arc::new(Hanging { memory, disk: Mutex::default(), came: AtomicU64::new(0) });
+        let journal = Hanging {
+            memory,
+            disk: Mutex::default(),
+            air: Mutex::default(),
+            came: parking_lot::Mutex::default(),
+            relaying: AtomicUsize::new(0),
+            failing: AtomicUsize::new(0),
+        };
+        let journal = Arc::new(journal);
         let (writer, _) = rooms::split(NonZeroUsize::MIN);
         let broker = Broker::new(&config.broker, Rules::default(), Arc::clone(&journal), writer, clock);
-        let handle = broker.handle();
-        drop(broker.spawn(&TaskTracker::new(), CancellationToken::new()));
-        Self { journal, broker: handle }
+        let (handle, closing) = (broker.handle(), CancellationToken::new());
+        let (task, _) = broker.spawn(&TaskTracker::new(), closing.clone());
+        Self { journal, broker: handle, closing, task }
     }
 
     async fn hang(&self) -> MutexGuard<'_, ()> {
@@ -138,7 +171,7 @@ async fn the_place_and_the_journal_share_the_time() {
         begin.elapsed()
     };
     let first = async {
-        while scene.journal.came.load(Ordering::Relaxed) == 0 {
+        while scene.journal.came() == 0 {
             yield_now().await;
         }
         tokio::time::advance(TIMEOUT / 2).await;
@@ -198,9 +231,9 @@ fn passing() -> Draft {
 /// Submits one draft after the other until the journal has as many appends in hand as it may.
 async fn fill(scene: &Scene) -> Vec<Pending> {
     let mut waiting = Vec::new();
-    for came in 1..=task::MAX_IN_FLIGHT as u64 {
+    for came in 1..=task::MAX_IN_FLIGHT {
         waiting.push(scene.broker.submit(vec![draft(None)]).await.expect("a place"));
-        while scene.journal.came.load(Ordering::Relaxed) < came {
+        while scene.journal.came() < came {
             yield_now().await;
         }
     }

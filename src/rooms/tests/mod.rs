@@ -1,5 +1,7 @@
 //! What is counted and looked at, and what that costs others.
 
+mod delivering;
+
 use std::{
     num::NonZeroUsize,
     ops::Range,
