@@ -6,17 +6,17 @@ mod scene;
 
 use std::collections::BTreeSet;
 
-use exposia_notifications::worker::Fault;
+use exposia_notifications::{wire::proto::v1::PublishRequest, worker::Fault};
 use hyper::Method;
 use tokio::task::JoinSet;
 
-use self::scene::{Kept, Scene, Subscriber, kept_in, publish_over_grpc, publish_over_http, read_the_file};
-use crate::support::{InHand, eventually, within};
+use self::scene::{Kept, Scene, kept_in, publish_over_http, read_the_file};
+use crate::support::{InHand, TOKEN, eventually, publish_over_grpc, within};
 
 /// The rows of the table of threads and tasks in `ARCHITECTURE.md`, by their names.
 fn documented() -> BTreeSet<String> {
     let page = include_str!("../../../ARCHITECTURE.md");
-    let (_, table) = page.split_once("| worker | ").expect("the table");
+    let (_, table) = page.split_once("| worker | does |").expect("the table");
     let rows = table.lines().skip(2).take_while(|line| line.trim_start().starts_with('|'));
     rows.map(|row| row.split('`').nth(1).expect("a name").to_owned()).collect()
 }
@@ -41,11 +41,12 @@ async fn ends(name: &str, fault: Fault) {
     let scene = Scene::start().await;
     let (app, http) = (&scene.app, scene.app.http());
     let mut subscriber = JoinSet::new();
-    subscriber.spawn(Subscriber::connect(app).await.listen());
+    subscriber.spawn(app.connect(&format!("ana?token={TOKEN}")).await.listen_to_the_end());
     let (mut publishing, mut reading) = (JoinSet::new(), JoinSet::new());
     let (progress, mut under_way) = tokio::sync::mpsc::channel(1);
     publishing.spawn(publish_over_http(http, progress.clone()));
-    publishing.spawn(publish_over_grpc(app.grpc().await, progress));
+    let event = PublishRequest { event: "e".into(), ..PublishRequest::default() };
+    publishing.spawn(publish_over_grpc(app.grpc().await, event, progress));
     reading.spawn(read_the_file(app.grpc().await));
     let mut health = Kept::open(http).await;
     let mut changes = scene.watch_health().await;

@@ -8,7 +8,7 @@ use exposia_notifications::{
     domain::Seq,
     journal::{Engine, Query, Read, Sqlite},
     telemetry::{self, Log},
-    wire::proto::v1::{GetHistoryRequest, PublishRequest},
+    wire::proto::v1::GetHistoryRequest,
     worker::Fault,
 };
 use http_body_util::{BodyExt, Full};
@@ -22,14 +22,14 @@ use parking_lot::Mutex;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::{net::TcpStream, sync::mpsc};
-use tonic::{Code, Streaming};
+use tonic::Streaming;
 use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_client::HealthClient,
 };
 use tracing_appender::non_blocking::NonBlocking;
 
 use crate::{
-    support::{Client, GrpcClient, TOKEN, TestApp, eventually, scratch, within},
+    support::{GrpcClient, TOKEN, TestApp, eventually, scratch, within},
     tls::{self, authority::Authority},
 };
 
@@ -189,50 +189,8 @@ pub(super) async fn publish_over_http(http: SocketAddr, progress: mpsc::Sender<(
     }
 }
 
-/// The same by gRPC.
-pub(super) async fn publish_over_grpc(mut grpc: GrpcClient, progress: mpsc::Sender<()>) -> Vec<Seq> {
-    let mut accepted = Vec::new();
-    loop {
-        let publish = grpc.publish(PublishRequest { event: "e".into(), ..PublishRequest::default() });
-        match within("an answer", publish).await {
-            Ok(answer) => accepted.push(answer.into_inner().sequence),
-            Err(status) => {
-                assert_eq!(status.code(), Code::Unavailable, "{status}");
-                return accepted;
-            }
-        }
-        let _ = progress.send(()).await;
-    }
-}
-
 /// Reads what is no longer in memory, until nobody answers any more.
 pub(super) async fn read_the_file(mut grpc: GrpcClient) {
     let request = GetHistoryRequest { page_size: 1, ..GetHistoryRequest::default() };
     while within("an answer", grpc.get_history(request.clone())).await.is_ok() {}
-}
-
-/// Somebody who listens until the service goes away.
-pub(super) struct Subscriber(Client);
-
-impl Subscriber {
-    pub(super) async fn connect(app: &TestApp) -> Self {
-        Self(app.connect(&format!("ana?token={TOKEN}")).await)
-    }
-
-    /// Hears everything in order, and is told to come back to the place behind it.
-    pub(super) async fn listen(mut self) {
-        let mut heard = None;
-        loop {
-            let message = self.0.next().await;
-            if message["type"] == "reconnect" {
-                assert!(heard.is_none_or(|heard| message["seq"] == heard), "{heard:?}: {message}");
-                break;
-            }
-            let seq = message["seq"].as_u64().expect("a place");
-            assert!(heard.is_none_or(|heard| seq == heard + 1), "{heard:?}: {message}");
-            heard = Some(seq);
-        }
-        assert_eq!(self.0.close_code().await, 1001);
-        self.0.ends().await;
-    }
 }

@@ -17,17 +17,17 @@ use exposia_notifications::{
     clock::{Clock, System},
     config::Config,
     journal::Engine,
-    wire::proto::v1::notification_service_client::NotificationServiceClient,
+    wire::proto::v1::{PublishRequest, notification_service_client::NotificationServiceClient},
 };
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use tokio::{
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, timeout},
 };
 use tonic::{
-    Request, Status,
+    Code, Request, Status,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -279,6 +279,26 @@ fn with_token(mut request: Request<()>) -> Result<Request<()>, Status> {
     let credentials = format!("Bearer {TOKEN}").parse().expect("a header value");
     request.metadata_mut().insert("authorization", credentials);
     Ok(request)
+}
+
+/// Publishes an event again and again until the service goes away, and gives the places that it was told. After each there is
+/// something in `progress`, while anybody takes it.
+pub(crate) async fn publish_over_grpc(
+    mut grpc: GrpcClient,
+    event: PublishRequest,
+    progress: mpsc::Sender<()>,
+) -> Vec<u64> {
+    let mut accepted = Vec::new();
+    loop {
+        match within("an answer", grpc.publish(event.clone())).await {
+            Ok(answer) => accepted.push(answer.into_inner().sequence),
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status}");
+                return accepted;
+            }
+        }
+        let _ = progress.send(()).await;
+    }
 }
 
 /// An answer over HTTP.

@@ -119,6 +119,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         self.socket.get_mut().shutdown().await.expect("the connection is open");
     }
 
+    /// Hears everything from now on, nothing missing, until the service goes away: it says from where to come back, and closes. Gives
+    /// the places.
+    pub(crate) async fn listen_to_the_end(mut self) -> Vec<u64> {
+        let mut heard = Vec::new();
+        loop {
+            let message = self.next().await;
+            let last = heard.last().copied();
+            let seq = message["seq"].as_u64().unwrap_or_else(|| panic!("no place: {message}"));
+            if message["type"] == "reconnect" {
+                assert!(last.is_none_or(|last| seq == last), "{last:?}: {message}");
+                break;
+            }
+            assert!(last.is_none_or(|last| seq == last + 1), "{last:?}: {message}");
+            heard.push(seq);
+        }
+        assert_eq!(self.close_code().await, 1001);
+        self.ends().await;
+        heard
+    }
+
     /// Asserts that the server has nothing more to say.
     pub(crate) async fn ends(mut self) {
         let end = within("the end of the connection", self.socket.next()).await;
