@@ -12,10 +12,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::{
-    gate::{SECRET, mint},
-    support::{Client, TOKEN, TestApp, open_with, within},
-};
+use super::support::{Client, TOKEN, TestApp, open_with, within};
+use crate::gate::{SECRET, mint};
 
 /// A clock that is years from that of the system: what asks that one is found out.
 fn clock() -> Arc<Manual> {

@@ -20,7 +20,7 @@ use tonic::{Code, Request, Status, Streaming};
 use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
 use tonic_types::StatusExt;
 
-use crate::support::{GrpcClient, TestApp, assert_recent, within};
+use super::support::{GrpcClient, TestApp, assert_recent, within};
 
 const SERVICE: &str = "exposia.notifications.v1.NotificationService";
 

@@ -10,7 +10,7 @@ use hyper::body::Frame;
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, InHand, TOKEN, TestApp, assert_recent, eventually, exchange, send_then_read, timeless};
+use super::support::{Answer, InHand, TOKEN, TestApp, assert_recent, eventually, exchange, send_then_read, timeless};
 
 /// A body of `POST /notify` around the text of a payload.
 fn body(payload: &str) -> String {

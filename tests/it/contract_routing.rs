@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic_types::StatusExt;
 
-use crate::support::{Answer, Client, TOKEN, TestApp, scratch};
+use super::support::{Answer, Client, TOKEN, TestApp, scratch};
 
 /// Clients of every kind: of a user, in a room, in `general`.
 struct Audience {

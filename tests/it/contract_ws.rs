@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, time::Duration};
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::support::{Client, Frame, RawSocket, TestApp, eventually, open, refusal, timeless};
+use super::support::{Client, Frame, RawSocket, TestApp, eventually, open, refusal, timeless};
 
 fn non_zero(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).expect("not zero")

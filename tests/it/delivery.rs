@@ -6,9 +6,12 @@ use std::{collections::BTreeMap, num::NonZeroUsize};
 use exposia_notifications::wire::proto::v1::{PublishRequest, SubscribeRequest, Target, publish_result::Outcome};
 use futures_util::{StreamExt, stream};
 use serde_json::json;
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 
-use crate::support::{Client, GrpcClient, TestApp, within};
+use super::support::{Client, GrpcClient, TestApp, publish_over_grpc, within};
 
 /// The targets that publishers take turns with, each with whether `ana` and `luz` are meant.
 fn targets() -> Vec<(Target, bool, bool)> {
@@ -180,15 +183,14 @@ async fn whoever_comes_and_goes_under_load_gets_exactly_what_was_missed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_connects_under_load_gets_everything_from_then_on() {
     let app = TestApp::start().await;
-    let mut grpc = app.grpc().await;
+    let everyone = Target { everyone: true, ..Default::default() };
+    let event = PublishRequest { event: "e".into(), target: Some(everyone), ..Default::default() };
+    let (progress, _) = mpsc::channel(1);
+    // Without an end: they are stopped when everyone has connected. Each waits for its answers, so that clients can keep up.
     let mut publishing = JoinSet::new();
-    publishing.spawn(async move {
-        let everyone = Target { everyone: true, ..Default::default() };
-        let request = PublishRequest { event: "e".into(), target: Some(everyone), ..Default::default() };
-        // Without an end: it is stopped when everyone has connected.
-        let results = grpc.publish_stream(stream::repeat(request)).await.expect("a stream").into_inner();
-        results.for_each(async |result| drop(result.expect("the stream goes on"))).await;
-    });
+    for _ in 0..4 {
+        publishing.spawn(publish_over_grpc(app.grpc().await, event.clone(), progress.clone()));
+    }
     for number in 0..200 {
         let mut client = app.connect(&format!("client-{number}?room={number}")).await;
         let live_from = client.established["seq"].as_u64().expect("a place");

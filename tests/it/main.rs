@@ -1,5 +1,8 @@
 //! The promises of the service, each kept by the real thing: the `App` in this process, or the binary itself, on free
 //! ports, with real clients.
+//!
+//! The journal is a file, as it is wherever the service is deployed; the suites that say what clients see run on the engine in
+//! memory as well (`on_memory`).
 
 #![allow(clippy::disallowed_methods, reason = "a test awaits what it spawns")]
 
@@ -27,6 +30,7 @@ mod hostile_websocket;
 mod journal;
 mod life;
 mod limits;
+mod on_memory;
 mod original;
 mod pages;
 mod paths;

@@ -142,20 +142,26 @@ async fn an_append_that_fails_takes_nothing_else_with_it() {
     assert_eq!(scene.broker.bytes.available_permits(), scene.broker.max_bytes);
 }
 
+/// A draft that rules make a room of whose name is too long.
+fn unroutable(durability: Option<Durability>) -> Draft {
+    let payload = format!(r#"{{"temaId":"{}"}}"#, "x".repeat(200));
+    let payload = Payload::parse(payload.into()).expect("an object");
+    Draft::new(DraftFields { payload, durability, ..fields() }).expect("a draft")
+}
+
 // of what was submitted together, each draft has an outcome of its own, also when the journal fails
 #[tokio::test(start_paused = true)]
 async fn what_the_journal_did_not_fail_has_its_own_outcome() {
     let scene = Scene::new(|_| {});
     scene.journal.failing.store(1, Ordering::Relaxed);
-    let nameless = || Draft { name: "".into(), ..draft(None) };
-    let together = vec![draft(None), nameless(), passing(), draft(None), Draft { name: "".into(), ..passing() }];
+    let together = vec![draft(None), unroutable(None), passing(), draft(None), unroutable(Some(Durability::Ephemeral))];
     let outcomes = scene.broker.submit(together.clone()).await.expect("a place").outcomes().await;
     let [
         Err(Error::Journal(_)),
-        Err(Error::Event(EventError::Empty)),
+        Err(Error::Route(_)),
         Ok(Accepted { seq: 0, .. }),
         Err(Error::Journal(_)),
-        Err(Error::Event(EventError::Empty)),
+        Err(Error::Route(_)),
     ] = &outcomes[..]
     else {
         panic!("{outcomes:?}")

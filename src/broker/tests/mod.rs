@@ -103,7 +103,7 @@ impl Scene {
         let (writer, _) = rooms::split(NonZeroUsize::MIN);
         let broker = Broker::new(&config.broker, Rules::default(), Arc::clone(&journal), writer, clock);
         let (handle, closing) = (broker.handle(), CancellationToken::new());
-        let (task, _) = broker.spawn(&TaskTracker::new(), closing.clone());
+        let task = broker.spawn(&TaskTracker::new(), closing.clone());
         Self { journal, broker: handle, closing, task }
     }
 

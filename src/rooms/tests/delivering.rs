@@ -67,6 +67,14 @@ fn come(reader: &Reader, interests: &[Interest]) -> (Arc<Recorder>, Subscription
     (member, subscription)
 }
 
+/// The same for one that keeps the list of what it joined itself.
+fn enrol(reader: &Reader, interests: &[Interest]) -> (Arc<Recorder>, Membership) {
+    let member = Arc::new(Recorder::default());
+    let membership = reader.enrol(Arc::clone(&member) as _);
+    interests.iter().for_each(|interest| membership.join(interest));
+    (member, membership)
+}
+
 fn within(audience: Audience) -> Interest {
     Interest::In(audience)
 }
@@ -122,18 +130,20 @@ fn members_are_spread_over_the_shards() {
 #[tokio::test]
 async fn whoever_leaves_hears_no_more_and_is_counted_nowhere() {
     let (writer, reader) = shards();
-    let (member, mut subscription) = come(&reader, &[within(Audience::Everyone), within(room("a")), within(room("b"))]);
-    subscription.leave(&within(room("a")));
+    let (member, membership) = enrol(&reader, &[within(Audience::Everyone), within(room("a")), within(room("b"))]);
+    membership.leave(&within(room("a")));
     // It is in no such room any more, or never was.
-    subscription.leave(&within(room("a")));
-    subscription.leave(&within(room("c")));
+    membership.leave(&within(room("a")));
+    membership.leave(&within(room("c")));
     deliver(&writer, &[notification(1, room("a")), notification(2, room("b"))]);
     assert_eq!(member.heard(), [2]);
     let general = |name| RoomId::parse(name).expect("a name");
     assert_eq!((reader.members(&general("a")), reader.members(&general("b"))), (0, 1));
     assert_eq!(reader.rooms(10).await.0.into_keys().collect::<Vec<_>>(), [general("b")]);
 
-    drop(subscription);
+    membership.leave(&within(Audience::Everyone));
+    membership.leave(&within(room("b")));
+    drop(membership);
     deliver(&writer, &[notification(3, room("b")), notification(4, Audience::Everyone)]);
     assert_eq!(member.heard(), [2]);
     assert_eq!(reader.rooms(10).await.0.len(), 0);
@@ -143,11 +153,11 @@ async fn whoever_leaves_hears_no_more_and_is_counted_nowhere() {
 #[test]
 fn joining_again_changes_nothing() {
     let (writer, reader) = shards();
-    let (member, mut subscription) = come(&reader, &[within(room("a")), within(room("a"))]);
+    let (member, membership) = enrol(&reader, &[within(room("a")), within(room("a"))]);
     assert_eq!(writer.receivers(&room("a").into()), 1);
     deliver(&writer, &[notification(1, room("a"))]);
     assert_eq!(*member.seqs.lock(), [1], "offered once");
-    subscription.leave(&within(room("a")));
+    membership.leave(&within(room("a")));
     assert_eq!(deliver(&writer, &[notification(2, room("a"))]), 0);
 }
 
@@ -173,9 +183,10 @@ fn who_stays_hears_everything_while_others_come_and_go() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
-                    let (member, mut passing) = come(&reader, &[within(room("a"))]);
-                    passing.join(within(room("b")));
+                    let (member, passing) = enrol(&reader, &[within(room("a"))]);
+                    passing.join(&within(room("b")));
                     passing.leave(&within(room("a")));
+                    passing.leave(&within(room("b")));
                     drop(passing);
                     member.heard();
                 }

@@ -10,7 +10,7 @@ mod process;
 mod raw;
 mod socket;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Debug, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
 
 use exposia_notifications::{
     app::{App, Workers},
@@ -84,22 +84,51 @@ pub(crate) async fn comes_to<T>(mut value: impl FnMut() -> T, is_right: impl Fn(
     }
 }
 
-/// The service, running in this process on free ports.
+/// Where the journal of a service is kept.
+pub(crate) trait Store: Debug {
+    /// The engine.
+    const ENGINE: Engine;
+}
+
+/// In a file, as it is wherever the service is deployed.
 #[derive(Debug)]
-pub(crate) struct TestApp {
+pub(crate) enum OnDisk {}
+
+/// In memory.
+#[derive(Debug)]
+pub(crate) enum InMemory {}
+
+impl Store for OnDisk {
+    const ENGINE: Engine = Engine::Sqlite;
+}
+
+impl Store for InMemory {
+    const ENGINE: Engine = Engine::Memory;
+}
+
+/// The service as the tests have it.
+pub(crate) type TestApp = Running<OnDisk>;
+
+/// The service, running in this process on free ports. Its journal has a folder of its own, which goes when the service has ended.
+#[derive(Debug)]
+pub(crate) struct Running<S> {
     http: SocketAddr,
     grpc: SocketAddr,
     shutdown: oneshot::Sender<()>,
     running: JoinHandle<anyhow::Result<()>>,
     workers: Workers,
     http_client: reqwest::Client,
+    store: PhantomData<S>,
 }
 
 /// A gRPC client that sends the token.
 pub(crate) type GrpcClient = NotificationServiceClient<InterceptedService<Channel, WithToken>>;
 type WithToken = fn(Request<()>) -> Result<Request<()>, Status>;
 
-impl TestApp {
+impl<S: Store> Running<S> {
+    /// The engine of its journal.
+    pub(crate) const ENGINE: Engine = S::ENGINE;
+
     /// Starts it with the default settings.
     pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
@@ -132,7 +161,9 @@ impl TestApp {
         config.listen.host = "127.0.0.1".to_owned();
         config.listen.port = 0;
         config.listen.grpc_port = 0;
-        config.journal.engine = Engine::Memory;
+        let folder = scratch();
+        config.journal.engine = S::ENGINE;
+        config.journal.data_dir = folder.path().join("data");
         config.egress.ping_interval = NO_PINGS;
         change(&mut config);
         let mut app = App::build_with(config, clock).await.expect("the settings are good and the ports are free");
@@ -140,8 +171,14 @@ impl TestApp {
         let workers = app.workers();
         let (http, grpc) = (app.http_address(), app.grpc_address());
         let (shutdown, asked) = oneshot::channel();
-        let running = tokio::spawn(Box::pin(app.run(async { drop(asked.await) })));
-        Self { http, grpc, shutdown, running, workers, http_client: reqwest::Client::new() }
+        let serving = Box::pin(app.run(async { drop(asked.await) }));
+        let running = tokio::spawn(async move {
+            let outcome = serving.await;
+            drop(folder);
+            outcome
+        });
+        let http_client = reqwest::Client::new();
+        Self { http, grpc, shutdown, running, workers, http_client, store: PhantomData }
     }
 
     /// Where HTTP and WebSocket are.

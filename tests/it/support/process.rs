@@ -26,7 +26,7 @@ fn command(folder: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Comm
         .args(arguments)
         .current_dir(folder)
         .env_clear()
-        .envs([("JOURNAL", "memory"), ("HOST", "127.0.0.1"), ("PORT", "0"), ("GRPC_PORT", "0")])
+        .envs([("HOST", "127.0.0.1"), ("PORT", "0"), ("GRPC_PORT", "0")])
         .envs(settings.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
