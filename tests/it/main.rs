@@ -30,6 +30,7 @@ mod hostile_websocket;
 mod journal;
 mod life;
 mod limits;
+mod many_threads;
 mod on_memory;
 mod original;
 mod pages;
