@@ -3,7 +3,7 @@
 use std::{
     ffi::OsString,
     fmt::Display,
-    net::TcpListener,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command as StdCommand, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
@@ -22,6 +22,8 @@ use tokio::{
     time::timeout,
 };
 use tonic::{Request, Status, metadata::MetadataValue, service::interceptor::InterceptedService, transport::Channel};
+
+use crate::support::{free_addresses, own_host};
 
 /// A gRPC client that shows the token of development.
 pub(super) type Client =
@@ -44,8 +46,8 @@ pub(super) async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
 #[derive(Debug, Clone)]
 pub(super) struct Home {
     pub(super) data: PathBuf,
-    http: u16,
-    grpc: u16,
+    http: SocketAddr,
+    grpc: SocketAddr,
     settings: Vec<(&'static str, &'static str)>,
     /// What else is in the environment of its process.
     environment: Vec<(&'static str, OsString)>,
@@ -55,10 +57,7 @@ pub(super) struct Home {
 
 impl Home {
     pub(super) fn new(data: &Path, settings: &[(&'static str, &'static str)]) -> Self {
-        let free = || TcpListener::bind("127.0.0.1:0").expect("a port");
-        let (http, grpc) = (free(), free());
-        let port = |listener: &TcpListener| listener.local_addr().expect("it is bound").port();
-        let (http, grpc) = (port(&http), port(&grpc));
+        let [http, grpc] = free_addresses(own_host());
         Self { data: data.to_owned(), http, grpc, settings: settings.to_vec(), environment: Vec::new(), starter: &[] }
     }
 
@@ -100,7 +99,7 @@ impl Home {
     }
 
     pub(super) fn http(&self) -> String {
-        format!("127.0.0.1:{}", self.http)
+        self.http.to_string()
     }
 
     pub(super) fn command(&self, arguments: &[&str]) -> StdCommand {
@@ -111,9 +110,10 @@ impl Home {
             .args(words)
             .current_dir(self.data.parent().expect("a parent"))
             .env_clear()
-            .envs([("HOST", "127.0.0.1"), ("JOURNAL", "sqlite")])
+            .env("JOURNAL", "sqlite")
+            .env("HOST", self.http.ip().to_string())
             .env("DATA_DIR", &self.data)
-            .envs([("PORT", self.http.to_string()), ("GRPC_PORT", self.grpc.to_string())])
+            .envs([("PORT", self.http.port().to_string()), ("GRPC_PORT", self.grpc.port().to_string())])
             .envs(self.settings.iter().copied())
             .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
@@ -162,7 +162,7 @@ impl Home {
                 say(&said, line);
             }
         });
-        let endpoint = Channel::from_shared(format!("http://127.0.0.1:{}", self.grpc)).expect("an address");
+        let endpoint = Channel::from_shared(format!("http://{}", self.grpc)).expect("an address");
         let grpc = NotificationServiceClient::with_interceptor(endpoint.connect_lazy(), with_token as _);
         Ok(Service { home: self.clone(), process, grpc, rest: reqwest::Client::new(), log, _reading: reading })
     }

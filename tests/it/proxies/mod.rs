@@ -8,7 +8,7 @@ mod watched;
 
 use std::{
     fs::{self, File},
-    net::{Ipv4Addr, SocketAddr, TcpListener},
+    net::SocketAddr,
     num::NonZeroUsize,
     path::Path,
     process::Stdio,
@@ -26,7 +26,7 @@ use tokio::{
 
 use crate::{
     gate::{guarded_with, mint},
-    support::{InHand, TOKEN, TestApp, eventually, scratch, within},
+    support::{InHand, TOKEN, TestApp, eventually, free_addresses, own_host, scratch, within},
 };
 
 /// How often each request is made.
@@ -50,7 +50,7 @@ impl Proxy {
     /// gives its arguments.
     async fn start(program: &str, configure: impl FnOnce(&Path, SocketAddr) -> Vec<String>) -> Self {
         let folder = scratch();
-        let address = free_address();
+        let [address] = free_addresses(own_host());
         let mut command = Command::new(program);
         command.args(configure(folder.path(), address)).env("HOME", folder.path()).env_remove("XDG_CONFIG_HOME");
         let log = File::create(folder.path().join(LOG)).expect("a file");
@@ -94,11 +94,6 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
     let file = folder.join(name);
     fs::write(&file, text).expect("a file");
     text_of(&file).to_owned()
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address")
 }
 
 /// A service that knows JWTs, and drains for as long as a request is in hand.

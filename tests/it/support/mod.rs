@@ -6,6 +6,7 @@
 mod calls;
 pub(crate) mod floods;
 mod in_hand;
+mod own_host;
 mod process;
 mod raw;
 mod socket;
@@ -34,6 +35,7 @@ use tonic::{
 
 pub(crate) use calls::{Answering, Call, announced, framed};
 pub(crate) use in_hand::InHand;
+pub(crate) use own_host::{free_addresses, own_host};
 pub(crate) use process::{Server, run_in, run_limited, run_to_end, run_with_input, scratch};
 pub(crate) use raw::{Frame, RawSocket, drip, exchange, send_then_read};
 pub(crate) use socket::{Client, Socket, open, open_with, refusal};
