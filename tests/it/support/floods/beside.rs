@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use exposia_notifications::wire::proto::v1;
+use exposia_notifications::wire::proto::v1::{self, publish_result::Outcome};
 use serde_json::{Value, json, value::RawValue};
-use tokio::time::timeout;
+use tokio::{
+    sync::{Mutex, mpsc},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
-    Request,
+    Request, Status, Streaming,
     transport::{Channel, Endpoint},
 };
 
@@ -19,6 +23,8 @@ pub(crate) enum Way {
     Grpc,
     /// Unary gRPC over a new connection each time.
     GrpcAnew,
+    /// One gRPC stream that stays open, each event acknowledged before the next.
+    Stream,
     /// `POST /notify` over a connection that stays.
     Rest,
     /// `POST /notify` over a new connection each time.
@@ -26,7 +32,7 @@ pub(crate) enum Way {
 }
 
 /// All ways.
-pub(crate) const WAYS: [Way; 4] = [Way::Grpc, Way::GrpcAnew, Way::Rest, Way::RestAnew];
+pub(crate) const WAYS: [Way; 5] = [Way::Grpc, Way::GrpcAnew, Way::Stream, Way::Rest, Way::RestAnew];
 
 impl Way {
     /// Whether each publish has a connection of its own.
@@ -49,6 +55,7 @@ pub(crate) struct Publisher {
     target: Target,
     patience: Duration,
     channel: Channel,
+    stream: Mutex<Option<Opened>>,
     http: reqwest::Client,
 }
 
@@ -57,7 +64,7 @@ impl Publisher {
     pub(crate) fn new(way: Way, target: Target, patience: Duration) -> Self {
         let kept = usize::from(way == Way::Rest);
         let http = reqwest::Client::builder().pool_max_idle_per_host(kept).build().expect("a client");
-        Self { way, target, patience, channel: endpoint(target).connect_lazy(), http }
+        Self { way, target, patience, channel: endpoint(target).connect_lazy(), stream: Mutex::default(), http }
     }
 
     /// Publishes to a room, under a key. What is no acceptance is told in words.
@@ -68,6 +75,11 @@ impl Publisher {
                 Way::GrpcAnew => {
                     let channel = endpoint(self.target).connect().await.map_err(|error| format!("{error:?}"))?;
                     by_grpc(channel, self.target, room, payload, key).await
+                }
+                Way::Stream => {
+                    let request = request(room, payload, key);
+                    let opening = async || Opened::new(self.channel.clone(), self.target).await;
+                    by_stream(&mut *self.stream.lock().await, opening, request).await
                 }
                 Way::Rest | Way::RestAnew => by_rest(&self.http, self.target, room, payload, key).await,
             }
@@ -81,6 +93,73 @@ fn endpoint(target: Target) -> Endpoint {
     Endpoint::from_shared(format!("http://{}", target.grpc)).expect("an address")
 }
 
+/// What is published by gRPC.
+fn request(room: &str, payload: &RawValue, key: &str) -> v1::PublishRequest {
+    v1::PublishRequest {
+        event: "flood.beside".to_owned(),
+        body: Some(v1::publish_request::Body::PayloadJson(payload.get().to_owned().into())),
+        idempotency_key: key.to_owned(),
+        target: Some(v1::Target { rooms: vec![room.to_owned()], ..v1::Target::default() }),
+        ..v1::PublishRequest::default()
+    }
+}
+
+fn with_credential<T>(message: T, target: Target) -> Request<T> {
+    let mut request = Request::new(message);
+    let credential = format!("Bearer {}", target.token).parse().expect("a header value");
+    request.metadata_mut().insert("authorization", credential);
+    request
+}
+
+/// A stream to publish by.
+#[derive(Debug)]
+struct Opened {
+    requests: mpsc::Sender<v1::PublishRequest>,
+    results: Streaming<v1::PublishResult>,
+    /// How many results have come.
+    came: u64,
+}
+
+impl Opened {
+    async fn new(channel: Channel, target: Target) -> Result<Self, Status> {
+        let (requests, queue) = mpsc::channel(1);
+        let request = with_credential(ReceiverStream::new(queue), target);
+        let mut client = v1::notification_service_client::NotificationServiceClient::new(channel);
+        let results = client.publish_stream(request).await?.into_inner();
+        Ok(Self { requests, results, came: 0 })
+    }
+
+    /// Sends an event and gives what became of it, which is the next thing that comes.
+    async fn publish(&mut self, request: v1::PublishRequest) -> Result<Published, String> {
+        // Of a stream that has ended, the results say why.
+        let _ = self.requests.send(request).await;
+        let result = self.results.message().await.map_err(|status| format!("{status:?}"))?;
+        let result = result.ok_or("the stream ended")?;
+        match result.outcome {
+            Some(Outcome::Accepted(answer)) if result.index == self.came => {
+                self.came += 1;
+                Ok(Published { seq: answer.sequence, duplicate: answer.duplicate })
+            }
+            _ => Err(format!("not accepted, the one behind {} that were: {result:?}", self.came)),
+        }
+    }
+}
+
+/// Publishes by the stream that stands in `place`, or by a new one. After a refusal there is none.
+async fn by_stream(
+    place: &mut Option<Opened>,
+    open: impl AsyncFnOnce() -> Result<Opened, Status>,
+    request: v1::PublishRequest,
+) -> Result<Published, String> {
+    let mut stream = match place.take() {
+        Some(stream) => stream,
+        None => open().await.map_err(|status| format!("{status:?}"))?,
+    };
+    let published = stream.publish(request).await?;
+    *place = Some(stream);
+    Ok(published)
+}
+
 async fn by_grpc(
     channel: Channel,
     target: Target,
@@ -88,15 +167,7 @@ async fn by_grpc(
     payload: &RawValue,
     key: &str,
 ) -> Result<Published, String> {
-    let mut request = Request::new(v1::PublishRequest {
-        event: "flood.beside".to_owned(),
-        body: Some(v1::publish_request::Body::PayloadJson(payload.get().to_owned().into())),
-        idempotency_key: key.to_owned(),
-        target: Some(v1::Target { rooms: vec![room.to_owned()], ..v1::Target::default() }),
-        ..v1::PublishRequest::default()
-    });
-    let credential = format!("Bearer {}", target.token).parse().expect("a header value");
-    request.metadata_mut().insert("authorization", credential);
+    let request = with_credential(request(room, payload, key), target);
     let mut client = v1::notification_service_client::NotificationServiceClient::new(channel);
     let answer = client.publish(request).await.map_err(|status| format!("{status:?}"))?.into_inner();
     Ok(Published { seq: answer.sequence, duplicate: answer.duplicate })
