@@ -146,10 +146,7 @@ async fn serves_what_can_be_read(home: &Home, count: usize, because: &str, mend:
 #[ignore = "mounts a file system: needs root"]
 async fn a_directory_that_cannot_be_written_to_is_served_from() {
     for killed in [false, true] {
-        let mount = Mount::new();
-        let home = mount.home();
-        let service = home.filled(5).await;
-        service.end(killed).await;
+        let (mount, home) = Mount::filled(killed).await;
         mount.freeze();
         serves_what_can_be_read(&home, 5, "written to", || mount.thaw()).await;
     }
@@ -212,10 +209,7 @@ async fn a_directory_that_holds_no_journal_and_cannot_be_written_to_is_refused()
 #[ignore = "mounts a file system: needs root"]
 async fn a_start_on_a_full_disk_serves_what_can_be_read() {
     for killed in [true, false] {
-        let mount = Mount::new();
-        let home = mount.home();
-        let service = home.filled(5).await;
-        service.end(killed).await;
+        let (mount, home) = Mount::filled(killed).await;
         mount.take_all();
         serves_what_can_be_read(&home, 5, "", || mount.give_back()).await;
     }

@@ -31,6 +31,14 @@ impl Mount {
         Home::new(&self.data(), &[])
     }
 
+    /// One on which a service kept five events and ended, killed or by a signal.
+    pub(super) async fn filled(killed: bool) -> (Self, Home) {
+        let mount = Self::new();
+        let home = mount.home();
+        home.filled(5).await.end(killed).await;
+        (mount, home)
+    }
+
     /// Lets nobody write to it.
     pub(super) fn freeze(&self) {
         self.run("mount", &["-o", "remount,ro"]);

@@ -28,7 +28,10 @@ use hyper::{
     client::conn::{http1, http2},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
@@ -144,6 +147,11 @@ pub(crate) async fn connect(address: SocketAddr, config: ClientConfig) -> std::i
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = Box::pin(TlsConnector::from(Arc::new(config)).connect(name, tcp));
     within("a handshake", connecting).await.map(Box::new)
+}
+
+/// The certificate that was shown on a connection.
+pub(crate) fn shown_on(stream: &Encrypted) -> CertificateDer<'static> {
+    stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone()
 }
 
 /// Sends one request with the token, in the protocol that was agreed upon.

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 use tokio_tungstenite::client_async;
 
-use super::{Authority, Files, HTTP_1, TlsApp, connect};
+use super::{Authority, Files, HTTP_1, TlsApp, connect, shown_on};
 use crate::support::{Client, Server, eventually, within};
 
 // new connections get the new certificate, on both listeners; old ones live on
@@ -18,8 +18,7 @@ async fn a_new_certificate_is_shown_without_a_restart() {
     for (address, protocol) in [(app.app.http(), HTTP_1), (app.app.grpc_address(), "h2")] {
         eventually("the new certificate", async || {
             let stream = connect(address, app.authority.trusting(&[protocol])).await.expect("a handshake");
-            let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
-            (shown == renewed.der()).then_some(())
+            (shown_on(&stream) == renewed.der()).then_some(())
         })
         .await;
     }
@@ -35,7 +34,7 @@ async fn a_broken_certificate_changes_nothing() {
     let mut server = Server::start(&files.settings()).await;
     let shown = async |server: &Server| {
         let stream = connect(server.http(), authority.trusting(&[HTTP_1])).await.expect("a handshake");
-        let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
+        let shown = shown_on(&stream);
         let (socket, _) =
             within("a handshake", Box::pin(client_async("wss://localhost/ws/ana", stream))).await.expect("a WebSocket");
         Client::over(socket).await.close().await;

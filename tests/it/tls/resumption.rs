@@ -11,7 +11,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{Authority, HTTP_1, HTTP_2, TlsApp, connect, mtls};
+use super::{Authority, HTTP_1, HTTP_2, TlsApp, connect, mtls, shown_on};
 use crate::support::{eventually, scratch, within};
 
 /// More clients than a table of sessions in the service would have places by default.
@@ -72,7 +72,7 @@ async fn tickets_outlive_a_certificate_and_not_the_authorities_of_clients() {
     renewed.write(&app.files.certificate, &app.files.key);
     eventually("the new certificate", async || {
         let stream = connect(grpc, app.authority.trusting(&[HTTP_2])).await.expect("a handshake");
-        (stream.get_ref().1.peer_certificates().expect("a certificate")[0] == renewed.der()).then_some(())
+        (shown_on(&stream) == renewed.der()).then_some(())
     })
     .await;
     for (address, config) in [(app.app.http(), &http), (grpc, &forsaken), (grpc, &kept)] {

@@ -5,7 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use exposia_notifications::clock::{Clock, Manual, System};
 
-use super::{Authority, Files, HTTP_1, HTTP_2, Pair, TlsApp, connect, mtls};
+use super::{Authority, Files, HTTP_1, HTTP_2, Pair, TlsApp, connect, mtls, shown_on};
 use crate::support::{Server, eventually, run_to_end, scratch};
 
 fn year(year: i32) -> DateTime<Utc> {
@@ -15,8 +15,7 @@ fn year(year: i32) -> DateTime<Utc> {
 /// What is shown at the HTTP listener.
 async fn shows(app: &TlsApp, pair: &Pair) -> Option<()> {
     let stream = app.connect(&[HTTP_1]).await;
-    let shown = stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone();
-    (shown == pair.der()).then_some(())
+    (shown_on(&stream) == pair.der()).then_some(())
 }
 
 // `check` and the start say that clients refuse a certificate, or will soon
@@ -72,7 +71,7 @@ async fn an_expired_certificate_replaces_no_good_one() {
     let mut server = Server::start(&files.settings()).await;
     let shown = async |server: &Server| {
         let stream = connect(server.http(), authority.trusting(&[HTTP_1])).await.expect("a handshake");
-        stream.get_ref().1.peer_certificates().expect("a certificate")[0].clone()
+        shown_on(&stream)
     };
     authority.server_between(year(2019), year(2020)).write(&files.certificate, &files.key);
     let line = server.line_with("the files of TLS changed").await;

@@ -23,10 +23,7 @@ async fn is_read(home: &Home, elsewhere: &Path) {
 async fn a_journal_on_a_disk_that_cannot_be_written_to_is_read() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     for killed in [false, true] {
-        let mount = Mount::new();
-        let home = mount.home();
-        let service = home.filled(5).await;
-        service.end(killed).await;
+        let (mount, home) = Mount::filled(killed).await;
         mount.freeze();
         is_read(&home, &elsewhere.path().join(killed.to_string())).await;
     }
@@ -51,10 +48,7 @@ async fn a_journal_that_may_not_be_written_to_is_read() {
 async fn a_journal_on_a_full_disk_is_read_unless_a_service_holds_it_alone() {
     let elsewhere = tempfile::tempdir().expect("a folder");
     for killed in [false, true] {
-        let mount = Mount::new();
-        let home = mount.home();
-        let service = home.filled(5).await;
-        service.end(killed).await;
+        let (mount, home) = Mount::filled(killed).await;
         if killed {
             // As a power cut leaves it.
             fs::remove_file(home.file().with_extension("db-shm")).expect("removes");
