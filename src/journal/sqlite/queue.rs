@@ -13,6 +13,8 @@ const CAPACITY: usize = 64;
 /// How many entries are committed together before the rest waits for the next commit.
 const MAX_COMMIT: usize = 4_096;
 
+type Entrance = tokio::sync::Mutex<()>;
+
 /// What became of an append.
 pub(super) type Appended = Result<Vec<Outcome>, Error>;
 
@@ -40,6 +42,9 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     places: Arc<Semaphore>,
+    /// Held from the first look for a place until the append has it, so that whoever came first is served first, whoever of those
+    /// who wait is polled first.
+    entrance: Entrance,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +55,17 @@ struct Waiting {
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { waiting: Mutex::default(), changed: Condvar::new(), places: Arc::new(Semaphore::new(CAPACITY)) }
+        Self {
+            waiting: Mutex::default(),
+            changed: Condvar::new(),
+            places: Arc::new(Semaphore::new(CAPACITY)),
+            entrance: Entrance::default(),
+        }
     }
 
-    /// Puts entries into the queue, in the order of the calls, and gives where the outcome will come.
+    /// Puts entries into the queue, in the order in which the calls were first polled, and gives where the outcome will come.
     pub(super) async fn push(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Appended>, Error> {
+        let _entrance = self.entrance.lock().await;
         let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (reply, appended) = oneshot::channel();
         let mut waiting = self.waiting.lock();
