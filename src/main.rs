@@ -66,7 +66,7 @@ async fn run(Cli { command, config, in_force, mistyped }: Cli) -> anyhow::Result
             Ok(tool.run(&config.gate, Arc::new(System::default()), &mut io::stdin(), &mut out).await?)
         }
         Some(Command::Journal(tool)) => Ok(tool.run(&config.journal.data_dir, &mut out)?),
-        None => serve(config, mistyped).await,
+        None => Box::pin(serve(config, mistyped)).await,
     }
 }
 

@@ -71,7 +71,7 @@ impl File {
     async fn append(&self, entries: usize) -> Result<()> {
         let entry = acts::entry(&Rules::default())?;
         for _ in 0..entries / BATCH {
-            let outcomes = self.journal.append(vec![entry.clone(); BATCH]).await?;
+            let outcomes = self.journal.append(vec![entry.clone(); BATCH]).await?.outcomes;
             if !outcomes.iter().all(|outcome| matches!(outcome, Outcome::Appended(..))) {
                 return Err("an entry was not appended".into());
             }

@@ -52,7 +52,7 @@ fn publish(times: usize) -> Result<()> {
     for _ in 0..times {
         let entry = acts::entry(&rules)?;
         let (event, audiences) = (entry.event.clone(), entry.audiences.clone());
-        let outcomes = runtime.block_on(journal.append(vec![entry]))?;
+        let outcomes = runtime.block_on(journal.append(vec![entry]))?.outcomes;
         assert_eq!(outcomes.len(), 1, "one outcome for one entry");
         encoded::notification_frame(&Notification::new(Epoch::from_random(1), 1, event, audiences, None));
     }

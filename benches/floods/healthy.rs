@@ -14,12 +14,9 @@ use tokio_tungstenite::{connect_async, tungstenite::Message};
 
 use crate::{
     Result,
-    floods::{LARGE, LIVE, Publisher, Target, Way},
+    floods::{LARGE, LIVE, Publisher, Target, WAYS, Way},
     samples::{Sample, Watch},
 };
-
-/// By what is published. A stream would be more of the same, and what was measured before is without one.
-const WAYS: [Way; 4] = [Way::Grpc, Way::GrpcAnew, Way::Rest, Way::RestAnew];
 
 /// How many subscribe.
 pub(crate) const SUBSCRIBERS: usize = 20;

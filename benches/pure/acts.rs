@@ -5,9 +5,9 @@ use std::{num::NonZeroUsize, sync::Arc};
 use bytes::Bytes;
 use exposia_notifications::{
     broker::Rules,
-    domain::{Audience, Audiences, Delivery, Draft, Durability, Epoch, Notification, RoomId},
+    domain::{Audience, Audiences, Break, Delivery, Draft, Durability, Epoch, Interest, Notification, RoomId},
     journal::Entry,
-    rooms::{self, Interest, Member},
+    rooms::{self, Member},
     wire::notify,
 };
 
@@ -45,6 +45,10 @@ struct Listener;
 impl Member for Listener {
     fn offer(&self, _: &Delivery) -> bool {
         true
+    }
+
+    fn interrupt(&self, _: &Break) -> bool {
+        false
     }
 
     fn flush(&self) {}

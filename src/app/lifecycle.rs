@@ -110,7 +110,7 @@ impl Life {
         &self,
         grace: Duration,
         publishing: Worker,
-        journal: &impl Follow,
+        journal: &dyn Follow,
         sessions: &Sessions,
     ) -> Duration {
         let begin = Instant::now();

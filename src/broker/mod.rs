@@ -233,11 +233,12 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Puts a broker before `journal`; `rooms` count who receives an event. Events are stamped, and their time to live begins, by `clock`.
+    /// Puts a broker before a journal, which keeps and relays; `rooms` count who receives an event. Events are stamped, and their time to
+    /// live begins, by `clock`.
     pub fn new(
         options: &Options,
         rules: Rules,
-        journal: Arc<impl Append + Relay + 'static>,
+        (append, relay): (Arc<dyn Append>, Arc<dyn Relay>),
         rooms: Writer,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -255,7 +256,7 @@ impl Broker {
             rooms: rooms.clone(),
             explaining: Arc::new(Semaphore::new(EXPLANATIONS)),
         };
-        Self { handle, task: task::Task::new((kept_queue, passing_queue), rules, journal, rooms, clock) }
+        Self { handle, task: task::Task::new((kept_queue, passing_queue), rules, (append, relay), rooms, clock) }
     }
 
     /// A handle for publishers.

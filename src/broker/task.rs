@@ -17,8 +17,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{Accepted, Error, Published, Rules, command::Submission},
     clock::Clock,
-    domain::{Draft, Durability, Ephemeral, EphemeralEvent, notification_id},
-    journal::{self, Append, Entry, Outcome, Relay, Stored},
+    domain::{Draft, Durability, Ephemeral, EphemeralEvent, Epoch, notification_id},
+    journal::{self, Answer, Append, Entry, Outcome, Relay, Stored},
     rooms::Writer,
 };
 
@@ -52,11 +52,10 @@ impl Task {
     pub(super) fn new(
         (kept, passing): (mpsc::Receiver<Submission>, mpsc::Receiver<Submission>),
         rules: Arc<Rules>,
-        journal: Arc<impl Append + Relay + 'static>,
+        (journal, relay): (Arc<dyn Append>, Arc<dyn Relay>),
         rooms: Writer,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let relay = Arc::clone(&journal) as Arc<dyn Relay>;
         Self { kept, passing, publisher: Publisher { rules, journal, relay, rooms, clock } }
     }
 
@@ -146,7 +145,8 @@ impl Publisher {
             if entries.len() > others {
                 waiting.push(routed);
             } else {
-                self.answer(routed, &mut Ok(Vec::new().into_iter()));
+                // Nothing of it is asked for.
+                Self::answer(routed, &mut Outcomes::Unknown);
             }
         }
         Batch { entries, waiting }
@@ -154,29 +154,20 @@ impl Publisher {
 
     /// Appends, acknowledges.
     async fn append(&self, batch: Batch) {
-        let mut outcomes = match self.journal.append(batch.entries).await {
-            Ok(outcomes) => Ok(outcomes.into_iter()),
-            // The journal has said what it is, and whoever tells the publishers counts them.
-            Err(error) => Err(Arc::new(error)),
-        };
+        let mut outcomes = Outcomes::of(self.journal.append(batch.entries).await);
         for waiting in batch.waiting {
-            self.answer(waiting, &mut outcomes);
+            Self::answer(waiting, &mut outcomes);
         }
     }
 
     /// Tells a publisher what became of its drafts; of those that were appended, `outcomes` says it.
-    fn answer(&self, waiting: Waiting, outcomes: &mut Result<vec::IntoIter<Outcome>, Arc<journal::Error>>) {
+    fn answer(waiting: Waiting, outcomes: &mut Outcomes) {
         let Waiting { routed, reply, _room } = waiting;
-        let mut published = Vec::with_capacity(routed.len());
-        for routed in routed {
-            published.push(match (routed, &mut *outcomes) {
-                (Routed::Done(published), _) => published,
-                (Routed::Appending { .. }, Err(error)) => Err(Error::Journal(Arc::clone(error))),
-                (Routed::Appending { receivers }, Ok(outcomes)) => {
-                    self.published(outcomes.next().expect("the journal answers every entry"), receivers)
-                }
-            });
-        }
+        let published = routed.into_iter().map(|routed| match routed {
+            Routed::Done(published) => published,
+            Routed::Appending { receivers } => outcomes.next(receivers),
+        });
+        let published = published.collect();
         // A publisher that went away has no use for the answer; its events are published all the same.
         let _ = reply.send(published);
     }
@@ -195,13 +186,43 @@ impl Publisher {
         let receivers = self.rooms.receivers(&entry.audiences);
         let id = format!("{}-e{:016x}", self.journal.epoch(), rand::random::<u64>());
         let event = EphemeralEvent { id: id.as_str().into(), event: entry.event, expires_at: entry.expires_at };
-        self.relay.relay(Ephemeral::event(entry.audiences, event)).await;
+        let relayed = self.relay.relay(Ephemeral::event(entry.audiences, event)).await;
+        relayed.map_err(Arc::new)?;
         Ok(Accepted { id, seq: 0, receivers, duplicate: false, durability: Some(Durability::Ephemeral), at })
     }
+}
 
-    fn published(&self, outcome: Outcome, receivers: usize) -> Published {
+/// What became of the entries of a batch, one after the other.
+enum Outcomes {
+    Known {
+        epoch: Epoch,
+        outcomes: vec::IntoIter<Outcome>,
+    },
+    /// They may have been kept.
+    Unknown,
+    /// They were not kept.
+    Failed(Arc<journal::Error>),
+}
+
+impl Outcomes {
+    fn of(answer: Result<Answer, journal::Error>) -> Self {
+        match answer {
+            Ok(Answer { epoch, outcomes }) => Self::Known { epoch, outcomes: outcomes.into_iter() },
+            Err(journal::Error::Unknown) => Self::Unknown,
+            // The journal has said what it is, and whoever tells the publishers counts them.
+            Err(error) => Self::Failed(Arc::new(error)),
+        }
+    }
+
+    /// What the publisher is told of the next entry, which is for so many receivers.
+    fn next(&mut self, receivers: usize) -> Published {
+        let (epoch, outcome) = match self {
+            Self::Known { epoch, outcomes } => (epoch, outcomes.next().expect("the journal answers every entry")),
+            Self::Unknown => return Err(Error::Unknown),
+            Self::Failed(error) => return Err(Error::Journal(Arc::clone(error))),
+        };
         let accepted = |Stored { seq, durability, at }, receivers, duplicate| Accepted {
-            id: notification_id(&self.journal.epoch(), seq),
+            id: notification_id(epoch, seq),
             seq,
             receivers,
             duplicate,

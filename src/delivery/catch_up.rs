@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::{
     delivery::{missing::missing, outbox::CatchUpPage},
-    domain::{Audience, Notification, Position, Recovery, Seq},
-    journal::{Error, Query, Read},
+    domain::{Audience, Interest, Notification, Position, Recovery, Seq},
+    journal::{Attend, Attendance, Error, Query, Read},
 };
 
 /// How many notifications are read at a time.
@@ -40,13 +40,24 @@ pub struct Start {
     pub recovery: Recovery,
 }
 
-/// Decides where a subscriber begins that already listens, and that was at `since` before, if it says so.
-pub(crate) fn start(journal: &dyn Read, since: Option<&Position>) -> Start {
-    let bounds = journal.bounds();
+/// Attends to what a subscriber listens to already, and that was at `since` before, if it says so.
+pub(crate) async fn attend(
+    journal: &dyn Attend,
+    interests: &[Interest],
+    since: Option<&Position>,
+) -> Result<Attendance, Error> {
+    // Of places of another epoch there is nothing to wait for.
+    let since = since.filter(|since| since.epoch == journal.epoch()).map(|since| since.seq);
+    journal.attend(interests, since).await
+}
+
+/// Decides where a subscriber begins that attends already, and that was at `since` before, if it says so.
+pub(crate) fn start(attendance: &Attendance, since: Option<&Position>) -> Start {
+    let bounds = attendance.bounds();
     let live = |recovery| Start { cursor: bounds.newest, live_from: bounds.newest, recovery };
     let Some(since) = since else { return live(Recovery::Fresh) };
-    let known =
-        since.epoch == journal.epoch() && (bounds.oldest..=bounds.newest + 1).contains(&(since.seq.saturating_add(1)));
+    let known = since.epoch == *attendance.epoch()
+        && (bounds.oldest..=bounds.newest + 1).contains(&(since.seq.saturating_add(1)));
     if !known {
         return live(Recovery::Unrecoverable);
     }

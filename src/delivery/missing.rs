@@ -76,7 +76,7 @@ mod tests {
             let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
             Arc::new(Notification::new(Epoch::from_text("x"), *seq, event, Audience::Everyone.into(), None))
         };
-        let bounds = Bounds { oldest: 1, newest: 100_000 };
+        let bounds = Bounds::of_consecutive(1, 100_000);
         Page { notifications: seqs.iter().map(notification).collect(), more, bounds, lost }
     }
 

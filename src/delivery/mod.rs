@@ -14,4 +14,6 @@ mod subscriber;
 pub use catch_up::Start;
 pub use fan_out::FanOuts;
 pub use outbox::Frame;
-pub use subscriber::{Filter, Pulled, StreamEnd, StreamSource, StreamSubscriber, SubscriptionStream, Transport};
+pub use subscriber::{
+    Beginning, Filter, Pulled, StreamEnd, StreamSource, StreamSubscriber, SubscriptionStream, Transport,
+};

@@ -1,10 +1,10 @@
 //! What the journal's tail carries to the rooms.
 
-use std::sync::Arc;
+use std::{ops::RangeInclusive, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use crate::domain::{Audience, Audiences, ClientId, Event, Forms, Notice, Notification};
+use crate::domain::{Audience, Audiences, ClientId, Event, Forms, Notice, Notification, Seq};
 
 /// Something to deliver to connections.
 #[derive(Debug)]
@@ -13,6 +13,21 @@ pub enum Delivery {
     Notification(Publication),
     /// Something that nobody keeps.
     Ephemeral(Arc<Ephemeral>),
+    /// What was to be delivered does not come this way. It is for everybody who listens.
+    Break(Break),
+}
+
+/// A place in what is delivered at which something does not come, or will not come in this way. It comes in the order of the
+/// notifications: all that was to be delivered before it was, and nothing that lies behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Break {
+    /// What lies up to here was not delivered, and must be read from the journal.
+    Behind(Seq),
+    /// What has these places is lost. Whoever began to listen before the last of them is to know it, also when it was delivered
+    /// or passed by before; from now on the journal's pages say so, too.
+    Lost(RangeInclusive<Seq>),
+    /// The journal is another one: what comes has places of another epoch.
+    Anew,
 }
 
 impl From<Arc<Notification>> for Delivery {
@@ -27,6 +42,7 @@ impl Delivery {
         match self {
             Self::Notification(publication) => publication.notification.event.size(),
             Self::Ephemeral(ephemeral) => ephemeral.size(),
+            Self::Break(_) => 0,
         }
     }
 }

@@ -4,12 +4,14 @@
 //! made, so that a value that exists is a valid one.
 
 mod audience;
+mod client;
 mod code;
 mod delivery;
 mod draft;
 mod duration;
 mod event;
 mod forms;
+mod interest;
 mod key;
 mod name;
 mod notice;
@@ -22,12 +24,14 @@ mod recovery;
 mod spelling;
 
 pub use audience::{Audience, Audiences, MAX_TARGETS, TargetError};
+pub use client::ClientInfo;
 pub use code::Code;
-pub use delivery::{Content, Delivery, Ephemeral, EphemeralEvent, Publication};
+pub use delivery::{Break, Content, Delivery, Ephemeral, EphemeralEvent, Publication};
 pub use draft::{Draft, DraftFields, EventError, MAX_EVENT_CHARS, MAX_TTL};
 pub use duration::{parse_duration, parse_positive_duration};
 pub use event::{Durability, Event, Notification, notification_id};
 pub use forms::Forms;
+pub use interest::Interest;
 pub use key::{Fingerprint, IdempotencyKey, KeyOwner};
 pub use name::{ClientId, MAX_NAME_CHARS, NameError, RoomId, UserId};
 pub use notice::{JsonText, Notice};

@@ -13,15 +13,15 @@ use tonic::{Request, Response, Status, metadata::MetadataValue};
 
 use crate::{
     clock::Clock,
-    delivery::{Filter, Frame, Pulled, Start, StreamEnd, StreamSource, SubscriptionStream, Transport},
-    domain::{Audiences, Code, Content, Ephemeral, Epoch, Notification, Position, Recovery},
+    delivery::{Beginning, Filter, Frame, Pulled, StreamEnd, StreamSource, SubscriptionStream, Transport},
+    domain::{Audiences, Code, Content, Ephemeral, Epoch, Notification, Position, Recovery, Seq},
     egress::{
         Options,
         holding::{Holding, Holds},
         watcher::{self, Watcher},
     },
     gate::{self, Denied, Standing, Transit},
-    journal::Read,
+    journal::{Attend, Read},
     rooms::Reader,
     wire::{
         proto::{self, v1},
@@ -46,11 +46,12 @@ impl Subscriber {
     pub fn new(
         options: &Options,
         rooms: Reader,
-        journal: Arc<dyn Read>,
+        (journal, attend): (Arc<dyn Read>, Arc<dyn Attend>),
         (stopping, watchers): (CancellationToken, TaskTracker),
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let source = StreamSource { rooms, journal, max_bytes: options.send_queue_bytes.get(), stopping, clock };
+        let max_bytes = options.send_queue_bytes.get();
+        let source = StreamSource { rooms, journal, attend, max_bytes, stopping, clock };
         Self { source, slow_timeout: options.slow_timeout, watchers }
     }
 
@@ -69,34 +70,38 @@ impl Subscriber {
         let filter = filter(&request)?;
         permit.check_all(filter.audiences())?;
         let place = caller.place()?;
-        let (stream, start) = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref());
-        if start.recovery == Recovery::Unrecoverable {
-            return Err(unrecoverable(&*self.source.journal, since.as_ref()));
+        let subscribed = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref()).await;
+        let (stream, beginning) =
+            subscribed.map_err(|error| -> Status { caller.refuse(Denied::by_journal(error.code(), &error)) })?;
+        if beginning.start.recovery == Recovery::Unrecoverable {
+            return Err(unrecoverable(&beginning, since.as_ref()));
         }
         let subscriber = Arc::clone(stream.subscriber());
         subscriber.transport().holds.take(Holding { place, charge: caller.charge(), transit: transit.clone() });
         let (standing, slow_timeout) = (caller.standing(), self.slow_timeout);
         self.watchers.spawn(Watcher { subscriber, standing, filter, deadline, slow_timeout, transit }.watch());
-        let epoch = self.source.journal.epoch();
-        let answer = Answer { stream, standing: caller.standing() };
-        Ok(response(Box::pin(stream::unfold(Some(answer), Answer::next)), &start, &epoch))
+        let answer = Answer { stream, standing: caller.standing(), epoch: beginning.epoch.clone(), given: 0 };
+        Ok(response(Box::pin(stream::unfold(Some(answer), Answer::next)), &beginning))
     }
 }
 
 /// The answer that says from where it is live.
-fn response(notifications: Notifications, start: &Start, epoch: &Epoch) -> Response<Notifications> {
+fn response(notifications: Notifications, beginning: &Beginning) -> Response<Notifications> {
     let mut response = Response::new(notifications);
     let metadata = response.metadata_mut();
-    metadata.insert("x-sequence", MetadataValue::from(start.live_from));
-    metadata.insert("x-epoch", MetadataValue::try_from(epoch.as_str()).expect("an epoch is ASCII"));
+    metadata.insert("x-sequence", MetadataValue::from(beginning.start.live_from));
+    let epoch = MetadataValue::try_from(beginning.epoch.as_str()).expect("an epoch is ASCII");
+    metadata.insert("x-epoch", epoch);
     response
 }
 
 /// Why a stream cannot begin at `since`. One that only comes too late is told where it can.
-fn unrecoverable(journal: &dyn Read, since: Option<&Position>) -> Status {
-    let (epoch, oldest) = (journal.epoch(), journal.bounds().oldest);
+fn unrecoverable(beginning: &Beginning, since: Option<&Position>) -> Status {
+    let oldest = beginning.bounds.oldest;
     match since {
-        Some(since) if since.epoch == epoch && since.seq.saturating_add(1) < oldest => grpc_too_old(since.seq, oldest),
+        Some(since) if since.epoch == beginning.epoch && since.seq.saturating_add(1) < oldest => {
+            grpc_too_old(since.seq, oldest)
+        }
         _ => {
             let message = "the journal never had what lies after `since`; subscribe without it";
             grpc_status(Code::OutOfRange, message, Some("since"))
@@ -190,6 +195,10 @@ impl Item {
 struct Answer {
     stream: SubscriptionStream<Grpc>,
     standing: Standing,
+    /// The epoch of the positions that it gives.
+    epoch: Epoch,
+    /// The last position that it gave.
+    given: Seq,
 }
 
 impl Answer {
@@ -203,16 +212,22 @@ impl Answer {
     }
 
     async fn receive(&mut self) -> Result<v1::Notification, Status> {
-        let epoch = self.stream.epoch();
         loop {
             let check = |filter: &Filter| watcher::judge(&mut self.standing, filter.audiences());
             match self.stream.next(check).await {
                 Ok(Pulled::Item(item)) => {
-                    if let Some(message) = item.message(&epoch) {
+                    if let Item::Kept(notification) = &item {
+                        self.given = notification.seq;
+                    }
+                    if let Some(message) = item.message(&self.epoch) {
                         return Ok(message);
                     }
                 }
-                Ok(Pulled::Gap(from, to)) => return Err(grpc_gap(from, self.stream.end_of_gap(to))),
+                // Told late, it ends the stream behind what was given since, and there the client goes on.
+                Ok(Pulled::Gap(from, to)) => {
+                    let to = self.stream.end_of_gap(to).max(self.given);
+                    return Err(grpc_gap(from, to));
+                }
                 Ok(Pulled::Dropped(_)) => {
                     let message = "too slow: an ephemeral event did not fit into the queue";
                     return Err(grpc_plain(Code::DataLoss, message));
@@ -226,6 +241,10 @@ impl Answer {
         match end {
             StreamEnd::Because(status) => status,
             StreamEnd::Unreadable(error) => self.standing.caller().refuse(Denied::by_journal(error.code(), &error)),
+            StreamEnd::Anew => {
+                let message = "the journal is another one, with positions of its own; subscribe again";
+                grpc_status(Code::Unavailable, message, None)
+            }
             StreamEnd::GoingAway => {
                 let message = "the server is going away; resume with the position you hold";
                 grpc_status(Code::Unavailable, message, None)

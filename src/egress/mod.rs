@@ -19,7 +19,7 @@ use std::{num::NonZeroUsize, time::Duration};
 pub use grpc::{Notifications, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
-pub use session::{ClientInfo, Clients, Sessions, Walk};
+pub use session::{Clients, Sessions, Walk};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 

@@ -137,12 +137,12 @@ mod tests {
             &config.egress,
             clients.clone(),
             rooms,
-            Arc::clone(&journal),
+            journal.clone(),
             gate.clone(),
             stopping.clone(),
             clock,
         );
-        let server = ws::Server::new(&config.egress, sessions, journal, gate.clone(), tasks.clone());
+        let server = ws::Server::new(&config.egress, sessions, (journal.clone(), journal), gate.clone(), tasks.clone());
         let removal = Removal::new(clients, gate.revocations().clone(), tasks.clone());
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");

@@ -16,10 +16,10 @@ use tonic_types::StatusExt;
 use crate::{
     clock::{Clock, Manual},
     config::Config,
-    domain::{Audience, Audiences, Durability, Ephemeral, Epoch, Event, Payload, Seq},
+    domain::{Audience, Audiences, Durability, Ephemeral, Epoch, Event, Interest, Payload, Seq},
     egress::{Clients, History, Sessions, Subscriber, ws},
     gate::{Carriers, Gate, GateLayer},
-    journal::{Append, Bounds, Entry, Error, Incarnation, Memory, Page, Query, Read, Relay},
+    journal::{Append, Attend, Attendance, Bounds, Entry, Error, Incarnation, Memory, Page, Query, Read, Relay},
     listen, rooms,
     wire::proto::v1,
 };
@@ -90,9 +90,16 @@ impl Read for Damaged {
 }
 
 #[async_trait]
+impl Attend for Damaged {
+    async fn attend(&self, interests: &[Interest], since: Option<Seq>) -> Result<Attendance, Error> {
+        self.memory.attend(interests, since).await
+    }
+}
+
+#[async_trait]
 impl Relay for Damaged {
-    async fn relay(&self, frame: Ephemeral) {
-        self.memory.relay(frame).await;
+    async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
+        self.memory.relay(frame).await
     }
 }
 
@@ -126,18 +133,19 @@ impl Outlets {
             &config.egress,
             Clients::new(100),
             reader.clone(),
-            Arc::clone(&journal),
+            journal.clone(),
             gate.clone(),
             stopping.clone(),
             clock.clone(),
         );
-        let server = ws::Server::new(&config.egress, sessions, Arc::clone(&journal) as _, gate.clone(), tasks.clone());
+        let server =
+            ws::Server::new(&config.egress, sessions, (journal.clone(), journal.clone()), gate.clone(), tasks.clone());
         let history = History::new(Arc::clone(&journal) as _);
         let router = ws::router(server).merge(history.clone().router()).layer(GateLayer::http(gate.clone()));
         let subscriber = Subscriber::new(
             &config.egress,
             reader,
-            Arc::clone(&journal) as _,
+            (journal.clone(), journal.clone()),
             (stopping.clone(), tasks.clone()),
             clock.clone(),
         );

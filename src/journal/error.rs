@@ -13,6 +13,12 @@ pub enum Error {
     /// The disk does not do as it is told; a later try may succeed.
     #[error("the journal cannot be used: {0}")]
     Io(String),
+    /// It was given up to wait for what was appended, which may have been kept.
+    #[error(
+        "the journal has not answered in time, and may have kept the event: a retry with the same idempotency key is safe, \
+         one without a key may publish it twice"
+    )]
+    Unknown,
     /// The journal is shutting down.
     #[error("the journal is closed")]
     Closed,
@@ -95,6 +101,7 @@ impl Error {
             Self::Damaged(_) => Code::Internal,
             Self::Full
             | Self::Io(_)
+            | Self::Unknown
             | Self::Closed
             | Self::Newer { .. }
             | Self::Lost { .. }

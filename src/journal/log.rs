@@ -99,7 +99,7 @@ impl Log {
 
     /// What the log holds.
     pub(super) fn bounds(&self) -> Bounds {
-        Bounds { oldest: self.newest + 1 - self.entries.len() as Seq, newest: self.newest }
+        Bounds::of_consecutive(self.newest + 1 - self.entries.len() as Seq, self.newest)
     }
 
     /// Reads a page, without what expired by `now`.

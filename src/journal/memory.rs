@@ -8,16 +8,16 @@ use parking_lot::Mutex;
 
 use crate::{
     clock::Clock,
-    domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Notification, Seq},
+    domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Interest, Notification, Seq},
     journal::{
-        Append, Batch, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read,
-        Relay, Stored, Tail,
+        Answer, Append, Attend, Attendance, Batch, Bounds, Condition, Entry, Error, Follow, Incarnation, Journal,
+        Options, Outcome, Page, Query, Read, Relay, Stored, Tail, Tails,
         aging::{Aging, Hold},
         faults::{Faults, Kind},
         idempotency::{KeyWindow, Staged},
         log::{Limits, Log, millis},
-        tail::Tails,
     },
+    worker::Worker,
 };
 
 /// A journal that lives as long as the process. Its epoch is a new one each time.
@@ -95,20 +95,21 @@ impl Incarnation for Memory {
 
 #[async_trait]
 impl Append for Memory {
-    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Error> {
+    async fn append(&self, entries: Vec<Entry>) -> Result<Answer, Error> {
         let _turn = self.one_at_a_time.lock().await;
         let (outcomes, committed) = self.commit(entries);
         if !committed.is_empty() {
             self.tails.send(committed).await;
         }
-        Ok(outcomes)
+        Ok(Answer { epoch: self.epoch(), outcomes })
     }
 }
 
 #[async_trait]
 impl Relay for Memory {
-    async fn relay(&self, frame: Ephemeral) {
+    async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
         self.tails.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
+        Ok(())
     }
 }
 
@@ -144,6 +145,24 @@ impl Read for Memory {
 
     async fn count(&self, audiences: Vec<Audience>, after: Seq, until: Seq) -> Result<u64, Error> {
         Ok(self.kept.lock().log.count(audiences, after, until, self.clock.wall()))
+    }
+}
+
+#[async_trait]
+impl Attend for Memory {
+    async fn attend(&self, _: &[Interest], _: Option<Seq>) -> Result<Attendance, Error> {
+        Ok(Attendance::to_everything(self.epoch(), self.bounds()))
+    }
+}
+
+#[async_trait]
+impl Journal for Memory {
+    fn workers(&self) -> Vec<Worker> {
+        Vec::new()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        Ok(())
     }
 }
 
@@ -183,5 +202,6 @@ mod tests {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::embedded::suite!(open, conformance::advance);
     conformance::clocks::suite!(open);
 }

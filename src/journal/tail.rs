@@ -15,18 +15,18 @@ pub type Batch = Arc<[Delivery]>;
 
 /// The followers of a journal. Every engine has one and sends through it, one batch at a time.
 #[derive(Debug, Default)]
-pub(super) struct Tails(Mutex<Vec<mpsc::Sender<Batch>>>);
+pub struct Tails(Mutex<Vec<mpsc::Sender<Batch>>>);
 
 impl Tails {
     /// A follower that gets every batch sent from now on.
-    pub(super) fn follow(&self) -> Tail {
+    pub fn follow(&self) -> Tail {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         self.0.lock().push(sender);
         Tail(receiver)
     }
 
     /// Lets every follower end behind what it was sent.
-    pub(super) fn end(&self) {
+    pub fn end(&self) {
         self.0.lock().clear();
     }
 
@@ -43,7 +43,7 @@ impl Tails {
     }
 
     /// Hands `batch` to every follower and waits for those that are full. Those that are gone are forgotten.
-    pub(super) async fn send(&self, batch: Batch) {
+    pub async fn send(&self, batch: Batch) {
         let senders = self.0.lock().clone();
         let mut gone = false;
         for sender in senders {

@@ -5,8 +5,8 @@ use serde::Deserialize;
 use tonic::Status;
 
 use crate::{
-    domain::{ClientId, Code},
-    egress::{ClientInfo, Clients},
+    domain::{ClientId, ClientInfo, Code},
+    egress::Clients,
     wire::{problem::Problem, proto::v1, status::grpc_status},
 };
 

@@ -14,8 +14,8 @@ use serde_json::value::RawValue;
 use tonic::Status;
 
 use crate::{
-    domain::RoomId,
-    egress::{ClientInfo, Clients, Gap, History, Recent},
+    domain::{ClientInfo, RoomId},
+    egress::{Clients, Gap, History, Recent},
     gate::{self, Refusals},
     journal::Read,
     ops::page::{Asked, MAX_PAGE, Page, SHOWN_ROOMS},
@@ -91,7 +91,7 @@ impl Stats {
             total_connections: self.clients.len() as u32,
             rooms: rooms.into_iter().map(|(room, members)| (room.to_string(), members as u32)).collect(),
             clients: clients.into_iter().map(client_message).collect(),
-            total_notifications_sent: bounds.newest,
+            total_notifications_sent: bounds.appended,
             epoch: self.journal.epoch().to_string(),
             oldest_sequence: if bounds.oldest > bounds.newest { 0 } else { bounds.oldest },
             newest_sequence: bounds.newest,
@@ -122,7 +122,7 @@ impl Stats {
             recent_notifications: recent.notifications,
             missing: recent.missing.into_iter().map(Gap::from).collect(),
             recent_unavailable,
-            total_notifications_sent: self.journal.bounds().newest,
+            total_notifications_sent: self.journal.bounds().appended,
             refusals: self.refusals.counts().collect(),
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     #[async_trait]
     impl Read for Unreadable {
         fn bounds(&self) -> Bounds {
-            Bounds { oldest: 1, newest: 7 }
+            Bounds::of_consecutive(1, 7)
         }
 
         async fn read(&self, _: Query) -> Result<journal::Page, Error> {

@@ -2,17 +2,20 @@
 
 use std::fmt::Debug;
 
-use crate::domain::Delivery;
+use crate::domain::{Break, Delivery};
 
 /// A member's number on this node; never used twice.
 pub type MemberId = u64;
 
-/// Something that receives what its rooms are told. Neither method may wait or block: the fan-out of a whole shard runs
+/// Something that receives what its rooms are told. None of these methods may wait or block: the fan-out of a whole shard runs
 /// through them.
 pub trait Member: Debug + Send + Sync {
     /// Takes in a delivery. Notifications are offered in `seq` order, but one may come more than once, when the member
     /// belongs to several of its audiences. Answers whether a [`flush`](Self::flush) is now due and was not before.
     fn offer(&self, delivery: &Delivery) -> bool;
+
+    /// Takes in that something does not come, in its place among what is offered. Answers as [`offer`](Self::offer) does.
+    fn interrupt(&self, interruption: &Break) -> bool;
 
     /// Passes on what was taken in. Called once after the offers of a batch.
     fn flush(&self);

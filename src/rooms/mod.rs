@@ -17,4 +17,4 @@ mod tests;
 pub use member::{Member, MemberId};
 pub use registry::{Reader, Writer, split};
 pub use shard::Shard;
-pub use subscription::{Interest, Membership, Subscription};
+pub use subscription::{Membership, Subscription};

@@ -13,8 +13,8 @@ use foldhash::HashSet;
 use tokio::task::yield_now;
 
 use crate::{
-    domain::{Audience, Audiences, RoomId},
-    rooms::{Interest, Member, Membership, Shard, Subscription, shard::LOOKS_PER_TURN},
+    domain::{Audience, Audiences, Interest, RoomId},
+    rooms::{Member, Membership, Shard, Subscription, shard::LOOKS_PER_TURN},
 };
 
 /// How many members are looked at to count those who are in several audiences once.

@@ -14,8 +14,8 @@ use indexmap::IndexMap;
 use parking_lot::Mutex;
 
 use crate::{
-    domain::{Audience, Delivery, Publication, RoomId},
-    rooms::{Member, MemberId, subscription::Interest},
+    domain::{Audience, Break, Delivery, Interest, Publication, RoomId},
+    rooms::{Member, MemberId},
 };
 
 type Members = IndexMap<MemberId, Arc<dyn Member>>;
@@ -195,7 +195,19 @@ impl Channels {
                 offer_to(&self.everything, delivery, due);
             }
             Delivery::Ephemeral(ephemeral) => self.offer_ephemeral(ephemeral.audiences.as_slice(), delivery, due),
+            Delivery::Break(interruption) => self.interrupt(interruption, due),
         }
+    }
+
+    /// Whoever listens to anything is interrupted once. Nearly all of them hear what is for everyone.
+    #[cold]
+    fn interrupt(&self, interruption: &Break, due: &mut Vec<Arc<dyn Member>>) {
+        let mut others: HashMap<MemberId, &Arc<dyn Member>> = HashMap::default();
+        for (id, member) in self.by_audience.values().flatten().filter(|(id, _)| !self.everyone.contains_key(*id)) {
+            others.insert(*id, member);
+        }
+        let all = self.everyone.values().chain(self.everything.values()).chain(others.into_values());
+        due.extend(all.filter(|member| member.interrupt(interruption)).cloned());
     }
 
     /// What has no `seq` cannot be recognised when it is offered a second time, so nobody is offered it twice. Nobody is in

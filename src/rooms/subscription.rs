@@ -3,18 +3,9 @@
 use std::sync::Arc;
 
 use crate::{
-    domain::Audience,
+    domain::Interest,
     rooms::{Member, MemberId, Shard},
 };
-
-/// What a member wants to hear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interest {
-    /// What is for this audience.
-    In(Audience),
-    /// Everything, whoever it is for. Who hears everything joins no audience besides.
-    Everything,
-}
 
 /// A member's right to join audiences and to leave them. It keeps no list of them: whoever holds it knows what the member
 /// listens to, and leaves all of that before it lets go of the membership.

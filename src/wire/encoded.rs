@@ -1,7 +1,8 @@
 //! What is delivered as it goes out: each form is made once, when the first subscriber needs it, and shared by all.
 //!
-//! The forms lie in the cells of [`Forms`], whose numbers have their names here. What the journal keeps in memory has one cell,
-//! which [`Notification::size`] counts; the other forms of a notification live as long as it takes to deliver it.
+//! The forms lie in the cells of [`Forms`](crate::domain::Forms), whose numbers have their names here. What the journal keeps in
+//! memory has one cell, which [`Notification::size`] counts; the other forms of a notification live as long as it takes to deliver
+//! it.
 
 use bytes::Bytes;
 

@@ -32,6 +32,9 @@ pub const TOKEN_DOES_NOT_ALLOW: &str = "El token no permite seguir en esta conex
 /// A client's message is one too many.
 pub const TOO_MANY: &str = "Demasiados mensajes: este no se ha atendido; espera un momento";
 
+/// What a client said cannot be passed on to the others.
+pub const NOT_RELAYED: &str = "El mensaje no se ha podido enviar; inténtalo de nuevo más tarde";
+
 /// A client's message is no JSON.
 pub const NOT_JSON: &str = "Formato de mensaje inválido. Debe ser JSON válido.";
 

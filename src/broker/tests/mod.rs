@@ -19,7 +19,7 @@ use crate::{
     clock::System,
     config::Config,
     domain::{DraftFields, Durability, Ephemeral, Epoch, IdempotencyKey, KeyOwner, Payload},
-    journal::{Entry, Follow, Incarnation, Memory, Outcome, Read},
+    journal::{Answer, Entry, Follow, Incarnation, Memory, Read},
     rooms,
 };
 
@@ -53,7 +53,7 @@ impl Incarnation for Hanging {
 
 #[async_trait]
 impl Append for Hanging {
-    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, journal::Error> {
+    async fn append(&self, entries: Vec<Entry>) -> Result<Answer, journal::Error> {
         self.came.lock().push(entries.len());
         let _disk = self.disk.lock().await;
         let fails = self.failing.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
@@ -66,10 +66,10 @@ impl Append for Hanging {
 
 #[async_trait]
 impl Relay for Hanging {
-    async fn relay(&self, frame: Ephemeral) {
+    async fn relay(&self, frame: Ephemeral) -> Result<(), journal::Error> {
         self.relaying.fetch_add(1, Ordering::Relaxed);
         let _air = self.air.lock().await;
-        self.memory.relay(frame).await;
+        self.memory.relay(frame).await
     }
 }
 
@@ -101,7 +101,7 @@ impl Scene {
         };
         let journal = Arc::new(journal);
         let (writer, _) = rooms::split(NonZeroUsize::MIN);
-        let broker = Broker::new(&config.broker, Rules::default(), Arc::clone(&journal), writer, clock);
+        let broker = Broker::new(&config.broker, Rules::default(), (journal.clone(), journal.clone()), writer, clock);
         let (handle, closing) = (broker.handle(), CancellationToken::new());
         let task = broker.spawn(&TaskTracker::new(), closing.clone());
         Self { journal, broker: handle, closing, task }

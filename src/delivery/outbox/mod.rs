@@ -8,6 +8,8 @@
 //!
 //! What nobody keeps cannot be read later. Where it does not fit it is dropped, and told as dropped.
 
+mod interruption;
+
 use std::{collections::VecDeque, iter::Peekable, mem, ops::RangeInclusive};
 
 use crate::{domain::Seq, journal::Bounds};
@@ -32,6 +34,10 @@ pub(crate) struct Outbox<F> {
     /// The newest notification that was offered and not queued.
     noted: Seq,
     mode: Mode,
+    /// What was read, or is being read, does not tell of all that is lost: it is read again.
+    stale: bool,
+    /// The place after which delivery began.
+    began: Seq,
     /// How many frames that nobody keeps did not fit, of which the subscriber was not told yet.
     dropped: u32,
 }
@@ -44,6 +50,8 @@ enum Mode {
     Behind,
     /// Everything up to the cursor was queued; offers are queued.
     Live,
+    /// Nothing is taken in any more: what comes is of another journal.
+    Over,
 }
 
 /// A part of the journal that an outbox is filled with.
@@ -73,13 +81,18 @@ impl<F: Frame> Outbox<F> {
             cursor: 0,
             noted: 0,
             mode: Mode::Opening,
+            stale: false,
+            began: 0,
             dropped: 0,
         }
     }
 
     /// Begins delivery after `cursor`, with the frame that tells the subscriber so.
     pub(crate) fn open(&mut self, cursor: Seq, first: Option<F>) {
-        self.cursor = cursor;
+        if self.mode == Mode::Over {
+            return;
+        }
+        (self.cursor, self.began) = (cursor, cursor);
         self.mode = if self.noted > cursor { Mode::Behind } else { Mode::Live };
         first.into_iter().for_each(|frame| self.push(frame));
     }
@@ -87,7 +100,9 @@ impl<F: Frame> Outbox<F> {
     /// Begins delivery after `cursor`, where the journal may already hold more than the offers told.
     pub(crate) fn open_behind(&mut self, cursor: Seq, first: Option<F>) {
         self.open(cursor, first);
-        self.mode = Mode::Behind;
+        if self.mode != Mode::Over {
+            self.mode = Mode::Behind;
+        }
     }
 
     /// The last notification that was queued.
@@ -103,6 +118,11 @@ impl<F: Frame> Outbox<F> {
     /// Whether the subscriber listens.
     pub(crate) fn is_listening(&self) -> bool {
         self.mode != Mode::Opening
+    }
+
+    /// Whether all that the subscriber will get was queued, and its journal is over.
+    pub(crate) fn is_over(&self) -> bool {
+        self.mode == Mode::Over
     }
 
     /// Whether nothing waits.
@@ -141,7 +161,7 @@ impl<F: Frame> Outbox<F> {
     /// Takes in a frame that nobody keeps. One that does not fit is dropped and counted; so is all that comes behind it until the
     /// subscriber [is told](Self::tell_dropped). One that comes before the subscriber listens is not for it.
     pub(crate) fn offer_ephemeral(&mut self, frame: F) -> Result<(), Full> {
-        if self.mode == Mode::Opening {
+        if matches!(self.mode, Mode::Opening | Mode::Over) {
             return Ok(());
         }
         if self.is_full() || self.dropped > 0 {
@@ -177,6 +197,9 @@ impl<F: Frame> Outbox<F> {
     /// Queues what the journal holds after the cursor. `gap` makes the frame that states what is gone or cannot be read, from
     /// and to; it has its place among the others.
     pub(crate) fn fill(&mut self, page: CatchUpPage<F>, gap: impl Fn(Seq, Seq) -> F) {
+        if mem::take(&mut self.stale) || self.mode == Mode::Over {
+            return;
+        }
         let bounds = page.bounds;
         // Retention and damage are the same to the subscriber: where they touch they are told as one.
         let gone = 0..=bounds.oldest.saturating_sub(1);

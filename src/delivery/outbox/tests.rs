@@ -8,6 +8,8 @@ use super::*;
 enum Sent {
     Notification(Seq),
     Gap(Seq, Seq),
+    /// A gap that was told when it became known that this is lost: in its place or late.
+    Lost(Seq, Seq),
     /// A frame that nobody keeps, by its number.
     Ephemeral(u32),
     /// So many of them were dropped.
@@ -37,6 +39,14 @@ enum Step {
     Forget(usize),
     /// From this far before its newest entry on, this many of the journal's entries cannot be read any more.
     Damage(Seq, Seq),
+    /// The owner begins to read, if the outbox is behind and empty, and has the page in hand for later.
+    Begin(usize),
+    /// What the owner has in hand is the page.
+    Finish,
+    /// So much of what comes next is not offered but must be read.
+    Swallow(Seq),
+    /// From this far before what is offered next on, this many places turn out to be lost.
+    Lose(Seq, Seq),
 }
 
 /// How a journal says that a stretch is lost.
@@ -60,6 +70,10 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (1..4usize, form(), 0..4u64).prop_map(|(limit, form, early)| Step::Read(limit, form, early)),
         1 => (0..6usize).prop_map(Step::Forget),
         1 => (0..12u64, 1..4u64).prop_map(|(back, count)| Step::Damage(back, count)),
+        1 => (1..4usize).prop_map(Step::Begin),
+        1 => Just(Step::Finish),
+        1 => (0..5u64).prop_map(Step::Swallow),
+        1 => (0..8u64, 1..8u64).prop_map(|(back, count)| Step::Lose(back, count)),
     ]
 }
 
@@ -70,6 +84,10 @@ struct World {
     lost: BTreeSet<Seq>,
     bounds: Bounds,
     offered: Seq,
+    /// A page that was read and not taken in yet.
+    in_hand: Option<CatchUpPage<Sent>>,
+    /// What the outbox was told to be lost.
+    told_lost: BTreeSet<Seq>,
     /// How many frames came that nobody keeps, and those that came before the subscriber listened.
     relayed: u32,
     early: u32,
@@ -96,9 +114,19 @@ impl World {
                 self.sent.extend((0..count).map_while(|_| self.outbox.pop()));
                 self.outbox.tell_dropped(Sent::Dropped);
             }
-            Step::Read(limit, form, early) if self.outbox.is_behind() && self.outbox.is_empty() => {
-                self.read(limit, form, early);
+            Step::Read(limit, form, early) if self.reads() => {
+                self.in_hand = Some(self.page(self.outbox.cursor(), limit, form, early));
+                self.run(&Step::Finish);
             }
+            Step::Begin(limit) if self.reads() => {
+                self.in_hand = Some(self.page(self.outbox.cursor(), limit, Form::Whole, 0));
+            }
+            Step::Finish => self.finish(),
+            Step::Swallow(count) => {
+                self.offered = (self.offered + count).min(self.bounds.newest);
+                self.outbox.behind(self.offered);
+            }
+            Step::Lose(back, count) => self.lose(back, count),
             Step::Forget(kept) => {
                 self.bounds.oldest = self.bounds.oldest.max((self.bounds.newest + 1).saturating_sub(kept as Seq));
             }
@@ -106,7 +134,7 @@ impl World {
                 let from = self.bounds.newest.saturating_sub(back).max(1);
                 self.lost.extend((from..from + count).take_while(|seq| *seq <= self.bounds.newest));
             }
-            Step::Offer { .. } | Step::Read(..) => {}
+            Step::Offer { .. } | Step::Read(..) | Step::Begin(_) => {}
         }
     }
 
@@ -124,15 +152,39 @@ impl World {
         }
     }
 
-    fn read(&mut self, limit: usize, form: Form, early: Seq) {
-        let from = self.bounds.oldest.max(self.outbox.cursor() + 1);
+    /// Whether the owner would read now: one page at a time.
+    fn reads(&self) -> bool {
+        self.outbox.is_behind() && self.outbox.is_empty() && self.in_hand.is_none()
+    }
+
+    /// Some places of which all before was offered are lost, or some that were offered before, or both.
+    fn lose(&mut self, back: Seq, count: Seq) {
+        let from = (self.offered + 1).saturating_sub(back).max(1);
+        let to = (from + count - 1).min(self.bounds.newest);
+        if from > to {
+            return;
+        }
+        self.offered = self.offered.max(to);
+        self.lost.extend(from..=to);
+        self.told_lost.extend(from..=to);
+        self.outbox.lost(from..=to, Sent::Lost);
+    }
+
+    /// What the journal has after `cursor`.
+    fn page(&self, cursor: Seq, limit: usize, form: Form, early: Seq) -> CatchUpPage<Sent> {
+        let from = self.bounds.oldest.max(cursor + 1);
         let found: Vec<Seq> = self.mine.range(from..).filter(|seq| !self.lost.contains(seq)).copied().collect();
         let shown = &found[..found.len().min(limit)];
         let more = found.len() > limit;
         let end = shown.last().filter(|_| more).copied().unwrap_or(self.bounds.newest);
         let lost = self.lost_within(from.saturating_sub(early)..=end, form);
         let frames = shown.iter().map(|seq| (*seq, Sent::Notification(*seq))).collect();
-        self.outbox.fill(CatchUpPage { frames, more, bounds: self.bounds, lost }, Sent::Gap);
+        CatchUpPage { frames, more, bounds: self.bounds, lost }
+    }
+
+    fn finish(&mut self) {
+        let Some(page) = self.in_hand.take() else { return };
+        self.outbox.fill(page, Sent::Gap);
         let told: Vec<_> = self.outbox.waiting().collect();
         for pair in told.windows(2) {
             assert!(!matches!(pair, [Sent::Gap(_, to), Sent::Gap(from, _)] if *from <= to + 1), "{told:?}");
@@ -164,6 +216,7 @@ impl World {
         while self.offered < self.bounds.newest || self.outbox.is_behind() || !self.outbox.is_empty() {
             self.run(&Step::Offer { times: 1 });
             self.run(&Step::Take(usize::MAX));
+            self.run(&Step::Finish);
             self.run(&Step::Read(2, Form::Whole, 0));
         }
     }
@@ -172,7 +225,8 @@ impl World {
 proptest! {
     /// Law 2 and 3: whatever is committed, offered, lagged, read, forgotten and damaged in whatever order, a subscriber
     /// gets each notification once and in order, or a gap that covers it; and no gap covers what could be read. What nobody keeps
-    /// comes once and in order, too, or is counted as dropped where it is missing.
+    /// comes once and in order, too, or is counted as dropped where it is missing. What turns out to be lost is stated, late if
+    /// need be, whatever is being read meanwhile.
     #[test]
     fn each_notification_comes_once_and_in_order_or_in_a_stated_gap(
         before in proptest::collection::vec(step(), 0..20),
@@ -186,26 +240,40 @@ proptest! {
             outbox,
             mine: BTreeSet::new(),
             lost: BTreeSet::new(),
-            bounds: Bounds { oldest: 1, newest: 0 },
+            bounds: Bounds::of_consecutive(1, 0),
             offered: 0,
+            in_hand: None,
+            told_lost: BTreeSet::new(),
             relayed: 0,
             early: 0,
             sent: Vec::new(),
         };
         before.iter().for_each(|step| world.run(step));
         let cursor = resume_from.map_or(world.bounds.newest, |since| since.min(world.bounds.newest));
+        // Who resumes reads its first page before it listens.
+        let first = world.page(cursor, 3, Form::Whole, 0);
         during.iter().for_each(|step| world.run(step));
         world.outbox.open_behind(cursor, None);
+        world.in_hand = Some(first);
+        world.run(&Step::Finish);
         steps.iter().for_each(|step| world.run(step));
         world.settle();
 
-        let mut covered = BTreeSet::new();
+        let (mut covered, mut stated) = (BTreeSet::new(), BTreeSet::new());
         let mut last = cursor;
         let mut passed_by = world.early;
         for sent in &world.sent {
             let (from, to) = match sent {
                 Sent::Notification(seq) => (*seq, *seq),
                 Sent::Gap(from, to) => (*from, *to),
+                Sent::Lost(from, to) => {
+                    prop_assert!(cursor < *from && from <= to, "{:?}", world.sent);
+                    prop_assert!((*from..=*to).all(|seq| world.lost.contains(&seq)), "{sent:?} covers what could be read");
+                    covered.extend(*from..=*to);
+                    stated.extend(*from..=*to);
+                    last = last.max(*to);
+                    continue;
+                }
                 Sent::Ephemeral(number) => {
                     prop_assert_eq!(*number, passed_by, "{:?}", world.sent);
                     passed_by += 1;
@@ -222,10 +290,15 @@ proptest! {
             let is_gap = matches!(sent, Sent::Gap(..));
             prop_assert!(!is_gap || (from..=to).all(missing), "{sent:?} covers what could be read");
             covered.extend(from..=to);
+            if is_gap {
+                stated.extend(from..=to);
+            }
         }
         prop_assert_eq!(passed_by, world.relayed, "sent, or told as dropped: {:?}", world.sent);
         let due: BTreeSet<Seq> = world.mine.range(cursor + 1..).copied().collect();
         prop_assert!(due.is_subset(&covered), "due {due:?}, sent {:?}", world.sent);
+        let lost: BTreeSet<Seq> = world.told_lost.range(cursor + 1..).copied().collect();
+        prop_assert!(lost.is_subset(&stated), "lost {lost:?}, sent {:?}", world.sent);
         let strangers = world.sent.iter().any(|sent| matches!(sent, Sent::Notification(seq) if !world.mine.contains(seq)));
         prop_assert!(!strangers);
     }
@@ -253,7 +326,7 @@ fn a_quiet_subscriber_that_falls_behind_is_told_of_no_gap_over_what_was_for_othe
     assert!(outbox.is_behind());
     outbox.pop();
     let frames = vec![(100_000, Sent::Notification(100_000))];
-    let bounds = Bounds { oldest: 50_000, newest: 100_000 };
+    let bounds = Bounds::of_consecutive(50_000, 100_000);
     outbox.fill(CatchUpPage { frames, more: false, bounds, lost: Vec::new() }, Sent::Gap);
     assert_eq!(outbox.pop(), Some(Sent::Notification(100_000)));
     assert!(outbox.is_empty() && !outbox.is_behind());
@@ -265,7 +338,7 @@ fn what_is_lost_is_told_in_its_place_and_what_touches_as_one() {
     outbox.open_behind(4, None);
     let frames = [12, 20].map(|seq| (seq, Sent::Notification(seq))).into();
     let lost = vec![2..=3, 8..=9, 10..=10, 14..=15, 15..=17, 30..=Seq::MAX];
-    let bounds = Bounds { oldest: 8, newest: 40 };
+    let bounds = Bounds::of_consecutive(8, 40);
     outbox.fill(CatchUpPage { frames, more: false, bounds, lost }, Sent::Gap);
     let told: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
     let (gap, notification) = (Sent::Gap, Sent::Notification);
@@ -278,7 +351,7 @@ fn what_is_lost_is_told_in_its_place_and_what_touches_as_one() {
 fn a_page_of_which_nothing_can_be_read_moves_the_cursor() {
     let mut outbox = Outbox::new(10);
     outbox.open_behind(4, None);
-    let bounds = Bounds { oldest: 1, newest: 40 };
+    let bounds = Bounds::of_consecutive(1, 40);
     outbox.fill(CatchUpPage { frames: Vec::new(), more: true, bounds, lost: vec![1..=9] }, Sent::Gap);
     assert_eq!((outbox.pop(), outbox.pop(), outbox.cursor()), (Some(Sent::Gap(5, 9)), None, 9));
     assert!(outbox.is_behind());
@@ -304,6 +377,59 @@ fn a_frame_that_nobody_keeps_is_dropped_when_the_queue_is_full_and_told_when_the
 }
 
 #[test]
-fn the_count_of_what_was_dropped_costs_an_outbox_nothing() {
-    assert_eq!(mem::size_of::<Outbox<Sent>>(), 72);
+fn what_is_lost_is_told_in_its_place_or_late_and_the_cursor_never_goes_back() {
+    let mut outbox = Outbox::new(2);
+    outbox.open(4, None);
+    outbox.offer(8, || Sent::Notification(8));
+    outbox.lost(2..=5, Sent::Lost);
+    assert_eq!(outbox.cursor(), 8);
+    // There is no room: it is read, and so is what lies behind it.
+    outbox.lost(11..=12, Sent::Lost);
+    assert_eq!((outbox.cursor(), outbox.is_behind()), (10, true));
+    outbox.offer(13, || Sent::Notification(13));
+    outbox.lost(1..=4, Sent::Lost);
+    let told: Vec<_> = std::iter::from_fn(|| outbox.pop()).collect();
+    assert_eq!(told, [Sent::Notification(8), Sent::Lost(5, 5)], "it began behind the fourth");
+    let frames = vec![(13, Sent::Notification(13))];
+    let bounds = Bounds::of_consecutive(1, 13);
+    outbox.fill(CatchUpPage { frames, more: false, bounds, lost: vec![11..=12] }, Sent::Gap);
+    assert_eq!((outbox.pop(), outbox.pop()), (Some(Sent::Gap(11, 12)), Some(Sent::Notification(13))));
+    assert!(!outbox.is_behind());
+}
+
+#[test]
+fn a_page_that_may_not_tell_of_all_that_is_lost_is_read_again() {
+    let mut outbox = Outbox::new(9);
+    outbox.lost(6..=7, Sent::Lost);
+    outbox.open_behind(5, None);
+    let page = |lost| CatchUpPage {
+        frames: vec![(8, Sent::Notification(8))],
+        more: false,
+        bounds: Bounds::of_consecutive(1, 8),
+        lost,
+    };
+    outbox.fill(page(Vec::new()), Sent::Gap);
+    assert!(outbox.is_empty() && outbox.is_behind());
+    outbox.fill(page(vec![6..=7]), Sent::Gap);
+    assert_eq!((outbox.pop(), outbox.pop()), (Some(Sent::Gap(6, 7)), Some(Sent::Notification(8))));
+}
+
+#[test]
+fn what_is_swallowed_is_read() {
+    let mut outbox = Outbox::<Sent>::new(9);
+    outbox.open(5, None);
+    outbox.behind(5);
+    assert!(!outbox.is_behind());
+    outbox.behind(7);
+    assert_eq!((outbox.cursor(), outbox.is_behind()), (5, true));
+    outbox.fill(
+        CatchUpPage { frames: Vec::new(), more: false, bounds: Bounds::of_consecutive(1, 7), lost: Vec::new() },
+        Sent::Gap,
+    );
+    assert_eq!((outbox.cursor(), outbox.is_behind()), (7, false));
+}
+
+#[test]
+fn an_outbox_is_small() {
+    assert_eq!(mem::size_of::<Outbox<Sent>>(), 80);
 }

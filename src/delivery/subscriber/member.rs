@@ -18,7 +18,8 @@ use crate::{
         outbox::{CatchUpPage, Frame, Outbox},
         subscriber::Transport,
     },
-    domain::{Delivery, Seq},
+    domain::{Break, Delivery, Seq},
+    journal::Attendance,
     rooms::{Member, Subscription},
 };
 
@@ -35,13 +36,16 @@ pub struct StreamSubscriber<T: Transport> {
     taken: AtomicU64,
     /// The stream is not asked for anything.
     unasked: AtomicBool,
-    /// What it is subscribed to, until it is over.
-    subscription: Mutex<Option<Subscription>>,
+    /// What it listens to, until it is over.
+    listening: Mutex<Option<Listening>>,
     /// Why it had to end.
     reason: Mutex<Option<T::Reason>>,
     /// Cancelled when the stream is gone.
     gone: CancellationToken,
 }
+
+/// What a subscriber listens to here, and attends to in the journal.
+pub(super) type Listening = (Subscription, Attendance);
 
 /// What waits for a subscriber.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(super) enum Found<T: Transport> {
     Waiting(Waiting<T::Item>),
     /// Nothing, until the journal was read after this position.
     CatchUp(Seq),
+    /// Nothing more: the journal is another one.
+    Anew,
     /// The end.
     Over(T::Reason),
     Nothing,
@@ -92,7 +98,7 @@ impl<T: Transport> StreamSubscriber<T> {
             wake: Notify::new(),
             taken: AtomicU64::new(0),
             unasked: AtomicBool::new(true),
-            subscription: Mutex::new(None),
+            listening: Mutex::new(None),
             reason: Mutex::new(None),
             gone: CancellationToken::new(),
         }
@@ -135,9 +141,9 @@ impl<T: Transport> StreamSubscriber<T> {
         self.unasked.load(Ordering::Relaxed) && (!outbox.is_empty() || outbox.is_behind())
     }
 
-    /// Begins delivery behind `cursor`, from the journal. It is subscribed until it is over.
-    pub(super) fn begin(&self, cursor: Seq, subscription: Subscription) {
-        *self.subscription.lock() = Some(subscription);
+    /// Begins delivery behind `cursor`, from the journal. It listens until it is over.
+    pub(super) fn begin(&self, cursor: Seq, listening: Listening) {
+        *self.listening.lock() = Some(listening);
         self.outbox.lock().open_behind(cursor, None);
     }
 
@@ -173,10 +179,10 @@ impl<T: Transport> StreamSubscriber<T> {
 
     /// Leaves the rooms, and lets go of what waits.
     fn leave(&self, has_yet_to_say: bool) {
-        let subscription = self.subscription.lock().take();
+        let listening = self.listening.lock().take();
         *self.outbox.lock() = Outbox::new(0);
-        if subscription.is_some() {
-            drop(subscription);
+        if listening.is_some() {
+            drop(listening);
             self.transport.left(has_yet_to_say);
         }
     }
@@ -194,6 +200,7 @@ impl<T: Transport> StreamSubscriber<T> {
         }
         match outbox.pop() {
             Some(waiting) => Found::Waiting(waiting),
+            None if outbox.is_over() => Found::Anew,
             None if outbox.is_behind() => Found::CatchUp(outbox.cursor()),
             None => Found::Nothing,
         }
@@ -224,6 +231,19 @@ impl<T: Transport> Member for StreamSubscriber<T> {
                 // One that did not fit is counted there.
                 let _ = outbox.offer_ephemeral(Waiting::Item(item));
             }
+            // That interrupts.
+            Delivery::Break(_) => return false,
+        }
+        !waited
+    }
+
+    fn interrupt(&self, interruption: &Break) -> bool {
+        let mut outbox = self.outbox.lock();
+        let waited = !outbox.is_empty() || outbox.is_behind();
+        match interruption {
+            Break::Behind(until) => outbox.behind(*until),
+            Break::Lost(range) => outbox.lost(range.clone(), Waiting::Gap),
+            Break::Anew => outbox.end(),
         }
         !waited
     }

@@ -13,12 +13,11 @@ use std::{fmt::Debug, sync::Arc};
 use chrono::{DateTime, Utc};
 
 pub use member::StreamSubscriber;
-pub use stream::{Pulled, StreamEnd, StreamSource, SubscriptionStream};
+pub use stream::{Beginning, Pulled, StreamEnd, StreamSource, SubscriptionStream};
 
 use crate::{
     delivery::outbox::Frame,
-    domain::{Audience, Ephemeral, Notification, Publication},
-    rooms::Interest,
+    domain::{Audience, Ephemeral, Interest, Notification, Publication},
 };
 
 /// A way out that pulls. There is one value of it for each subscriber.

@@ -14,7 +14,7 @@ use crate::{
         },
     },
     domain::{Epoch, Position, Seq},
-    journal::{Error, Read},
+    journal::{Attend, Bounds, Error, Read},
     rooms::Reader,
 };
 
@@ -25,6 +25,8 @@ pub struct StreamSource {
     pub rooms: Reader,
     /// Where they read what they missed.
     pub journal: Arc<dyn Read>,
+    /// Where they say what they listen to.
+    pub attend: Arc<dyn Attend>,
     /// How much may wait for one of them, in bytes.
     pub max_bytes: usize,
     /// They end behind what was delivered when this is cancelled.
@@ -34,21 +36,35 @@ pub struct StreamSource {
 }
 
 impl StreamSource {
-    /// Begins a stream of what `filter` wants, at the position that the client was at or from now on: it listens first, and finds
-    /// out then where it begins.
-    pub fn subscribe<T: Transport>(
+    /// Begins a stream of what `filter` wants, at the position that the client was at or from now on: it listens first, attends
+    /// then, and finds out last where it begins. Fails if the journal cannot say so.
+    pub async fn subscribe<T: Transport>(
         &self,
         transport: T,
         filter: Filter,
         since: Option<&Position>,
-    ) -> (SubscriptionStream<T>, Start) {
+    ) -> Result<(SubscriptionStream<T>, Beginning), Error> {
         let subscriber = Arc::new(StreamSubscriber::new(transport, self.max_bytes));
         let mut subscription = self.rooms.subscribe(Arc::clone(&subscriber) as _);
-        filter.interests().for_each(|interest| subscription.join(interest));
-        let start = catch_up::start(&*self.journal, since);
-        subscriber.begin(start.cursor, subscription);
-        (SubscriptionStream { subscriber, filter, source: self.clone() }, start)
+        let interests: Vec<_> = filter.interests().collect();
+        interests.iter().cloned().for_each(|interest| subscription.join(interest));
+        let attendance = catch_up::attend(&*self.attend, &interests, since).await?;
+        let start = catch_up::start(&attendance, since);
+        let beginning = Beginning { start, epoch: attendance.epoch().clone(), bounds: attendance.bounds() };
+        subscriber.begin(start.cursor, (subscription, attendance));
+        Ok((SubscriptionStream { subscriber, filter, source: self.clone() }, beginning))
     }
+}
+
+/// How a stream begins.
+#[derive(Debug, Clone)]
+pub struct Beginning {
+    /// Where.
+    pub start: Start,
+    /// The epoch of all positions that the stream gives.
+    pub epoch: Epoch,
+    /// What the journal held then.
+    pub bounds: Bounds,
 }
 
 /// A running stream. It leaves the rooms when it is dropped.
@@ -64,7 +80,8 @@ pub struct SubscriptionStream<T: Transport> {
 pub enum Pulled<I> {
     /// Something that was delivered.
     Item(I),
-    /// What lies from the one to the other, both included, is gone from the journal.
+    /// What lies from the one to the other, both included, is gone from the journal. It may be told late, behind some of what lies
+    /// after it: a position never goes back by it.
     Gap(Seq, Seq),
     /// So many ephemeral deliveries did not fit, and will not come.
     Dropped(u32),
@@ -77,6 +94,8 @@ pub enum StreamEnd<R> {
     Because(R),
     /// What it missed cannot be read.
     Unreadable(Error),
+    /// The journal is another one, with positions of its own, and all that was delivered was given.
+    Anew,
     /// The service goes away, and all that was delivered was given.
     GoingAway,
 }
@@ -91,11 +110,6 @@ impl<T: Transport> SubscriptionStream<T> {
     /// The subscriber whose stream it is, for whoever watches over it.
     pub fn subscriber(&self) -> &Arc<StreamSubscriber<T>> {
         &self.subscriber
-    }
-
-    /// The journal's epoch now.
-    pub fn epoch(&self) -> Epoch {
-        self.source.journal.epoch()
     }
 
     /// Reads the first page of what was missed behind `start`, and says how many notifications that is in all: for a transport that
@@ -126,7 +140,7 @@ impl<T: Transport> SubscriptionStream<T> {
     /// any more: this is for a stream that ends with a gap, and would else end with each.
     pub fn end_of_gap(&mut self, mut to: Seq) -> Seq {
         while let Some((_, further)) = self.subscriber.take_gap() {
-            to = further;
+            to = to.max(further);
         }
         to
     }
@@ -142,6 +156,7 @@ impl<T: Transport> SubscriptionStream<T> {
                 Found::Waiting(Waiting::Item(item)) => return Ok(Pulled::Item(item)),
                 Found::Waiting(Waiting::Gap(from, to)) => return Ok(Pulled::Gap(from, to)),
                 Found::Waiting(Waiting::Dropped(count)) => return Ok(Pulled::Dropped(count)),
+                Found::Anew => return Err(StreamEnd::Anew),
                 Found::Over(reason) => return Err(StreamEnd::Because(reason)),
                 Found::CatchUp(cursor) => self.catch_up(cursor).await.map_err(StreamEnd::Unreadable)?,
                 Found::Nothing => tokio::select! {

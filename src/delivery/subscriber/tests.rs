@@ -85,6 +85,7 @@ impl Scene {
         let source = StreamSource {
             rooms: reader,
             journal: Arc::clone(&journal) as _,
+            attend: Arc::clone(&journal) as _,
             max_bytes,
             stopping: CancellationToken::new(),
             clock: Arc::clone(&clock) as _,
@@ -120,10 +121,12 @@ impl Scene {
         Position { seq, epoch: self.journal.epoch() }
     }
 
-    fn subscribe(&self, since: Option<Seq>) -> (Stream, Start) {
+    async fn subscribe(&self, since: Option<Seq>) -> (Stream, Start) {
         let since = since.map(|seq| self.position(seq));
-        let (stream, start) = self.source.subscribe(Lines, Filter::any_of(vec![audience("r")]), since.as_ref());
-        (Stream(stream), start)
+        let filter = Filter::any_of(vec![audience("r")]);
+        let subscribed = self.source.subscribe(Lines, filter, since.as_ref()).await;
+        let (stream, beginning) = subscribed.expect("the journal answers");
+        (Stream(stream), beginning.start)
     }
 }
 
@@ -174,7 +177,7 @@ async fn a_stream_gives_what_comes_from_now_on() {
     let scene = Scene::new(100, 1_000);
     scene.publish("r", &["before"]).await;
     scene.deliver();
-    let (mut stream, start) = scene.subscribe(None);
+    let (mut stream, start) = scene.subscribe(None).await;
     assert_eq!(start, Start { cursor: 1, live_from: 1, recovery: Recovery::Fresh });
     scene.publish("r", &["a"]).await;
     scene.publish("other", &["not for it"]).await;
@@ -185,10 +188,10 @@ async fn a_stream_gives_what_comes_from_now_on() {
         room: RoomId::parse("r").expect("a name"),
         at: DateTime::UNIX_EPOCH,
     };
-    scene.journal.relay(Ephemeral::notice(joined)).await;
-    scene.journal.relay(said("hola")).await;
+    scene.journal.relay(Ephemeral::notice(joined)).await.expect("relayed");
+    scene.journal.relay(said("hola")).await.expect("relayed");
     let event = EphemeralEvent { id: "".into(), event: event("passes by"), expires_at: None };
-    scene.journal.relay(Ephemeral::event(audience("r").into(), event)).await;
+    scene.journal.relay(Ephemeral::event(audience("r").into(), event)).await.expect("relayed");
     assert_eq!(stream.next_all(3).await, ["4 b", "ana: hola", "passes by"]);
 }
 
@@ -198,7 +201,7 @@ async fn a_stream_that_resumes_gives_what_was_missed_and_then_what_comes() {
     let scene = Scene::new(100, 1_000);
     scene.publish("r", &["a", "b", "c"]).await;
     scene.deliver();
-    let (mut stream, start) = scene.subscribe(Some(1));
+    let (mut stream, start) = scene.subscribe(Some(1)).await;
     assert_eq!(start, Start { cursor: 1, live_from: 3, recovery: Recovery::Resumed });
     scene.publish("r", &["d"]).await;
     assert_eq!(stream.next().await, "2 b");
@@ -206,7 +209,7 @@ async fn a_stream_that_resumes_gives_what_was_missed_and_then_what_comes() {
     assert_eq!(stream.next_all(3).await, ["3 c", "4 d", "5 e"]);
     scene.publish("r", &["f"]).await;
     assert_eq!(stream.next().await, "6 f");
-    let (_, start) = scene.subscribe(Some(7));
+    let (_, start) = scene.subscribe(Some(7)).await;
     assert_eq!(start, Start { cursor: 6, live_from: 6, recovery: Recovery::Unrecoverable });
 }
 
@@ -215,7 +218,7 @@ async fn what_the_journal_let_go_meanwhile_is_a_gap() {
     let scene = Scene::new(2, 1_000);
     scene.publish("r", &["a", "b"]).await;
     scene.deliver();
-    let (mut stream, start) = scene.subscribe(Some(1));
+    let (mut stream, start) = scene.subscribe(Some(1)).await;
     assert_eq!(start.recovery, Recovery::Resumed);
     scene.publish("r", &["c", "d", "e"]).await;
     assert_eq!(stream.next_all(3).await, ["2 to 3 are gone", "4 d", "5 e"]);
@@ -226,11 +229,11 @@ async fn what_the_journal_let_go_meanwhile_is_a_gap() {
 async fn a_stream_that_goes_on_without_says_how_much_did_not_fit_in_its_place() {
     let scene = Scene::new(100, 12);
     scene.deliver();
-    let (mut stream, _) = scene.subscribe(None);
+    let (mut stream, _) = scene.subscribe(None).await;
     scene.publish("r", &["a"]).await;
     assert_eq!(stream.next().await, "1 a");
     for message in ["one", "two", "three", "four"] {
-        scene.journal.relay(said(message)).await;
+        scene.journal.relay(said(message)).await.expect("relayed");
     }
     scene.publish("r", &["b", "c"]).await;
     scene.all_delivered().await;
@@ -241,7 +244,7 @@ async fn a_stream_that_goes_on_without_says_how_much_did_not_fit_in_its_place() 
 async fn what_expired_while_it_waited_is_left_out() {
     let scene = Scene::new(100, 1_000);
     scene.deliver();
-    let (mut stream, _) = scene.subscribe(None);
+    let (mut stream, _) = scene.subscribe(None).await;
     scene.publish("r", &["a"]).await;
     assert_eq!(stream.next().await, "1 a");
     scene.publish_until("r", &["b"], Some(scene.clock.wall() + TimeDelta::minutes(1))).await;
@@ -255,7 +258,7 @@ async fn what_expired_while_it_waited_is_left_out() {
 async fn a_stream_ends_for_the_reason_that_somebody_gave_and_hears_nothing_more() {
     let scene = Scene::new(100, 1_000);
     let receivers = || scene.rooms.receivers(&audience("r").into());
-    let ((mut stream, _), (other, _)) = (scene.subscribe(None), scene.subscribe(None));
+    let ((mut stream, _), (other, _)) = (scene.subscribe(None).await, scene.subscribe(None).await);
     assert_eq!(receivers(), 2);
     stream.0.subscriber().end("enough");
     assert_eq!(receivers(), 1, "it has left, though nobody asked it yet");
@@ -271,7 +274,7 @@ async fn a_stream_ends_for_the_reason_that_somebody_gave_and_hears_nothing_more(
 async fn a_stream_that_may_not_go_on_gives_nothing_that_waits() {
     let scene = Scene::new(100, 1_000);
     scene.publish("r", &["a"]).await;
-    let (mut stream, _) = scene.subscribe(Some(0));
+    let (mut stream, _) = scene.subscribe(Some(0)).await;
     let end = stream.try_next(|filter| Err(if filter.audiences().is_some() { "forbidden" } else { "" })).await;
     assert!(matches!(end, Err(StreamEnd::Because("forbidden"))), "{end:?}");
 }
@@ -280,7 +283,7 @@ async fn a_stream_that_may_not_go_on_gives_nothing_that_waits() {
 async fn a_stream_gives_all_that_was_delivered_before_the_service_goes_away() {
     let scene = Scene::new(100, 1_000);
     scene.publish("r", &["a", "b"]).await;
-    let (mut stream, _) = scene.subscribe(Some(0));
+    let (mut stream, _) = scene.subscribe(Some(0)).await;
     scene.source.stopping.cancel();
     assert_eq!(stream.next_all(2).await, ["1 a", "2 b"]);
     let end = stream.try_next(|_| Ok(())).await;
@@ -293,7 +296,7 @@ async fn only_who_takes_nothing_of_what_waits_is_too_slow() {
     const TIME: Duration = Duration::from_secs(30);
     let scene = Scene::new(100, 1_000);
     scene.deliver();
-    let (mut stream, _) = scene.subscribe(None);
+    let (mut stream, _) = scene.subscribe(None).await;
     scene.publish("r", &["a"]).await;
     assert_eq!(stream.next().await, "1 a");
     let subscriber = Arc::clone(stream.0.subscriber());
@@ -314,25 +317,26 @@ async fn how_much_was_missed_is_known_before_it_is_given() {
     scene.publish("r", &["a", "b"]).await;
     scene.publish("other", &["not for it"]).await;
     scene.publish("r", &["c"]).await;
-    let (mut stream, start) = scene.subscribe(Some(1));
+    let (mut stream, start) = scene.subscribe(Some(1)).await;
     scene.publish("r", &["later"]).await;
     assert_eq!(stream.0.missed(&start).await.expect("it can be read"), Some(2));
     assert_eq!(stream.next_all(3).await, ["2 b", "4 c", "5 later"]);
-    let (mut everything, start) = scene.source.subscribe(Lines, Filter::EVERYTHING, Some(&scene.position(1)));
-    assert_eq!(everything.missed(&start).await.expect("it can be read"), None);
+    let subscribed = scene.source.subscribe(Lines, Filter::EVERYTHING, Some(&scene.position(1))).await;
+    let (mut everything, beginning) = subscribed.expect("the journal answers");
+    assert_eq!(everything.missed(&beginning.start).await.expect("it can be read"), None);
 }
 
 // gaps that follow each other are one to a stream that ends with the first
 #[tokio::test]
 async fn gaps_with_nothing_between_them_have_one_end() {
     let scene = Scene::new(100, 1_000);
-    let (mut stream, _) = scene.subscribe(None);
+    let (mut stream, _) = scene.subscribe(None).await;
     let subscriber = stream.0.subscriber();
     let line = |text: &str| subscriber.transport().kept(&notification(text));
     let page = |frames, lost| crate::delivery::outbox::CatchUpPage {
         frames,
         more: false,
-        bounds: crate::journal::Bounds { oldest: 1, newest: 9 },
+        bounds: crate::journal::Bounds::of_consecutive(1, 9),
         lost,
     };
     subscriber.fill(page(vec![(7, member::Waiting::Item(line("seven")))], vec![2..=3, 5..=6, 9..=9]));

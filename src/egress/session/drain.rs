@@ -8,10 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    egress::session::{handle::SessionHandle, registry::Clients},
-    journal::Read,
-};
+use crate::egress::session::{handle::SessionHandle, registry::Clients};
 
 /// The end of all sessions. Whoever begins one asks it whether that end has come.
 #[derive(Debug, Clone)]
@@ -20,7 +17,6 @@ pub(in crate::egress) struct Drain(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     clients: Clients,
-    journal: Arc<dyn Read>,
     /// Over how long the clients are spread when they come back.
     spread: Duration,
     /// Everybody was sent away: so is whoever was still shaking hands.
@@ -28,8 +24,8 @@ struct Inner {
 }
 
 impl Drain {
-    pub(super) fn new(clients: Clients, journal: Arc<dyn Read>, spread: Duration) -> Self {
-        Self(Arc::new(Inner { clients, journal, spread, closed: AtomicBool::new(false) }))
+    pub(super) fn new(clients: Clients, spread: Duration) -> Self {
+        Self(Arc::new(Inner { clients, spread, closed: AtomicBool::new(false) }))
     }
 
     /// Closes every connection behind what was sent, and asks each client to come back at another moment: ten thousand of
@@ -50,8 +46,9 @@ impl Drain {
         }
     }
 
-    fn send_away(&self, handle: &dyn SessionHandle) {
+    /// Sends a session away, and asks its client to come back at another moment than others.
+    pub(in crate::egress) fn send_away(&self, handle: &dyn SessionHandle) {
         let after = self.0.spread.mul_f64(rand::random());
-        handle.reconnect(after, &self.0.journal.epoch());
+        handle.reconnect(after);
     }
 }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 
 use crate::{
     clock::Clock,
-    domain::{Audience, ClientId, Epoch, RoomId, UserId},
+    domain::{Audience, ClientId, ClientInfo, RoomId, UserId},
     egress::session::{
         attempt::{Attempt, Dial, Moment},
         client_ids::Owner,
         machine::Machine,
-        registry::{ClientInfo, ConnectionId},
+        registry::ConnectionId,
         request::ConnectRequest,
     },
     gate::Permit,
@@ -34,8 +34,8 @@ pub(in crate::egress) trait SessionHandle: Debug + Send + Sync {
     fn close(&self, close: Close);
 
     /// Ends the connection as the server goes away: what waits is written first, then when the client is to come back, and to
-    /// which position in `epoch`.
-    fn reconnect(&self, after: Duration, epoch: &Epoch);
+    /// which position.
+    fn reconnect(&self, after: Duration);
 
     /// Tells the client that its token expired, and that it has so much time to send another. Answers whether it was told: not
     /// before it was told that it is connected, nor when the connection is closing.

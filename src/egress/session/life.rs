@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     clock::Clock,
-    domain::{Audience, Notice, RoomId},
+    domain::{Audience, Interest, Notice, RoomId},
     egress::session::{
         admission::Admitted,
         client_ids::{Owner, Taken},
@@ -16,7 +16,8 @@ use crate::{
         registry::{Claim, Clients},
     },
     gate::{Denied, Gate, Permit, TokenError},
-    rooms::{Interest, Member, Membership},
+    journal::{Attending, Error},
+    rooms::{Member, Membership},
     wire::{framed::Framed, messages, status::Close, text},
 };
 
@@ -38,12 +39,13 @@ pub(in crate::egress) struct ActiveSession<C: SessionHandle + Member + 'static> 
     handle: Arc<C>,
     address: IpAddr,
     membership: Option<Membership>,
+    attending: Attending,
     _admitted: Admitted,
 }
 
 impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
     pub(super) fn new(context: Arc<SessionContext>, handle: Arc<C>, address: IpAddr, admitted: Admitted) -> Self {
-        Self { context, handle, address, membership: None, _admitted: admitted }
+        Self { context, handle, address, membership: None, attending: Attending::default(), _admitted: admitted }
     }
 
     /// What carries it.
@@ -93,13 +95,24 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
         self.context.gate.holder(&self.session().permit(), self.address).refused(denied);
     }
 
-    /// Listens to everything that is for it, from now on.
-    pub(in crate::egress) fn listen(&mut self) {
+    /// Listens to everything that is for it, from now on, and gives that.
+    pub(in crate::egress) fn listen(&mut self) -> Vec<Interest> {
         let membership = self.context.notices.enrol(Arc::clone(&self.handle) as _);
-        for audience in self.session().audiences() {
-            membership.join(&Interest::In(audience));
-        }
+        let interests: Vec<_> = self.session().audiences().into_iter().map(Interest::In).collect();
+        interests.iter().for_each(|interest| membership.join(interest));
         self.membership = Some(membership);
+        interests
+    }
+
+    /// Goes on attending to what it listens to.
+    pub(in crate::egress) fn attend(&mut self, attending: Attending) {
+        self.attending = attending;
+    }
+
+    /// Closes a session that the journal cannot serve.
+    pub(in crate::egress) fn unserved(&self, error: &Error) {
+        self.refused(&Denied::by_journal(error.code(), error));
+        self.handle.close(Close::unread(error.code()));
     }
 
     /// Tells the others in its rooms that it came.
@@ -109,24 +122,28 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
         }
     }
 
-    /// Listens to a room that is among its own now.
-    pub(in crate::egress) fn enter_room(&self, room: &RoomId) {
+    /// Listens to a room that is among its own now. A session that cannot have what is for the room does not go on without.
+    pub(in crate::egress) async fn enter_room(&mut self, room: &RoomId) -> Result<(), Error> {
+        let interest = Interest::In(Audience::Room(room.clone()));
         if let Some(membership) = &self.membership {
-            membership.join(&Interest::In(Audience::Room(room.clone())));
+            membership.join(&interest);
         }
+        self.attending.add(interest).await
     }
 
     /// Listens no longer to a room that is not among its own any more. It is called before anything is waited for, or the room
     /// would be left by nobody if the session was dropped meanwhile.
-    pub(in crate::egress) fn leave_room(&self, room: &RoomId) {
+    pub(in crate::egress) fn leave_room(&mut self, room: &RoomId) {
+        let interest = Interest::In(Audience::Room(room.clone()));
         if let Some(membership) = &self.membership {
-            membership.leave(&Interest::In(Audience::Room(room.clone())));
+            membership.leave(&interest);
         }
+        self.attending.remove(&interest);
     }
 
     /// Hands a notice of the client to the others in its room.
-    pub(in crate::egress) async fn relay(&self, notice: Notice) {
-        self.context.notices.relay(notice).await;
+    pub(in crate::egress) async fn relay(&self, notice: Notice) -> Result<(), Error> {
+        self.context.notices.relay(notice).await
     }
 
     async fn tell(&self, room: &RoomId, joined: bool, members: usize) {
@@ -172,7 +189,8 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
     pub(in crate::egress) async fn leave(&mut self, close: Close) {
         let current = self.context.clients.leave(self.session());
         if current && close != Close::GoingAway {
-            for room in self.session().rooms().iter() {
+            let rooms = self.session().rooms();
+            for room in rooms.iter() {
                 let members = self.context.notices.members(room);
                 self.leave_room(room);
                 self.tell(room, false, members).await;
@@ -187,6 +205,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
                 membership.leave(&Interest::In(audience));
             }
         }
+        self.attending = Attending::default();
     }
 }
 

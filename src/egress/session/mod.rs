@@ -44,16 +44,13 @@ pub(super) use {
     registry::Claim,
     request::ConnectRequest,
 };
-pub use {
-    registry::{ClientInfo, Clients},
-    walk::Walk,
-};
+pub use {registry::Clients, walk::Walk};
 
 use crate::{
     clock::Clock,
     egress::Options,
     gate::Gate,
-    journal::{Read, Relay},
+    journal::Relay,
     rooms::{Member, Reader},
 };
 use keep_alive::KeepAlive;
@@ -81,17 +78,17 @@ impl Sessions {
         options: &Options,
         clients: Clients,
         rooms: Reader,
-        journal: Arc<impl Read + Relay + 'static>,
+        relay: Arc<dyn Relay>,
         gate: Gate,
         draining: CancellationToken,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let notices = RoomNotices::new(rooms, Arc::clone(&journal) as _, options.presence_limit);
+        let notices = RoomNotices::new(rooms, relay, options.presence_limit);
         Self(Arc::new(Parts {
             admission: AdmissionControl::new(clients.clone(), gate.clone(), draining.clone()),
             lifecycle_permits: LifecyclePermits::default(),
             keep_alive: KeepAlive::new(options, clients.clone(), draining, Arc::clone(&clock)),
-            drain: Drain::new(clients.clone(), journal, options.drain_seconds),
+            drain: Drain::new(clients.clone(), options.drain_seconds),
             endings: Endings::new(options.log_sessions),
             context: Arc::new(SessionContext { clients: clients.clone(), notices, gate, clock }),
             clients,

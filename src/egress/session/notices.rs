@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::{
     domain::{ClientId, Ephemeral, Notice, RoomId},
-    journal::Relay,
+    journal::{Error, Relay},
     rooms::{Member, Membership, Reader},
 };
 
@@ -35,8 +35,8 @@ impl RoomNotices {
     }
 
     /// Hands a notice to the others in its room.
-    pub(super) async fn relay(&self, notice: Notice) {
-        self.relay.relay(Ephemeral::notice(notice)).await;
+    pub(super) async fn relay(&self, notice: Notice) -> Result<(), Error> {
+        self.relay.relay(Ephemeral::notice(notice)).await
     }
 
     /// Tells the others in a room of `members`, this client counted in, that it came or left. In a large room that would
@@ -54,7 +54,8 @@ impl RoomNotices {
                 true => Notice::Joined { client_id, room, at },
                 false => Notice::Left { client_id, room, at },
             };
-            self.relay(notice).await;
+            // Nobody asked for it: where it cannot be relayed there is nobody to tell.
+            let _ = self.relay(notice).await;
         }
     }
 }

@@ -20,9 +20,9 @@ use super::{registry::ConnectionId, *};
 use crate::{
     clock::Manual,
     config::Config,
-    domain::{Delivery, Epoch, KeyOwner, RoomId, UserId},
+    domain::{Break, Delivery, KeyOwner, RoomId, UserId},
     gate::{Carriers, Credential, Identity, Patterns, Permit},
-    journal::{Incarnation, Memory},
+    journal::Memory,
     rooms,
     wire::{client::ClientMessage, status::Close},
 };
@@ -47,7 +47,7 @@ pub(super) fn token(user: Option<&str>, expires_at: Option<i64>) -> Permit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Told {
     Close(Close),
-    Reconnect(Duration, Epoch),
+    Reconnect(Duration),
     Expired(Duration),
     Ping,
 }
@@ -84,8 +84,8 @@ impl SessionHandle for Recorder {
         self.tell(Told::Close(close));
     }
 
-    fn reconnect(&self, after: Duration, epoch: &Epoch) {
-        self.tell(Told::Reconnect(after, epoch.clone()));
+    fn reconnect(&self, after: Duration) {
+        self.tell(Told::Reconnect(after));
     }
 
     fn tell_expired(&self, grace: Duration) -> bool {
@@ -108,6 +108,10 @@ impl Member for Recorder {
         false
     }
 
+    fn interrupt(&self, _: &Break) -> bool {
+        false
+    }
+
     fn flush(&self) {}
 
     fn name(&self) -> &str {
@@ -120,7 +124,6 @@ pub(super) struct Scene {
     config: Config,
     clock: Arc<Manual>,
     pub(super) clients: Clients,
-    journal: Arc<Memory>,
     rooms: rooms::Reader,
     gate: Gate,
     sessions: Sessions,
@@ -139,12 +142,12 @@ impl Scene {
             &config.egress,
             clients.clone(),
             rooms.clone(),
-            Arc::clone(&journal),
+            journal,
             gate.clone(),
             CancellationToken::new(),
             clock.clone(),
         );
-        Self { config, clock, clients, journal, rooms, gate, sessions }
+        Self { config, clock, clients, rooms, gate, sessions }
     }
 
     /// A session of a client that asked with this query.
@@ -187,9 +190,8 @@ async fn everybody_is_sent_away_whether_it_holds_an_id_or_not_and_so_is_who_come
     scene.sessions.close_all().await;
     scene.sessions.drain().send_latecomer_away(&*late);
     for handle in handles.iter().chain([&late]) {
-        let [Told::Reconnect(after, epoch)] = &handle.told()[..] else { panic!("{:?}", handle.told()) };
+        let [Told::Reconnect(after)] = &handle.told()[..] else { panic!("{:?}", handle.told()) };
         assert!(*after <= scene.config.egress.drain_seconds);
-        assert_eq!(*epoch, scene.journal.epoch());
     }
 }
 
@@ -246,7 +248,7 @@ async fn a_session_that_is_dropped_leaves_every_room_that_it_came_into() {
         let effects = handle.session.machine().take_in(Ok(message), &sender);
         for effect in effects {
             match effect {
-                Effect::Enter(room) => ana.enter_room(&room),
+                Effect::Enter(room) => ana.enter_room(&room).await.expect("attends"),
                 Effect::Leave(room) => ana.leave_room(&room),
                 _ => {}
             }

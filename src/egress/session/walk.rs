@@ -5,10 +5,10 @@ use std::{ops::Range, sync::Arc};
 use tokio::task::yield_now;
 
 use crate::{
-    domain::ClientId,
+    domain::{ClientId, ClientInfo},
     egress::session::{
         handle::SessionHandle,
-        registry::{ClientInfo, Clients, ConnectionId},
+        registry::{Clients, ConnectionId},
     },
 };
 

@@ -38,7 +38,7 @@ use crate::{
     domain::ClientId,
     egress::{Options, Sessions},
     gate::Gate,
-    journal::Read,
+    journal::{Attend, Read},
 };
 
 /// Says in each line of a session's log whose it is. It is made for what a session does and goes with it: kept while the
@@ -56,13 +56,20 @@ struct Inner {
     options: Options,
     sessions: Sessions,
     journal: Arc<dyn Read>,
+    attend: Arc<dyn Attend>,
     gate: Gate,
     tasks: TaskTracker,
 }
 
 impl Server {
     /// Carries some of the `sessions`, each on one of `tasks`.
-    pub fn new(options: &Options, sessions: Sessions, journal: Arc<dyn Read>, gate: Gate, tasks: TaskTracker) -> Self {
-        Self(Arc::new(Inner { options: options.clone(), sessions, journal, gate, tasks }))
+    pub fn new(
+        options: &Options,
+        sessions: Sessions,
+        (journal, attend): (Arc<dyn Read>, Arc<dyn Attend>),
+        gate: Gate,
+        tasks: TaskTracker,
+    ) -> Self {
+        Self(Arc::new(Inner { options: options.clone(), sessions, journal, attend, gate, tasks }))
     }
 }

@@ -15,7 +15,6 @@ use crate::{
         session::{Admitted, Claim, ConnectRequest, LifecyclePermit, SessionHandle},
         ws::{Connection, Outgoing, Server, active::WebSocketSession, goodbye, pump},
     },
-    gate::Denied,
     journal::Error,
     listen::Socket,
     wire::{frame, status::Close, text::Established},
@@ -74,33 +73,35 @@ async fn end(mut session: WebSocketSession, close: Close) {
 async fn begin(session: &mut WebSocketSession, request: &ConnectRequest, permit: LifecyclePermit<'_>) {
     session.active.close_if_revoked();
     if let Err(error) = open(session, request, permit).await {
-        session.active.refused(&Denied::by_journal(error.code(), &error));
-        session.connection().close(Close::unread(error.code()));
+        session.active.unserved(&error);
     }
 }
 
-/// Listens first, then finds out where delivery begins, then says so to the client and to the others.
+/// Listens first, then attends, then finds out where delivery begins, then says so to the client and to the others.
 async fn open(
     session: &mut WebSocketSession,
     request: &ConnectRequest,
     permit: LifecyclePermit<'_>,
 ) -> Result<(), Error> {
-    session.active.listen();
-    let journal = &*session.server.0.journal;
-    let start = catch_up::start(journal, request.since.as_ref());
-    let mut permit = Some(permit);
+    let (server, mut permit) = (session.server.clone(), Some(permit));
+    let interests = session.active.listen();
+    let attending = catch_up::attend(&*server.0.attend, &interests, request.since.as_ref());
+    let attendance = after_others(&mut permit, attending).await?;
+    let start = catch_up::start(&attendance, request.since.as_ref());
     let (replayed, page) = missed(session, &start, &mut permit).await?;
     let established = Established {
         client_id: &request.client_id,
         user_id: request.user_id.as_ref(),
         room: &session.active.session().rooms()[0],
-        epoch: &journal.epoch(),
+        epoch: attendance.epoch(),
         seq: start.live_from,
         recovery: start.recovery,
         replayed,
         at: session.active.now(),
     };
-    if !session.connection().open(start.cursor, page.is_some(), frame::text(&established.text())) {
+    let (first, epoch) = (frame::text(&established.text()), attendance.epoch().clone());
+    session.active.attend(attendance.go_on());
+    if !session.connection().open((start.cursor, epoch), page.is_some(), first) {
         // Replaced before it began: nobody hears that it came, as nobody would hear that it left.
         return Ok(());
     }
@@ -111,8 +112,7 @@ async fn open(
     Ok(())
 }
 
-/// How much a client missed that begins at `start`, and the first page of it. Gives the permit back if the journal must be waited
-/// for.
+/// How much a client missed that begins at `start`, and the first page of it.
 async fn missed(
     session: &WebSocketSession,
     start: &Start,
@@ -124,17 +124,22 @@ async fn missed(
     }
     let (journal, audiences) = (&*session.server.0.journal, session.active.session().audiences());
     let max_bytes = session.server.0.options.send_queue_bytes.get();
-    let mut missed = pin!(catch_up::missed(journal, audiences, start, max_bytes, |kept| Outgoing::from(kept)));
-    let (missed, page) = match poll_immediate(missed.as_mut()).await {
-        Some(missed) => missed?,
-        // What is not in memory must be waited for. Others may begin meanwhile; of those who wait few go on at a
-        // time, for the journal lets few read.
+    let missed = catch_up::missed(journal, audiences, start, max_bytes, |kept| Outgoing::from(kept));
+    let (missed, page) = after_others(permit, missed).await?;
+    Ok((missed, Some(page)))
+}
+
+/// Does what may have to wait for the journal. Others may begin meanwhile, for there are few permits; of those who wait few go on at
+/// a time, for the journal lets few read.
+async fn after_others<T>(permit: &mut Option<LifecyclePermit<'_>>, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    match poll_immediate(work.as_mut()).await {
+        Some(done) => done,
         None => {
             drop(permit.take());
-            missed.await?
+            work.await
         }
-    };
-    Ok((missed, Some(page)))
+    }
 }
 
 #[cfg(test)]
@@ -150,10 +155,10 @@ mod tests {
     use crate::{
         clock::System,
         config::Config,
-        domain::{Audience, Ephemeral, Epoch},
+        domain::{Audience, Ephemeral, Epoch, Interest},
         egress::{Clients, Sessions, session::MAX_CONCURRENT_OPEN_CLOSE},
         gate::{Gate, GateLayer},
-        journal::{Bounds, Error, Incarnation, Memory, Page, Query, Read, Relay},
+        journal::{Attend, Attendance, Bounds, Error, Incarnation, Memory, Page, Query, Read, Relay},
         listen, rooms,
     };
 
@@ -189,8 +194,15 @@ mod tests {
 
     #[async_trait]
     impl Relay for Stuck {
-        async fn relay(&self, frame: Ephemeral) {
-            self.memory.relay(frame).await;
+        async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
+            self.memory.relay(frame).await
+        }
+    }
+
+    #[async_trait]
+    impl Attend for Stuck {
+        async fn attend(&self, interests: &[Interest], since: Option<u64>) -> Result<Attendance, Error> {
+            self.memory.attend(interests, since).await
         }
     }
 
@@ -208,12 +220,13 @@ mod tests {
             &config.egress,
             Clients::new(100),
             rooms,
-            Arc::clone(&journal),
+            Arc::clone(&journal) as _,
             gate.clone(),
             stopping.clone(),
             clock,
         );
-        let server = Server::new(&config.egress, sessions, Arc::clone(&journal) as _, gate.clone(), tasks.clone());
+        let server =
+            Server::new(&config.egress, sessions, (journal.clone(), journal.clone()), gate.clone(), tasks.clone());
         let router = crate::egress::ws::router(server).layer(GateLayer::http(gate));
         let socket = listen::bind("127.0.0.1", 0).await.expect("a port");
         let address = socket.local_addr().expect("an address");

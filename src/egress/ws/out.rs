@@ -5,6 +5,7 @@ use tokio::time::Instant;
 
 use crate::{
     delivery::outbox::{Frame, Outbox},
+    domain::Epoch,
     egress::ws::Outgoing,
     wire::status::Close,
 };
@@ -15,6 +16,8 @@ pub(super) struct Out {
     pub(super) outbox: Outbox<Outgoing>,
     /// How much of the first frame is written already.
     pub(super) written: usize,
+    /// The epoch of the places that the client was told of; none before it was told that it is connected.
+    pub(super) epoch: Option<Epoch>,
     /// A flush was asked for and did not come yet.
     pub(super) due: bool,
     /// The socket is full: the session's task waits for it and flushes.
@@ -40,6 +43,7 @@ impl Out {
         Self {
             outbox: Outbox::new(max_bytes),
             written: 0,
+            epoch: None,
             due: false,
             blocked: false,
             stalled_since: None,

@@ -46,6 +46,7 @@ pub(super) async fn run(session: &mut WebSocketSession, head: Vec<u8>) -> Close 
         match connection.todo() {
             Todo::Stop => return Close::Vanished,
             Todo::Close(close) => return close,
+            Todo::StartAnew => session.server.0.sessions.drain().send_away(&*connection),
             Todo::CatchUp(cursor) => {
                 let span = session.span();
                 Box::pin(unheard(&mut protocol, catch_up(session, cursor).instrument(span))).await;
@@ -183,12 +184,21 @@ fn effects(session: &mut WebSocketSession, incoming: Incoming, continuations: u3
     Ok(session.take_in(message))
 }
 
-async fn carry_out(session: &WebSocketSession, effect: Effect) {
-    let WebSocketSession { active, .. } = session;
+async fn carry_out(session: &mut WebSocketSession, effect: Effect) {
+    let active = &mut session.active;
     match effect {
         Effect::Reply(text) => active.handle().reply(frame::text(&text)),
-        Effect::Relay(notice) => active.relay(notice).await,
-        Effect::Enter(room) => active.enter_room(&room),
+        Effect::Relay(notice) => {
+            if let Err(error) = active.relay(notice).await {
+                active.refused(&Denied::by_journal(error.code(), &error));
+                active.handle().reply(frame::text(&text::error(messages::NOT_RELAYED, active.now())));
+            }
+        }
+        Effect::Enter(room) => {
+            if let Err(error) = active.enter_room(&room).await {
+                active.unserved(&error);
+            }
+        }
         Effect::Leave(room) => active.leave_room(&room),
         Effect::Refused(denied) => active.refused(&denied),
         Effect::Refresh(token) => active.handle().reply(frame::text(&active.refresh(&token))),
@@ -198,9 +208,6 @@ async fn carry_out(session: &WebSocketSession, effect: Effect) {
 async fn catch_up(session: &WebSocketSession, cursor: Seq) {
     match session.read_on(cursor).await {
         Ok(page) => session.connection().fill(page),
-        Err(error) => {
-            session.active.refused(&Denied::by_journal(error.code(), &error));
-            session.connection().close(Close::unread(error.code()));
-        }
+        Err(error) => session.active.unserved(&error),
     }
 }

@@ -116,7 +116,7 @@ pub(in crate::journal) async fn a_retry_answers_the_whole_first_result<J: Journa
 ) {
     let journal = open(&options());
     let one = async |durability| {
-        let outcome = journal.append(vec![Entry { durability, ..keyed("k", 1) }]).await.expect("appends")[0];
+        let outcome = journal.append(vec![Entry { durability, ..keyed("k", 1) }]).await.expect("appends").outcomes[0];
         let (Outcome::Appended(stored) | Outcome::Duplicate(stored)) = outcome else { panic!("{outcome:?}") };
         (stored, matches!(outcome, Outcome::Duplicate(_)))
     };

@@ -77,7 +77,7 @@ impl Place {
     }
 
     pub(super) fn bounds(&self) -> Bounds {
-        Bounds { oldest: self.oldest, newest: self.newest }
+        Bounds::of_consecutive(self.oldest, self.newest)
     }
 }
 

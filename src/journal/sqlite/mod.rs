@@ -29,24 +29,26 @@ mod retention;
 mod schema;
 mod shared;
 mod snapshots;
+mod threads;
 mod tools;
 mod walk;
 mod writer;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use rusqlite::ErrorCode;
+use tokio::task::spawn_blocking;
 
 pub use tools::{Tool, ToolError};
 
 use crate::{
     clock::Clock,
-    domain::{Audience, Delivery, Ephemeral, Epoch, Seq},
+    domain::{Audience, Delivery, Ephemeral, Epoch, Interest, Seq},
     journal::{
-        Append, Bounds, Condition, Entry, Error, Follow, Incarnation, Options, Outcome, Page, Query, Read, Relay, Tail,
-        sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, writer::Writer},
+        Answer, Append, Attend, Attendance, Bounds, Condition, Entry, Error, Follow, Incarnation, Journal, Options,
+        Page, Query, Read, Relay, Tail,
+        sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, threads::Threads, writer::Writer},
     },
     worker::Worker,
 };
@@ -56,10 +58,7 @@ use crate::{
 pub struct Sqlite {
     clock: Arc<dyn Clock>,
     shared: Arc<Shared>,
-    queue: Arc<Queue>,
-    readers: Readers,
-    writer: Mutex<Option<JoinHandle<()>>>,
-    workers: Vec<Worker>,
+    threads: Arc<Threads>,
 }
 
 impl Sqlite {
@@ -74,30 +73,21 @@ impl Sqlite {
         let (readers, mut workers) = Readers::open(&path, &shared, writer.admission())?;
         let (worker, thread) = Worker::start_thread("journal", move |lifeline| writer.run(lifeline))?;
         workers.insert(0, worker);
-        Ok(Self { clock, shared, queue, readers, writer: Mutex::new(Some(thread)), workers })
-    }
-
-    /// The threads that write and read, which end when the journal is closed.
-    pub fn workers(&self) -> Vec<Worker> {
-        self.workers.clone()
-    }
-
-    /// Commits what waits, carries everything over into the file, and gives the data directory back. Blocks meanwhile; what
-    /// is appended later is refused.
-    pub fn close(&self) {
-        // The last connection to the file is the writer's: it leaves no write-ahead log behind.
-        self.readers.close();
-        self.queue.close();
-        if let Some(writer) = self.writer.lock().take() {
-            // A writer that panicked has said so, and has nothing left to do.
-            let _ = writer.join();
-        }
+        let threads = Arc::new(Threads::new(queue, readers, thread, workers));
+        Ok(Self { clock, shared, threads })
     }
 }
 
-impl Drop for Sqlite {
-    fn drop(&mut self) {
-        self.close();
+#[async_trait]
+impl Journal for Sqlite {
+    fn workers(&self) -> Vec<Worker> {
+        self.threads.workers()
+    }
+
+    async fn close(&self) -> Result<(), Error> {
+        let threads = Arc::clone(&self.threads);
+        // Whoever does not wait any longer leaves it to the thread that has it, and what that holds to the end of the process.
+        spawn_blocking(move || threads.end()).await.map_err(|panic| Error::Io(panic.to_string()))
     }
 }
 
@@ -109,19 +99,22 @@ impl Incarnation for Sqlite {
 
 #[async_trait]
 impl Append for Sqlite {
-    async fn append(&self, entries: Vec<Entry>) -> Result<Vec<Outcome>, Error> {
+    async fn append(&self, entries: Vec<Entry>) -> Result<Answer, Error> {
+        let epoch = self.epoch();
         if entries.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Answer { epoch, outcomes: Vec::new() });
         }
-        let appended = self.queue.push(entries).await?;
-        appended.await.unwrap_or(Err(Error::Closed))
+        let appended = self.threads.queue.push(entries).await?;
+        let outcomes = appended.await.unwrap_or(Err(Error::Closed))?;
+        Ok(Answer { epoch, outcomes })
     }
 }
 
 #[async_trait]
 impl Relay for Sqlite {
-    async fn relay(&self, frame: Ephemeral) {
+    async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
         self.shared.tails.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
+        Ok(())
     }
 }
 
@@ -136,6 +129,13 @@ impl Follow for Sqlite {
 }
 
 #[async_trait]
+impl Attend for Sqlite {
+    async fn attend(&self, _: &[Interest], _: Option<Seq>) -> Result<Attendance, Error> {
+        Ok(Attendance::to_everything(self.epoch(), self.bounds()))
+    }
+}
+
+#[async_trait]
 impl Read for Sqlite {
     fn bounds(&self) -> Bounds {
         self.shared.bounds()
@@ -145,7 +145,7 @@ impl Read for Sqlite {
         let now = self.clock.wall();
         match self.shared.read(&query, now) {
             (page, None) => Ok(page),
-            (recent, Some(held)) => self.readers.read(query, recent, held, now).await,
+            (recent, Some(held)) => self.threads.readers.read(query, recent, held, now).await,
         }
     }
 
@@ -155,7 +155,7 @@ impl Read for Sqlite {
             (count, None) => Ok(count),
             (recent, Some(held)) => {
                 let places = after.saturating_add(1)..until.saturating_add(1).min(held);
-                Ok(recent + self.readers.count(audiences, places, now).await?)
+                Ok(recent + self.threads.readers.count(audiences, places, now).await?)
             }
         }
     }

@@ -31,7 +31,7 @@ pub(super) struct Recent {
 pub(super) fn read(
     connection: &Connection,
     epoch: &Epoch,
-    Bounds { oldest, newest }: Bounds,
+    Bounds { oldest, newest, .. }: Bounds,
     limits: Limits,
 ) -> Result<Recent, Error> {
     let indexed = index::end(connection).map_err(|error| failure(&error))?;

@@ -11,12 +11,11 @@ use parking_lot::Mutex;
 use crate::{
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
-        Bounds, Options, Page, Query,
+        Bounds, Options, Page, Query, Tails,
         faults::Faults,
         idempotency::KeyLife,
         log::{Limits, Log},
         sqlite::damage::Damage,
-        tail::Tails,
     },
 };
 
@@ -65,7 +64,7 @@ impl Shared {
     pub(super) fn bounds(&self) -> Bounds {
         // In this order: what comes between the two can only widen the bounds.
         let oldest = self.oldest.load(Ordering::Acquire);
-        Bounds { oldest, newest: self.newest.load(Ordering::Acquire) }
+        Bounds::of_consecutive(oldest, self.newest.load(Ordering::Acquire))
     }
 
     /// Takes in what was committed, and lets go of what lies before `oldest`. The last `unindexed` places stay: they could
@@ -157,7 +156,7 @@ mod tests {
             log.push(0, 0, Arc::new(notification));
         }
         let faults = Arc::new(Faults::new(clock));
-        Shared::new(epoch, Bounds { oldest: 1, newest: COUNT }, log, Arc::default(), (faults, Damage::default()))
+        Shared::new(epoch, Bounds::of_consecutive(1, COUNT), log, Arc::default(), (faults, Damage::default()))
     }
 
     // What is counted a few thousand places at a time is counted once each, and what memory lets go of meanwhile is left to

@@ -5,7 +5,7 @@ use std::{sync::atomic::AtomicBool, thread};
 use parking_lot::Mutex;
 
 use super::*;
-use crate::domain::{Epoch, Event, Notification, Payload, Seq};
+use crate::domain::{Break, Epoch, Event, Notification, Payload, Seq};
 
 /// A member that keeps what it is offered, and is to be flushed once for all that came since it was.
 #[derive(Debug, Default)]
@@ -29,6 +29,10 @@ impl Member for Recorder {
         let Delivery::Notification(committed) = delivery else { panic!("nothing else is offered here: {delivery:?}") };
         self.seqs.lock().push(committed.notification.seq);
         !self.due.swap(true, Ordering::Relaxed)
+    }
+
+    fn interrupt(&self, interruption: &Break) -> bool {
+        panic!("nothing interrupts here: {interruption:?}")
     }
 
     fn flush(&self) {

@@ -14,18 +14,26 @@ use std::{
 use tokio::task::yield_now;
 
 use super::*;
-use crate::domain::{Audience, Audiences, Delivery, Ephemeral, EphemeralEvent, Event, Payload, RoomId, UserId};
+use crate::domain::{
+    Audience, Audiences, Break, Delivery, Ephemeral, EphemeralEvent, Event, Interest, Payload, RoomId, UserId,
+};
 
 /// A member that counts what it is offered.
 #[derive(Debug)]
 struct Listener {
     name: String,
     offered: AtomicUsize,
+    interrupted: AtomicUsize,
 }
 
 impl Member for Listener {
     fn offer(&self, _: &Delivery) -> bool {
         self.offered.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    fn interrupt(&self, _: &Break) -> bool {
+        self.interrupted.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -67,8 +75,12 @@ impl House {
     }
 
     fn come(&mut self, interest: Interest) {
-        let listener = Listener { name: format!("m{}", self.listeners.len()), offered: AtomicUsize::new(0) };
-        self.listeners.push(Arc::new(listener));
+        let name = format!("m{}", self.listeners.len());
+        self.listeners.push(Arc::new(Listener {
+            name,
+            offered: AtomicUsize::new(0),
+            interrupted: AtomicUsize::new(0),
+        }));
         let member = Arc::clone(self.listeners.last().expect("it came"));
         let mut subscription = self.reader.subscribe(member);
         subscription.join(interest);
@@ -175,6 +187,24 @@ async fn what_nobody_keeps_is_offered_once() {
     let offered: Vec<_> = house.listeners.iter().map(|listener| listener.offered.load(Ordering::Relaxed)).collect();
     assert_eq!(offered, [vec![1; 37], vec![0; 3], vec![1]].concat());
     assert_eq!(due.len(), 38);
+}
+
+// whatever somebody listens to, and in however many ways
+#[tokio::test]
+async fn a_break_interrupts_each_member_once() {
+    let mut house = House::new(10);
+    house.join(0..8, &room("a"));
+    house.join(4..10, &user("7"));
+    house.come(Interest::Everything);
+    house.come(Interest::In(room("a")));
+    house.join(11..12, &room("b"));
+    let mut due = Vec::new();
+    for shard in house.writer.shards() {
+        shard.offer(&[Delivery::Break(Break::Anew), Delivery::Break(Break::Lost(3..=4))], &mut due);
+    }
+    let interrupted: Vec<_> = house.listeners.iter().map(|it| it.interrupted.load(Ordering::Relaxed)).collect();
+    assert_eq!((interrupted, due.len()), (vec![2; 12], 24));
+    assert!(house.listeners.iter().all(|listener| listener.offered.load(Ordering::Relaxed) == 0));
 }
 
 #[tokio::test]

@@ -13,12 +13,11 @@ use std::{
     },
 };
 
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    domain::{ClientId, RoomId, UserId},
+    domain::ClientId,
     egress::session::{
         client_ids::{ClientIds, Owner, Taken},
         handle::{Session, SessionHandle},
@@ -57,19 +56,6 @@ impl ConnectionId {
     pub(super) fn round(self, rounds: u32) -> u32 {
         u32::try_from(self.0 % u64::from(rounds)).expect("less than a u32")
     }
-}
-
-/// What is known of a client.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientInfo {
-    /// Its name.
-    pub client_id: ClientId,
-    /// Its user, if it named one.
-    pub user_id: Option<UserId>,
-    /// The rooms it listens to, its own first.
-    pub rooms: Arc<[RoomId]>,
-    /// When it connected.
-    pub connected_at: DateTime<Utc>,
 }
 
 impl Clients {

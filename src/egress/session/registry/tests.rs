@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    domain::UserId,
     egress::session::tests::{Scene, token},
     gate::Permit,
 };

@@ -5,7 +5,6 @@ use std::{sync::atomic::Ordering, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    domain::Epoch,
     egress::{
         session::{Session, SessionHandle},
         ws::{Connection, out::State},
@@ -26,15 +25,15 @@ impl SessionHandle for Connection {
         self.close_in(&mut self.out.lock(), close);
     }
 
-    fn reconnect(&self, after: Duration, epoch: &Epoch) {
+    fn reconnect(&self, after: Duration) {
         let mut out = self.out.lock();
         if out.state == State::Open {
             // A client that was not told yet that it is connected holds no place to come back to.
-            if out.outbox.is_listening() {
+            if let Some(epoch) = out.epoch.take() {
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 let cursor = out.outbox.cursor();
                 out.outbox.tell_dropped_now(|count| self.dropped(count));
-                out.outbox.push(frame::text(&text::reconnect(after, cursor, epoch)).into());
+                out.outbox.push(frame::text(&text::reconnect(after, cursor, &epoch)).into());
             }
             self.close_in(&mut out, Close::GoingAway);
         }

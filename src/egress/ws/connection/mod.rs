@@ -18,7 +18,7 @@ use tokio::{sync::Notify, time::Instant};
 use crate::{
     clock::Clock,
     delivery::outbox::CatchUpPage,
-    domain::{Delivery, Seq},
+    domain::{Break, Delivery, Epoch, Seq},
     egress::{
         session::Session,
         ws::{
@@ -58,6 +58,8 @@ pub(super) enum Todo {
     Wait { blocked: bool, full: bool },
     /// Read the journal after this place.
     CatchUp(Seq),
+    /// Send the client away, for the journal is another one.
+    StartAnew,
     /// Say goodbye.
     Close(Close),
     /// Nothing more can be done.
@@ -98,11 +100,12 @@ impl Connection {
     }
 
     /// Begins delivery after `cursor`, with `first`; not if the connection was closed meanwhile. Answers whether it did.
-    pub(super) fn open(&self, cursor: Seq, resumed: bool, first: Bytes) -> bool {
+    pub(super) fn open(&self, (cursor, epoch): (Seq, Epoch), resumed: bool, first: Bytes) -> bool {
         let mut out = self.out.lock();
         if out.state != State::Open {
             return false;
         }
+        out.epoch = Some(epoch);
         if resumed {
             out.outbox.open_behind(cursor, Some(first.into()));
         } else {
@@ -136,6 +139,7 @@ impl Connection {
         match out.state {
             State::Broken => Todo::Stop,
             State::Closing(close) => Todo::Close(close),
+            State::Open if out.outbox.is_over() => Todo::StartAnew,
             State::Open if out.outbox.is_behind() && out.outbox.is_empty() => Todo::CatchUp(out.outbox.cursor()),
             State::Open => Todo::Wait { blocked: out.blocked, full: out.outbox.is_full() },
         }
@@ -163,6 +167,17 @@ impl Connection {
     /// Notes that the client said something.
     pub(super) fn heard(&self) {
         self.heard.store(true, Ordering::Relaxed);
+    }
+
+    /// The journal is another one. A client that was told of a place is told to come back, by the session's task; one that was
+    /// not told yet holds none.
+    fn end_journal(&self, out: &mut Out) {
+        if out.outbox.is_listening() {
+            out.outbox.end();
+            self.wake.notify_one();
+        } else {
+            self.close_in(out, Close::GoingAway);
+        }
     }
 
     /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
@@ -248,6 +263,20 @@ impl Member for Connection {
             Delivery::Ephemeral(ephemeral) => {
                 self.offer_ephemeral(&mut out, Outgoing::ephemeral(ephemeral, self.deflates));
             }
+            // That interrupts.
+            Delivery::Break(_) => return false,
+        }
+        out.becomes_due()
+    }
+
+    fn interrupt(&self, interruption: &Break) -> bool {
+        let mut out = self.out.lock();
+        match interruption {
+            Break::Behind(until) => out.outbox.behind(*until),
+            Break::Lost(range) => {
+                out.outbox.lost(range.clone(), |from, to| frame::text(&text::gap(from, to)).into());
+            }
+            Break::Anew => self.end_journal(&mut out),
         }
         out.becomes_due()
     }

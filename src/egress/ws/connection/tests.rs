@@ -36,7 +36,7 @@ async fn dialled(clock: &Arc<Manual>, clients: &Clients, client: &str) -> (Conne
     let request = ConnectRequest::read("ana", &uri, 64, asked).expect("a request");
     let session = Session::new(clients.next_id(), &request, &**clock);
     let connection = Connection::new(session, Either::Left(socket).into(), 10, Arc::clone(clock) as _);
-    assert!(connection.open(0, false, Bytes::from_static(b"first")));
+    assert!(connection.open((0, Epoch::from_text("x")), false, Bytes::from_static(b"first")));
     (connection, client_socket.expect("connected"))
 }
 

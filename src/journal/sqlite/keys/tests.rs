@@ -9,7 +9,7 @@ use crate::{
     clock::Clock,
     domain::{Audience, Durability, IdempotencyKey, KeyOwner},
     journal::{
-        Append, Entry, Options, Outcome, Read, Stored,
+        Append, Entry, Journal, Options, Outcome, Read, Stored,
         conformance::{self, entry_of},
         sqlite::{
             Sqlite,
@@ -43,7 +43,7 @@ fn file(options: &Options) -> Connection {
 }
 
 async fn append(journal: &Sqlite, entries: Vec<Entry>) -> Vec<Outcome> {
-    journal.append(entries).await.expect("appends")
+    journal.append(entries).await.expect("appends").outcomes
 }
 
 async fn is_known(journal: &Sqlite, owner: &str, name: &str) -> bool {
@@ -70,7 +70,7 @@ async fn the_first_result_survives_a_restart() {
     let first = append(&journal, vec![keyed("a", "1", 1), keyed("a", "2", 1)]).await;
     conformance::advance(Duration::from_millis(1_500));
     let second = append(&journal, vec![process.clone()]).await;
-    journal.close();
+    journal.close().await.expect("closes");
     conformance::advance(Duration::from_secs(60));
     let journal = open(&options);
     let retries = append(&journal, vec![keyed("a", "1", 1), keyed("a", "2", 1), process, keyed("a", "2", 2)]).await;
@@ -99,7 +99,7 @@ async fn a_restart_gives_the_same_window() {
     let mut window = KeyWindow::new(&options);
     KeyTable::read(&file(&options), &mut window).expect("reads");
     assert_eq!(known(&window), 40);
-    journal.close();
+    journal.close().await.expect("closes");
     let journal = open(&options);
     for n in 0..3 {
         assert!(is_known(&journal, "few", &n.to_string()).await, "{n}");
@@ -123,7 +123,7 @@ async fn a_damaged_row_of_keys_costs_its_keys_only() {
         for row in ["a", "b", "c"] {
             append(&journal, (0..SHARED_ROW).map(|n| keyed(row, &n.to_string(), 1)).collect()).await;
         }
-        journal.close();
+        journal.close().await.expect("closes");
         assert_eq!(file(&options).execute(sql, []).expect("writes"), 1);
         let damaged = for_each(&file(&options), |_| Ok::<_, rusqlite::Error>(())).expect("reads");
         assert_eq!(damaged, 1, "{sql}");
@@ -150,7 +150,7 @@ async fn a_commit_that_fails_claims_no_key() {
         panic!("{outcomes:?}")
     };
     assert_eq!((appended.seq, again, before.seq), (2, appended, 1));
-    journal.close();
+    journal.close().await.expect("closes");
     assert!(is_known(&open(&options), "a", "k").await);
 }
 
@@ -241,11 +241,11 @@ async fn keys_are_written_behind_a_damaged_end() {
     let (_folder, options) = home(None);
     let journal = open(&options);
     append(&journal, vec![keyed("a", "1", 1), keyed("a", "2", 1)]).await;
-    journal.close();
+    journal.close().await.expect("closes");
     file(&options).execute("UPDATE key_batches SET count = 1 << 60", []).expect("writes");
     let journal = Arc::new(open(&options));
     assert_eq!(append(&journal, vec![keyed("a", "3", 1)]).await.len(), 1);
     assert!(is_known(&journal, "a", "3").await && journal.shortest_key_life().is_none());
-    journal.close();
+    journal.close().await.expect("closes");
     assert!(is_known(&open(&options), "a", "3").await);
 }

@@ -24,6 +24,7 @@ fn open(options: &Options) -> Arc<Sqlite> {
 }
 
 conformance::suite!(open, conformance::advance);
+conformance::embedded::suite!(open, conformance::advance);
 conformance::clocks::suite!(open);
 
 /// The same promises where next to nothing is held in memory, so that the file is read.
@@ -35,6 +36,7 @@ mod from_disk {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::embedded::suite!(open, conformance::advance);
     conformance::clocks::suite!(open);
 }
 
@@ -47,6 +49,7 @@ mod from_both {
     }
 
     conformance::suite!(open, conformance::advance);
+    conformance::embedded::suite!(open, conformance::advance);
     conformance::clocks::suite!(open);
 }
 
