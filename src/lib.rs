@@ -14,6 +14,7 @@ pub mod ingress;
 pub mod broker;
 pub mod delivery;
 pub mod journal;
+pub mod peers;
 pub mod rooms;
 
 pub mod egress;

@@ -18,6 +18,7 @@ use crate::{
     journal::Journal,
     listen::{self, Acceptor, Listener, OnFull, Tls, TlsFiles},
     ops::{Health, HealthPart, Stats},
+    peers::Alone,
     reload::Followed,
     rooms::{self, Reader},
     worker::Worker,
@@ -73,7 +74,7 @@ impl Parts {
         let sessions = Sessions::new(
             &config.egress,
             clients.clone(),
-            rooms.clone(),
+            (rooms.clone(), Arc::new(Alone)),
             Arc::clone(&journal) as _,
             gate.clone(),
             life.draining.clone(),

@@ -118,7 +118,9 @@ mod tests {
         egress::{Sessions, ws},
         gate::{Gate, GateLayer},
         journal::Memory,
-        listen, rooms,
+        listen,
+        peers::Alone,
+        rooms,
     };
 
     // more of them than are closed in one turn
@@ -136,7 +138,7 @@ mod tests {
         let sessions = Sessions::new(
             &config.egress,
             clients.clone(),
-            rooms,
+            (rooms, Arc::new(Alone)),
             journal.clone(),
             gate.clone(),
             stopping.clone(),

@@ -20,7 +20,9 @@ use crate::{
     egress::{Clients, History, Sessions, Subscriber, ws},
     gate::{Carriers, Gate, GateLayer},
     journal::{Append, Attend, Attendance, Bounds, Entry, Error, Incarnation, Memory, Page, Query, Read, Relay},
-    listen, rooms,
+    listen,
+    peers::Alone,
+    rooms,
     wire::proto::v1,
 };
 
@@ -132,7 +134,7 @@ impl Outlets {
         let sessions = Sessions::new(
             &config.egress,
             Clients::new(100),
-            reader.clone(),
+            (reader.clone(), Arc::new(Alone)),
             journal.clone(),
             gate.clone(),
             stopping.clone(),

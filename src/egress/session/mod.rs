@@ -51,6 +51,7 @@ use crate::{
     egress::Options,
     gate::Gate,
     journal::Relay,
+    peers::Peers,
     rooms::{Member, Reader},
 };
 use keep_alive::KeepAlive;
@@ -77,13 +78,13 @@ impl Sessions {
     pub fn new(
         options: &Options,
         clients: Clients,
-        rooms: Reader,
+        (rooms, peers): (Reader, Arc<dyn Peers>),
         relay: Arc<dyn Relay>,
         gate: Gate,
         draining: CancellationToken,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let notices = RoomNotices::new(rooms, relay, options.presence_limit);
+        let notices = RoomNotices::new(rooms, peers, relay, options.presence_limit);
         Self(Arc::new(Parts {
             admission: AdmissionControl::new(clients.clone(), gate.clone(), draining.clone()),
             lifecycle_permits: LifecyclePermits::default(),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     domain::{ClientId, Ephemeral, Notice, RoomId},
     journal::{Error, Relay},
+    peers::Peers,
     rooms::{Member, Membership, Reader},
 };
 
@@ -14,14 +15,15 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct RoomNotices {
     rooms: Reader,
+    peers: Arc<dyn Peers>,
     relay: Arc<dyn Relay>,
     /// Who comes and goes is told in rooms of up to so many members.
     presence_limit: usize,
 }
 
 impl RoomNotices {
-    pub(super) fn new(rooms: Reader, relay: Arc<dyn Relay>, presence_limit: usize) -> Self {
-        Self { rooms, relay, presence_limit }
+    pub(super) fn new(rooms: Reader, peers: Arc<dyn Peers>, relay: Arc<dyn Relay>, presence_limit: usize) -> Self {
+        Self { rooms, peers, relay, presence_limit }
     }
 
     /// Lets `member` join rooms.
@@ -29,9 +31,9 @@ impl RoomNotices {
         self.rooms.enrol(member)
     }
 
-    /// How many members `room` has.
+    /// How many members `room` has, on all nodes.
     pub(super) fn members(&self, room: &RoomId) -> usize {
-        self.rooms.members(room)
+        self.rooms.members(room) + self.peers.members(room)
     }
 
     /// Hands a notice to the others in its room.

@@ -23,6 +23,7 @@ use crate::{
     domain::{Break, Delivery, KeyOwner, RoomId, UserId},
     gate::{Carriers, Credential, Identity, Patterns, Permit},
     journal::Memory,
+    peers::Alone,
     rooms,
     wire::{client::ClientMessage, status::Close},
 };
@@ -141,7 +142,7 @@ impl Scene {
         let sessions = Sessions::new(
             &config.egress,
             clients.clone(),
-            rooms.clone(),
+            (rooms.clone(), Arc::new(Alone)),
             journal,
             gate.clone(),
             CancellationToken::new(),

@@ -219,7 +219,7 @@ mod tests {
         let sessions = Sessions::new(
             &config.egress,
             Clients::new(100),
-            rooms,
+            (rooms, Arc::new(crate::peers::Alone)),
             Arc::clone(&journal) as _,
             gate.clone(),
             stopping.clone(),
