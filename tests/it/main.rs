@@ -20,6 +20,7 @@ mod contract_ws;
 mod delivery;
 mod durability;
 mod early_answers;
+mod engine;
 mod gate;
 mod hostile;
 mod hostile_grpc;

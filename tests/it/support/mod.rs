@@ -11,17 +11,18 @@ mod process;
 mod raw;
 mod socket;
 
-use std::{fmt::Debug, marker::PhantomData, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt::Debug, marker::PhantomData, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use exposia_notifications::{
     app::{App, Workers},
     clock::{Clock, System},
     config::Config,
-    journal::Engine,
+    journal::{Engine, Journal},
     wire::proto::v1::{PublishRequest, notification_service_client::NotificationServiceClient},
 };
 use reqwest::{Method, RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -84,6 +85,18 @@ pub(crate) async fn comes_to<T>(mut value: impl FnMut() -> T, is_right: impl Fn(
             return Err(seen);
         }
     }
+}
+
+/// The default settings, but for free ports and an `engine` that keeps its journal below `folder`.
+fn settings(engine: Engine, folder: &Path) -> Config {
+    let mut config = Config::defaults();
+    config.listen.host = "127.0.0.1".to_owned();
+    config.listen.port = 0;
+    config.listen.grpc_port = 0;
+    config.journal.engine = engine;
+    config.journal.data_dir = folder.join("data");
+    config.egress.ping_interval = NO_PINGS;
+    config
 }
 
 /// Where the journal of a service is kept.
@@ -159,17 +172,25 @@ impl<S: Store> Running<S> {
         change: impl FnOnce(&mut Config),
         prepare: impl FnOnce(&mut App),
     ) -> Self {
-        let mut config = Config::defaults();
-        config.listen.host = "127.0.0.1".to_owned();
-        config.listen.port = 0;
-        config.listen.grpc_port = 0;
         let folder = scratch();
-        config.journal.engine = S::ENGINE;
-        config.journal.data_dir = folder.path().join("data");
-        config.egress.ping_interval = NO_PINGS;
+        let mut config = settings(S::ENGINE, folder.path());
         change(&mut config);
         let mut app = App::build_with(config, clock).await.expect("the settings are good and the ports are free");
         prepare(&mut app);
+        Self::run(app, folder)
+    }
+
+    /// Starts it on this journal, whatever the settings say.
+    pub(crate) async fn start_on(journal: Arc<dyn Journal>) -> Self {
+        let folder = scratch();
+        let settings = settings(S::ENGINE, folder.path());
+        let app = App::build_on(settings, async { Ok(journal) }, Arc::new(System::default())).await;
+        let app = Self::run(app.expect("the settings are good and the ports are free"), folder);
+        eventually("healthy", async || (app.get("/health").await.status == 200).then_some(())).await;
+        app
+    }
+
+    fn run(app: App, folder: TempDir) -> Self {
         let workers = app.workers();
         let (http, grpc) = (app.http_address(), app.grpc_address());
         let (shutdown, asked) = oneshot::channel();
