@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{join_all, poll_immediate};
+use tokio::task::yield_now;
 
 use super::{Fate, append, append_many, entry, everything, keyed, next_seqs, options, room, user};
 use crate::{
@@ -60,7 +61,7 @@ pub(in crate::journal) async fn an_answer_says_which_epoch_its_places_are_of<J: 
     assert_eq!(page.notifications[0].id(), format!("{}-1", journal.epoch()));
 }
 
-/// Whoever drives them on, in whatever order: more than an engine lets wait at the same time.
+/// There are more than an engine lets wait at the same time, and of those who could go on the last is always asked first.
 pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were_first_polled<J: Journal>(
     open: impl Fn(&Options) -> Arc<J>,
     _: impl Fn(Duration),
@@ -70,20 +71,23 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
     let mut tail = journal.tail();
     let mut appends = Vec::new();
     let mut places = vec![0; MANY];
-    for number in 0..MANY {
+    for (number, known) in places.iter_mut().enumerate() {
         let mut append = journal.append(vec![entry("e", Audience::Everyone)]);
         match poll_immediate(&mut append).await {
-            Some(answer) => places[number] = place(&answer.expect("appends").outcomes),
+            Some(answer) => *known = place(&answer.expect("appends").outcomes),
             None => appends.push((number, append)),
         }
     }
     let driving = async {
-        let last_first = appends
-            .into_iter()
-            .rev()
-            .map(async |(number, append)| (number, place(&append.await.expect("appends").outcomes)));
-        for (number, place) in join_all(last_first).await {
-            places[number] = place;
+        while !appends.is_empty() {
+            for index in (0..appends.len()).rev() {
+                let (number, append) = &mut appends[index];
+                if let Some(answer) = poll_immediate(append).await {
+                    places[*number] = place(&answer.expect("appends").outcomes);
+                    drop(appends.remove(index));
+                }
+            }
+            yield_now().await;
         }
     };
     let ((), seqs) = tokio::join!(driving, next_seqs(&mut tail, MANY));
