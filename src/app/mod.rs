@@ -62,7 +62,7 @@ impl App {
     /// The same with a clock that somebody else moves.
     pub async fn build_with(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Self> {
         let opening = journal::open(config.journal.clone(), Arc::clone(&clock));
-        Self::build_on(config, opening, clock).await
+        Box::pin(Self::build_on(config, opening, clock)).await
     }
 
     /// The same on the journal that `opening` gives; it is asked only when the settings are good.
@@ -113,7 +113,8 @@ impl App {
         let mut supervisor = mem::take(&mut self.supervisor);
         let (journal, closed) = (Arc::clone(&self.opened.journal), CancellationToken::new());
         journal.workers().into_iter().for_each(|worker| supervisor.watch(worker, &closed));
-        let left = self.serve(&mut supervisor, shutdown).await;
+        // In a box, as all parts of the service are in it.
+        let left = Box::pin(self.serve(&mut supervisor, shutdown)).await;
         closed.cancel();
         match supervisor.meanwhile(timeout(left.max(MIN_TO_CLOSE), journal.close())).await {
             Ok(closed) => closed.context("the journal was not closed")?,
