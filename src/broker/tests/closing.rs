@@ -1,16 +1,13 @@
 //! How the task ends: with nothing left undone of what has its place, and with no place for anything else.
 
-use std::{
-    pin::pin,
-    task::Poll::{Pending, Ready},
-};
+use std::{pin::pin, task::Poll::Ready};
 
 use super::*;
 use crate::worker::Exit;
 
 /// Whether `work`, polled once more, still waits.
 async fn waits<T>(work: &mut (impl Future<Output = T> + Unpin)) -> bool {
-    std::future::poll_fn(|context| Ready(matches!(std::pin::Pin::new(&mut *work).poll(context), Pending))).await
+    std::future::poll_fn(|context| Ready(std::pin::Pin::new(&mut *work).poll(context).is_pending())).await
 }
 
 // what is in the full queue is given out; whoever waits for a place, or comes, is told
