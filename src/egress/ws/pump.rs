@@ -1,6 +1,6 @@
 //! The task of a session: it waits for whatever is next and does it.
 
-use std::{future::poll_fn, sync::Arc};
+use std::{future::poll_fn, sync::Arc, task::Poll};
 
 use tokio::{
     task::yield_now,
@@ -47,10 +47,9 @@ pub(super) async fn run(session: &mut WebSocketSession, head: Vec<u8>) -> Close 
             Todo::Stop => return Close::Vanished,
             Todo::Close(close) => return close,
             Todo::StartAnew => session.server.0.sessions.drain().send_away(&*connection),
-            Todo::CatchUp(cursor) => {
+            Todo::CatchUp(_) => {
                 let span = session.span();
-                Box::pin(unheard(&mut protocol, catch_up(session, cursor).instrument(span))).await;
-                yield_now().await;
+                readable = Box::pin(catch_up(session, &mut protocol, readable).instrument(span)).await;
             }
             Todo::Wait { full: false, .. } if readable => {
                 let span = session.span();
@@ -117,8 +116,12 @@ fn account(session: &WebSocketSession, protocol: &mut Protocol) -> Result<(), Cl
         session.active.refused(&denied);
         return Err(Close::OverCapacity);
     }
-    let is_overdue = deadline(session, protocol).is_some_and(|deadline| deadline <= Instant::now());
-    if is_overdue { Err(Close::Overdue) } else { Ok(()) }
+    if is_overdue(session, protocol) { Err(Close::Overdue) } else { Ok(()) }
+}
+
+/// Whether the message that is unfinished should have been finished by now.
+fn is_overdue(session: &WebSocketSession, protocol: &Protocol) -> bool {
+    deadline(session, protocol).is_some_and(|deadline| deadline <= Instant::now())
 }
 
 /// When the message that is unfinished must be finished.
@@ -205,9 +208,38 @@ async fn carry_out(session: &mut WebSocketSession, effect: Effect) {
     }
 }
 
-async fn catch_up(session: &WebSocketSession, cursor: Seq) {
+/// Listens to a client that said something, for a turn, and reads a page of what it missed: one that lags is heard however long that
+/// lasts, and one that speaks catches up. Answers whether it may have said something since.
+async fn catch_up(session: &mut WebSocketSession, protocol: &mut Option<Box<Protocol>>, readable: bool) -> bool {
+    let connection = Arc::clone(session.connection());
+    let left = readable && listen(session, protocol).await;
+    // What it said may be answered, and the answer wait; or it was its last.
+    let Todo::CatchUp(cursor) = connection.todo() else { return left };
+    let began = Instant::now();
+    read_page(session, cursor).await;
+    yield_now().await;
+    let readable = left || is_readable(&connection).await;
+    if let Some(speaking) = protocol {
+        if readable {
+            // It waited for its turn, and not for its client.
+            speaking.put_off(began.elapsed());
+        } else if is_overdue(session, speaking) {
+            connection.close(Close::Overdue);
+        }
+    }
+    readable
+}
+
+/// Whether the client said something, as far as is known now.
+async fn is_readable(connection: &Connection) -> bool {
+    poll_fn(|cx| Poll::Ready(connection.socket().poll_read_ready(cx).is_ready())).await
+}
+
+/// Queues the next page of what the client missed.
+async fn read_page(session: &WebSocketSession, cursor: Seq) {
+    let connection = session.connection();
     match session.read_on(cursor).await {
-        Ok(page) => session.connection().fill(page),
+        Ok(page) => connection.fill(page),
         Err(error) => session.active.unserved(&error),
     }
 }

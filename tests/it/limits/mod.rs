@@ -4,6 +4,7 @@
 mod connections;
 mod descriptors;
 mod failures;
+mod lagging;
 mod messages;
 mod origins;
 mod proxies;
