@@ -40,6 +40,8 @@ pub struct StreamSubscriber<T: Transport> {
     listening: Mutex<Option<Listening>>,
     /// Why it had to end.
     reason: Mutex<Option<T::Reason>>,
+    /// Cancelled when it had to end.
+    ended: CancellationToken,
     /// Cancelled when the stream is gone.
     gone: CancellationToken,
 }
@@ -100,6 +102,7 @@ impl<T: Transport> StreamSubscriber<T> {
             unasked: AtomicBool::new(true),
             listening: Mutex::new(None),
             reason: Mutex::new(None),
+            ended: CancellationToken::new(),
             gone: CancellationToken::new(),
         }
     }
@@ -113,7 +116,13 @@ impl<T: Transport> StreamSubscriber<T> {
     pub fn end(&self, reason: T::Reason) {
         *self.reason.lock() = Some(reason);
         self.leave(true);
+        self.ended.cancel();
         self.wake.notify_one();
+    }
+
+    /// Waits until the stream has to end.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Waits until the stream is gone.

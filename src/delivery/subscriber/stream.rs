@@ -158,7 +158,11 @@ impl<T: Transport> SubscriptionStream<T> {
                 Found::Waiting(Waiting::Dropped(count)) => return Ok(Pulled::Dropped(count)),
                 Found::Anew => return Err(StreamEnd::Anew),
                 Found::Over(reason) => return Err(StreamEnd::Because(reason)),
-                Found::CatchUp(cursor) => self.catch_up(cursor).await.map_err(StreamEnd::Unreadable)?,
+                Found::CatchUp(cursor) => tokio::select! {
+                    caught_up = self.catch_up(cursor) => caught_up.map_err(StreamEnd::Unreadable)?,
+                    // It says so now, however long the journal reads.
+                    () = self.subscriber.ended() => {}
+                },
                 Found::Nothing => tokio::select! {
                     () = self.subscriber.news() => {}
                     () = self.source.stopping.cancelled() => return Err(StreamEnd::GoingAway),

@@ -22,6 +22,8 @@ pub(super) struct Out {
     pub(super) due: bool,
     /// The socket is full: the session's task waits for it and flushes.
     pub(super) blocked: bool,
+    /// The session's task was told to catch up, and asks again when it has: until then it need not be called for that.
+    pub(super) catching_up: bool,
     /// Since when the socket has taken nothing.
     pub(super) stalled_since: Option<Instant>,
     pub(super) state: State,
@@ -46,6 +48,7 @@ impl Out {
             epoch: None,
             due: false,
             blocked: false,
+            catching_up: false,
             stalled_since: None,
             state: State::Open,
         }

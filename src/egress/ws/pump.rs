@@ -1,6 +1,6 @@
 //! The task of a session: it waits for whatever is next and does it.
 
-use std::{future::poll_fn, sync::Arc, task::Poll};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use tokio::{
     task::yield_now,
@@ -235,10 +235,19 @@ async fn is_readable(connection: &Connection) -> bool {
     poll_fn(|cx| Poll::Ready(connection.socket().poll_read_ready(cx).is_ready())).await
 }
 
-/// Queues the next page of what the client missed.
+/// Queues the next page of what the client missed. A session that is closed meanwhile does not wait for what the journal still reads.
 async fn read_page(session: &WebSocketSession, cursor: Seq) {
     let connection = session.connection();
-    match session.read_on(cursor).await {
+    let mut reading = pin!(session.read_on(cursor));
+    let page = loop {
+        tokio::select! {
+            page = &mut reading => break page,
+            () = connection.called() => if !connection.is_open() {
+                return;
+            }
+        }
+    };
+    match page {
         Ok(page) => connection.fill(page),
         Err(error) => session.active.unserved(&error),
     }

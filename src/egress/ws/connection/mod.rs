@@ -135,14 +135,16 @@ impl Connection {
 
     /// What the session's task has to do now.
     pub(super) fn todo(&self) -> Todo {
-        let out = self.out.lock();
-        match out.state {
+        let mut out = self.out.lock();
+        let todo = match out.state {
             State::Broken => Todo::Stop,
             State::Closing(close) => Todo::Close(close),
             State::Open if out.outbox.is_over() => Todo::StartAnew,
             State::Open if out.outbox.is_behind() && out.outbox.is_empty() => Todo::CatchUp(out.outbox.cursor()),
             State::Open => Todo::Wait { blocked: out.blocked, full: out.outbox.is_full() },
-        }
+        };
+        out.catching_up = matches!(todo, Todo::CatchUp(_));
+        todo
     }
 
     /// Whether everything was written.
@@ -208,7 +210,7 @@ impl Connection {
         }
         out.blocked = false;
         out.stalled_since = None;
-        if was_full || out.outbox.is_behind() {
+        if was_full || (out.outbox.is_behind() && !out.catching_up) {
             self.wake.notify_one();
         }
     }

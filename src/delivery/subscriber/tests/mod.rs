@@ -1,5 +1,7 @@
 //! A transport that nobody needs, to show what one is made of, and what all of them have in common.
 
+mod hung;
+
 use std::{num::NonZeroUsize, time::Duration};
 
 use chrono::TimeDelta;

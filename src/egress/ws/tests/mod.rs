@@ -1,8 +1,10 @@
-//! What a connection takes of memory while nothing happens.
+//! What a connection takes of memory while nothing happens, and what becomes of it while the journal hangs.
+
+mod hung;
 
 use std::mem::size_of;
 
-use super::{Connection, open};
+use crate::egress::ws::{Connection, open};
 
 /// How large the future is that `begin` begins.
 fn size_of_future<A, B, F: Future>(_: impl Fn(A, B) -> F) -> usize {
