@@ -24,6 +24,8 @@ pub(super) struct Out {
     pub(super) blocked: bool,
     /// The session's task was told to catch up, and asks again when it has: until then it need not be called for that.
     pub(super) catching_up: bool,
+    /// The client has not answered a ping, as far as it was listened to.
+    pub(super) doubted: bool,
     /// Since when the socket has taken nothing.
     pub(super) stalled_since: Option<Instant>,
     pub(super) state: State,
@@ -49,6 +51,7 @@ impl Out {
             due: false,
             blocked: false,
             catching_up: false,
+            doubted: false,
             stalled_since: None,
             state: State::Open,
         }

@@ -47,6 +47,10 @@ pub(super) async fn run(session: &mut WebSocketSession, head: Vec<u8>) -> Close 
             Todo::Stop => return Close::Vanished,
             Todo::Close(close) => return close,
             Todo::StartAnew => session.server.0.sessions.drain().send_away(&*connection),
+            Todo::Judge => {
+                let span = session.span();
+                readable = Box::pin(judge(session, &mut protocol, readable).instrument(span)).await;
+            }
             Todo::CatchUp(_) => {
                 let span = session.span();
                 readable = Box::pin(catch_up(session, &mut protocol, readable).instrument(span)).await;
@@ -206,6 +210,17 @@ async fn carry_out(session: &mut WebSocketSession, effect: Effect) {
         Effect::Refused(denied) => active.refused(&denied),
         Effect::Refresh(token) => active.handle().reply(frame::text(&active.refresh(&token))),
     }
+}
+
+/// Listens to a client that has not answered a ping, and closes the connection if it is silent indeed: what it says may have waited
+/// to be read. Answers whether there may be more.
+async fn judge(session: &mut WebSocketSession, protocol: &mut Option<Box<Protocol>>, readable: bool) -> bool {
+    // What came until now is known behind a turn of others.
+    yield_now().await;
+    let readable = readable || is_readable(session.connection()).await;
+    let left = readable && listen(session, protocol).await;
+    session.connection().judge(!left);
+    left
 }
 
 /// Listens to a client that said something, for a turn, and reads a page of what it missed: one that lags is heard however long that

@@ -58,7 +58,9 @@ impl SessionHandle for Connection {
                 out.outbox.push(frame::ping().into());
                 self.write(&mut out);
             } else {
-                self.close_in(&mut out, Close::Unresponsive);
+                // Whether it is silent, or was not listened to, the session's task finds out.
+                out.doubted = true;
+                self.wake.notify_one();
             }
         }
     }

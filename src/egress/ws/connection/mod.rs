@@ -56,6 +56,8 @@ pub(in crate::egress) struct Connection {
 pub(super) enum Todo {
     /// Wait for the client, for a call, and, when `blocked`, for the socket. While `full`, the client is not listened to.
     Wait { blocked: bool, full: bool },
+    /// Read what the client said, for it has not answered a ping so far.
+    Judge,
     /// Read the journal after this place.
     CatchUp(Seq),
     /// Send the client away, for the journal is another one.
@@ -140,11 +142,22 @@ impl Connection {
             State::Broken => Todo::Stop,
             State::Closing(close) => Todo::Close(close),
             State::Open if out.outbox.is_over() => Todo::StartAnew,
+            State::Open if out.doubted && !out.outbox.is_full() => Todo::Judge,
             State::Open if out.outbox.is_behind() && out.outbox.is_empty() => Todo::CatchUp(out.outbox.cursor()),
             State::Open => Todo::Wait { blocked: out.blocked, full: out.outbox.is_full() },
         };
         out.catching_up = matches!(todo, Todo::CatchUp(_));
         todo
+    }
+
+    /// Closes the connection if its client has said nothing since it was pinged, and was `heard_out`.
+    pub(super) fn judge(&self, heard_out: bool) {
+        let mut out = self.out.lock();
+        let is_silent = !self.heard.load(Ordering::Relaxed);
+        out.doubted = is_silent && !heard_out;
+        if is_silent && heard_out && !out.blocked {
+            self.close_in(&mut out, Close::Unresponsive);
+        }
     }
 
     /// Whether everything was written.

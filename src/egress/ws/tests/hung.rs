@@ -1,4 +1,4 @@
-//! A journal whose disk hangs: who waits for it holds up nobody else, and no end of its own.
+//! A journal whose disk hangs: who waits for it holds up nobody else and no end of its own, and is not taken for silent.
 
 use std::{
     net::SocketAddr,
@@ -11,8 +11,12 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use futures_util::{SinkExt, StreamExt};
+use tokio::{
+    net::TcpStream,
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite::Message};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -33,7 +37,7 @@ use crate::{
     wire::status::Close,
 };
 
-/// A journal on a disk that answers a few times and then hangs.
+/// A journal on a disk that answers a few times and then hangs, until it is well.
 #[derive(Debug)]
 struct Hung {
     memory: Memory,
@@ -187,4 +191,36 @@ async fn whoever_is_sent_away_does_not_wait_for_the_journal() {
     while next(&mut ana).await.is_some_and(|message| !message.is_close()) {}
     assert!(next(&mut ana).await.is_none(), "it is hung up on");
     assert!(scene.clients.is_empty(), "it left before");
+}
+
+// nobody listens to them while the journal hangs; both are pinged meanwhile, and one answers
+#[tokio::test]
+async fn whoever_answers_is_not_silent_for_not_being_listened_to() {
+    let scene = Scene::new().await;
+    let ((mut ana, ana_handle), (mut luz, luz_handle)) = (scene.behind("ana").await, scene.behind("luz").await);
+    for handle in [&ana_handle, &luz_handle] {
+        (0..3).for_each(|_| handle.check_liveness(Instant::now(), true, PATIENCE));
+    }
+    while !next(&mut ana).await.expect("it is open").is_ping() {}
+    timeout(PATIENCE, ana.flush()).await.expect("it answers").expect("it is open");
+    assert!(ana_handle.is_open() && luz_handle.is_open(), "nobody knows yet");
+
+    scene.journal.well.cancel();
+    ana.send(Message::text(r#"{"type":"ping"}"#)).await.expect("it is open");
+    let mut missed = 0;
+    loop {
+        let message = next(&mut ana).await.expect("it is open");
+        let text = message.to_text().expect("it goes on");
+        match text.contains("system_notification") {
+            true => missed += 1,
+            false => break assert!(text.contains("pong"), "{text}"),
+        }
+    }
+    assert!(missed > 0 && ana_handle.is_open());
+    let close = loop {
+        if let Some(Message::Close(close)) = next(&mut luz).await {
+            break close.expect("a code");
+        }
+    };
+    assert_eq!(u16::from(close.code), 4101);
 }
