@@ -55,7 +55,11 @@ pub(super) async fn run(session: &mut WebSocketSession, head: Vec<u8>) -> Close 
                 let span = session.span();
                 readable = Box::pin(catch_up(session, &mut protocol, readable).instrument(span)).await;
             }
-            Todo::Wait { full: false, .. } if readable => {
+            Todo::Wait { blocked, full: false } if readable => {
+                // A client that goes on speaking is never waited for.
+                if blocked && connection.socket().is_writable() {
+                    connection.flush();
+                }
                 let span = session.span();
                 readable = Box::pin(listen(session, &mut protocol).instrument(span)).await;
             }
