@@ -67,10 +67,16 @@ async fn order_is_kept_while_commits_are_under_way() {
     let scene = Scene::new(|_| {});
     let mut tail = scene.journal.memory.tail();
     let hung = scene.hang().await;
+    // Each fills a batch, so that none waits for the journal before it.
+    let sizes: Vec<_> = (0..task::MAX_IN_FLIGHT).map(|number| 512 + number).collect();
     let mut waiting = Vec::new();
-    for number in 0..task::MAX_IN_FLIGHT {
-        waiting.push(submit_by_itself(&scene, 1 + number % 3).await);
+    for size in &sizes {
+        waiting.push(submit(&scene, *size).await);
     }
+    while scene.journal.came() < sizes.len() {
+        yield_now().await;
+    }
+    assert_eq!(*scene.journal.came.lock(), sizes, "all of them are under way");
     drop(hung);
     let (mut kept, mut told) = (Vec::new(), 0);
     for pending in waiting {
