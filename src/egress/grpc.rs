@@ -71,8 +71,7 @@ impl Subscriber {
         permit.check_all(filter.audiences())?;
         let place = caller.place()?;
         let subscribed = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref()).await;
-        let (stream, beginning) =
-            subscribed.map_err(|error| -> Status { caller.refuse(Denied::by_journal(error.code(), &error)) })?;
+        let (stream, beginning) = subscribed.map_err(|error| Denied::by_journal(error.code(), &error))?;
         if beginning.start.recovery == Recovery::Unrecoverable {
             return Err(unrecoverable(&beginning, since.as_ref()));
         }

@@ -11,6 +11,9 @@ const COMPRESSED: u8 = 0x40;
 /// mask.
 pub(super) const HEADROOM: usize = 10;
 
+/// A buffer may have so much more room than it uses: an eighth.
+const SLACK: usize = 8;
+
 /// A JSON text that is the content of a frame. It is its text to whoever looks at it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Framed {
@@ -57,6 +60,10 @@ impl Framed {
             }
         };
         buffer[HEADROOM - used..HEADROOM].copy_from_slice(&header[..used]);
+        // It may wait long, and what it takes is reckoned by its length.
+        if buffer.capacity() - buffer.len() > buffer.len() / SLACK {
+            buffer.shrink_to_fit();
+        }
         let mut frame = Bytes::from(buffer);
         frame.advance(HEADROOM - used);
         Self { frame, header: used }
@@ -78,5 +85,22 @@ impl std::ops::Deref for Framed {
 
     fn deref(&self) -> &[u8] {
         &self.frame[self.header..]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // what waits for a client is bounded by its length
+    #[test]
+    fn a_frame_takes_no_more_memory_than_it_is_long() {
+        for (capacity, length) in [(100, 100_000), (100_000, 100), (0, 0), (500, 499)] {
+            let mut buffer = Framed::buffer(capacity);
+            (0..length).for_each(|_| buffer.push(b'x'));
+            let (longest, frame) = (buffer.len(), Framed::deflated(buffer).into_frame());
+            let taken = frame.try_into_mut().expect("nobody else has it").capacity();
+            assert!(taken <= longest + longest / SLACK, "{taken} bytes for {longest}");
+        }
     }
 }

@@ -25,7 +25,7 @@ async fn with_missed(change: impl FnOnce(&mut Config)) -> (TestApp, String) {
     })
     .await;
     let event = |number: usize| {
-        let room = if number % 2 == 0 { "a" } else { "b" };
+        let room = if number.is_multiple_of(2) { "a" } else { "b" };
         let target = Some(Target { rooms: vec![room.to_owned()], ..Default::default() });
         PublishRequest { event: room.to_owned(), target, ..Default::default() }
     };

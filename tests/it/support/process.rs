@@ -60,7 +60,8 @@ pub(crate) async fn run_to_end(arguments: &[&str], settings: &[(&str, &str)]) ->
 
 /// The same with at most so many file descriptors.
 pub(crate) async fn run_limited(descriptors: u32, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
-    let running = limited(descriptors, scratch().path(), arguments, settings).output();
+    let folder = scratch();
+    let running = limited(descriptors, folder.path(), arguments, settings).output();
     within("the end of the process", running).await.expect("the binary runs")
 }
 

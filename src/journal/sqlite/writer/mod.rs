@@ -174,8 +174,12 @@ impl Writer {
             lifeline.failpoint();
             match next {
                 Next::Commit(jobs) => self.append(jobs),
-                Next::Idle if carried_over => self.tidy(),
-                Next::Idle => heap::give_back(),
+                Next::Idle => {
+                    if carried_over {
+                        self.tidy();
+                    }
+                    heap::give_back();
+                }
                 Next::End => break,
             }
             carried_over = self.carry_over();
