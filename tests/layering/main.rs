@@ -1,5 +1,7 @@
-//! Holds the import table of `ARCHITECTURE.md`: no module knows more of the others, or of outside crates, than it says there.
+//! Holds what `ARCHITECTURE.md` says of the modules: none knows more of the others, or of outside crates, than its table has, and its
+//! map of files is true.
 
+mod files;
 mod paths;
 mod sessions;
 mod table;
