@@ -256,7 +256,7 @@ async fn replaced() {
             other => panic!("{other:?}"),
         }
     }
-    ending.join_all().await;
+    within("the end of the others", ending.join_all()).await;
     let mut last = Client::after_first(last);
     let begin = last.next().await["seq"].as_u64().expect("a place");
     assert_eq!(last.next_seqs(500).await, (begin + 1..).take(500).collect::<Vec<_>>());
