@@ -13,8 +13,8 @@ use crate::{
     config::{Config, Environment},
     delivery::FanOuts,
     egress::{Clients, History, Removal, Sessions, Subscriber, ws},
-    gate::{Denied, Gate, GrantsFile, Keys, Permit, Unserved},
-    ingress::{Intake, Publisher},
+    gate::{self, Gate, GrantsFile, SubscribeScope, Unserved, VerificationKeys},
+    ingress::{Intake, PublishService},
     journal::Journal,
     listen::{self, Acceptor, Listener, OnFull, Tls, TlsFiles},
     ops::{Health, HealthPart, Stats},
@@ -30,7 +30,7 @@ pub(super) struct Opened {
     pub(super) config: Config,
     pub(super) rules: Rules,
     pub(super) journal: Arc<dyn Journal>,
-    pub(super) keys: Keys,
+    pub(super) keys: VerificationKeys,
     pub(super) tls: Option<Followed<TlsFiles>>,
     pub(super) grants: Option<Followed<GrantsFile>>,
     pub(super) clock: Arc<dyn Clock>,
@@ -103,7 +103,7 @@ impl Parts {
     pub(super) fn serve_grpc(&self, socket: TcpListener, supervisor: &mut Supervisor) {
         let (stopping, servers) = (self.life.stopping.clone(), self.life.servers.clone());
         let service = grpc::Notifications {
-            publisher: Publisher::new(&self.config.ingress, self.intake.clone()),
+            publisher: PublishService::new(&self.config.ingress, self.intake.clone()),
             subscriber: Subscriber::new(
                 &self.config.egress,
                 self.rooms.clone(),
@@ -195,7 +195,7 @@ fn deliver(
 fn health(
     clients: &Clients,
     journal: &Arc<dyn Journal>,
-    (keys, tls): (Keys, &Option<watch::Receiver<Tls>>),
+    (keys, tls): (VerificationKeys, &Option<watch::Receiver<Tls>>),
     supervisor: &Supervisor,
     clock: &Arc<dyn Clock>,
 ) -> (Health, HealthReporter) {
@@ -210,7 +210,8 @@ fn health(
 /// Counts newcomers that find the places of a listener taken, and logs them as other refusals.
 fn on_full(gate: Gate) -> OnFull {
     OnFull::new(move |address, why| {
-        gate.holder(&Permit::OPEN, address).refused(&Denied::Unserved(Unserved::Connections, Arc::clone(why)));
+        gate.holder(&SubscribeScope::OPEN, address)
+            .refused(&gate::Error::Unserved(Unserved::Connections, Arc::clone(why)));
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     config::Config,
     egress::{self, History, Removal, Subscriber},
     gate::{CallLayer, CallLimits, Deadline, Gate, GateLayer, caller},
-    ingress::{self, Publisher},
+    ingress::{self, PublishService},
     listen::{self, Limited, Listener, Taker},
     ops::Stats,
     wire::{
@@ -59,7 +59,7 @@ const DISCARDING: Duration = Duration::from_secs(1);
 /// Both halves of the service, and what stands between.
 #[derive(Debug, Clone)]
 pub(super) struct Notifications {
-    pub(super) publisher: Publisher,
+    pub(super) publisher: PublishService,
     pub(super) subscriber: Subscriber,
     pub(super) history: History,
     pub(super) stats: Stats,

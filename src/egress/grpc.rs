@@ -20,7 +20,7 @@ use crate::{
         holding::{Holding, Holds},
         watcher::{self, Watcher},
     },
-    gate::{self, Denied, Standing, Transit},
+    gate::{self, Standing, Transit},
     journal::{Attend, Read},
     rooms::Reader,
     wire::{
@@ -71,7 +71,7 @@ impl Subscriber {
         permit.check_all(filter.audiences())?;
         let place = caller.place()?;
         let subscribed = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref()).await;
-        let (stream, beginning) = subscribed.map_err(|error| Denied::by_journal(error.code(), &error))?;
+        let (stream, beginning) = subscribed.map_err(|error| gate::Error::by_journal(error.code(), &error))?;
         if beginning.start.recovery == Recovery::Unrecoverable {
             return Err(unrecoverable(&beginning, since.as_ref()));
         }
@@ -239,7 +239,9 @@ impl Answer {
     fn status(&self, end: StreamEnd<Status>) -> Status {
         match end {
             StreamEnd::Because(status) => status,
-            StreamEnd::Unreadable(error) => self.standing.caller().refuse(Denied::by_journal(error.code(), &error)),
+            StreamEnd::Unreadable(error) => {
+                self.standing.caller().refuse(gate::Error::by_journal(error.code(), &error))
+            }
             StreamEnd::Anew => {
                 let message = "the journal is another one, with positions of its own; subscribe again";
                 grpc_status(Code::Unavailable, message, None)

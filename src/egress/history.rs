@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     delivery::missing,
     domain::{Audience, Audiences, Code, RoomId, Seq, UserId},
-    gate::{self, Caller, Denied},
+    gate::{self, Caller},
     journal::{self, Query, Read},
     wire::{
         problem::Problem,
@@ -116,7 +116,7 @@ impl History {
         let (after, newest_first) = (request.after_sequence, request.newest_first);
         let query = query(&request)?;
         permit.check_all(query.audiences.as_deref())?;
-        let page = self.journal.read(query).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
+        let page = self.journal.read(query).await.map_err(|error| gate::Error::by_journal(error.code(), &error))?;
         let missing = missing::missing(&page, newest_first);
         let next = missing::end(&page, &missing, newest_first, after);
         Ok(Response::new(v1::GetHistoryResponse {
@@ -166,7 +166,7 @@ async fn show(
     let audiences = part.audiences()?;
     permit.check_all(audiences.as_deref())?;
     let Recent { notifications: history, missing } =
-        history.recent(audiences, SHOWN).await.map_err(|error| Denied::by_journal(error.code(), &error))?;
+        history.recent(audiences, SHOWN).await.map_err(|error| gate::Error::by_journal(error.code(), &error))?;
     let missing = missing.into_iter().map(Gap::from).collect();
     Ok(caller.counted(Json(Shown { total: history.len(), history, missing }))?)
 }

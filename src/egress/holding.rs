@@ -2,7 +2,7 @@
 
 use parking_lot::Mutex;
 
-use crate::gate::{Charge, Place, Transit};
+use crate::gate::{Charge, ConnectionPermit, Transit};
 
 /// What a stream holds at the least from when it is ended until its client has taken that.
 const END_BYTES: usize = 4 * 1024;
@@ -10,7 +10,7 @@ const END_BYTES: usize = 4 * 1024;
 /// What a subscription holds besides what it hears.
 #[derive(Debug)]
 pub(super) struct Holding {
-    pub(super) place: Place,
+    pub(super) place: ConnectionPermit,
     /// What its client has not taken is counted by this when it is over.
     pub(super) charge: Charge,
     pub(super) transit: Option<Transit>,
@@ -30,7 +30,7 @@ pub(super) struct Holds {
 #[derive(Debug)]
 enum Unread {
     Counted(#[expect(dead_code, reason = "it is held until the bytes are gone")] Charge),
-    InItsPlace(#[expect(dead_code, reason = "it is held until the bytes are gone")] Place),
+    InItsPlace(#[expect(dead_code, reason = "it is held until the bytes are gone")] ConnectionPermit),
 }
 
 impl Holding {

@@ -14,14 +14,14 @@ use axum::{
 use bytes::Bytes;
 use hyper::body::{Body as _, Frame, SizeHint};
 
-use crate::gate::{Caller, Charge, Denied};
+use crate::gate::{Caller, Charge, Error};
 
 /// An answer of fewer bytes than this is not counted: connections and their buffers are bounded already.
 const COUNTED: usize = 16 * 1024;
 
 impl Caller {
     /// The answer to a request over HTTP, counted while it is not taken. There is none when too much is unread already.
-    pub fn counted(&self, answer: impl IntoResponse) -> Result<Response, Denied> {
+    pub fn counted(&self, answer: impl IntoResponse) -> Result<Response, Error> {
         let response = answer.into_response();
         let size = usize::try_from(response.body().size_hint().lower()).unwrap_or(usize::MAX);
         let Some(charge) = self.charge_answer(size)? else { return Ok(response) };
@@ -29,7 +29,7 @@ impl Caller {
     }
 
     /// What `size` bytes of an answer hold of the budget; nothing, if they are few.
-    pub(super) fn charge_answer(&self, size: usize) -> Result<Option<Arc<Charge>>, Denied> {
+    pub(super) fn charge_answer(&self, size: usize) -> Result<Option<Arc<Charge>>, Error> {
         if size < COUNTED {
             return Ok(None);
         }

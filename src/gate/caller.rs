@@ -9,8 +9,8 @@ use std::{
 use crate::{
     domain::{Audience, Audiences, Certificate, KeyOwner, UserId},
     gate::{
-        Budget, Charge, Denied, Gate, Grant, Patterns, Place, Refusal, Revocations, presented::Presented,
-        standing::Granted,
+        Charge, ConnectionPermit, Error, Gate, Grant, Patterns, PublishQuota, Refusal, Revocations,
+        presented::Presented, standing::Granted,
     },
     wire::quota::Quota,
 };
@@ -107,7 +107,7 @@ impl Identity {
 
 /// What may be done without a credential.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Open {
+pub struct AnonymousAccess {
     /// Reading the history and the statistics.
     pub reading: bool,
     /// Subscribing, as whoever one says one is, to whatever room.
@@ -126,7 +126,7 @@ pub struct Caller {
 #[derive(Debug)]
 struct Asked {
     presented: Presented,
-    known: OnceLock<Result<Known, Denied>>,
+    known: OnceLock<Result<Known, Error>>,
 }
 
 /// Somebody who was judged.
@@ -154,7 +154,7 @@ impl Caller {
 
     /// Whoever is at `address` and has `identity`, or none.
     pub(super) fn known_as(identity: Option<Arc<Identity>>, address: IpAddr, gate: Gate) -> Self {
-        let known = identity.map(Known::by_token).ok_or(Denied::Unauthenticated(None));
+        let known = identity.map(Known::by_token).ok_or(Error::Unauthenticated(None));
         Self { asked: Arc::new(Asked { presented: Presented::nothing(), known: known.into() }), address, gate }
     }
 
@@ -164,7 +164,7 @@ impl Caller {
         Self { asked: Arc::new(Asked { presented: Presented::nothing(), known }), ..self.clone() }
     }
 
-    fn known(&self) -> Result<&Known, &Denied> {
+    fn known(&self) -> Result<&Known, &Error> {
         let Asked { presented, known } = &*self.asked;
         known.get_or_init(|| self.gate.judge(presented, self.address)).as_ref()
     }
@@ -203,14 +203,14 @@ impl Caller {
     }
 
     /// Notes what it is denied, and gives what it is told.
-    pub fn refuse<T: From<Denied>>(&self, denied: Denied) -> T {
+    pub fn refuse<T: From<Error>>(&self, denied: Error) -> T {
         self.refused(&denied);
         denied.into()
     }
 
     /// The checked credential.
-    pub fn identity(&self) -> Result<&Arc<Identity>, Denied> {
-        self.known().map(|known| &known.identity).map_err(Denied::clone)
+    pub fn identity(&self) -> Result<&Arc<Identity>, Error> {
+        self.known().map(|known| &known.identity).map_err(Error::clone)
     }
 
     /// The user that it is, if it was asked.
@@ -219,18 +219,18 @@ impl Caller {
     }
 
     /// Whether it publishes at all.
-    pub fn check_publisher(&self) -> Result<(), Denied> {
+    pub fn check_publisher(&self) -> Result<(), Error> {
         let identity = self.identity()?;
         let publishes = identity.publishes().is_some();
-        if publishes { Ok(()) } else { Err(Denied::Claim(identity.credential.clone(), "publish")) }
+        if publishes { Ok(()) } else { Err(Error::Claim(identity.credential.clone(), "publish")) }
     }
 
     /// Whether it may publish `event`.
-    pub fn check_publish(&self, event: &str) -> Result<(), Denied> {
+    pub fn check_publish(&self, event: &str) -> Result<(), Error> {
         self.check_publisher()?;
         let identity = self.identity()?;
         let fits = identity.publishes().is_some_and(|patterns| patterns.matches(event));
-        if fits { Ok(()) } else { Err(Denied::Event(identity.credential.clone(), event.into())) }
+        if fits { Ok(()) } else { Err(Error::Event(identity.credential.clone(), event.into())) }
     }
 
     /// Whether its events may be for some audiences only, so that it matters whom one is for.
@@ -239,11 +239,11 @@ impl Caller {
     }
 
     /// Whether what it publishes may be for each of `audiences`.
-    pub fn check_reach(&self, audiences: &Audiences) -> Result<(), Denied> {
+    pub fn check_reach(&self, audiences: &Audiences) -> Result<(), Error> {
         let Some(reach) = self.reach() else { return Ok(()) };
         let name = audiences.as_slice().iter().map(Audience::to_string).find(|name| !reach.matches(name));
         let Some(name) = name else { return Ok(()) };
-        Err(Denied::Reach(self.identity()?.credential.clone(), name.into()))
+        Err(Error::Reach(self.identity()?.credential.clone(), name.into()))
     }
 
     fn reach(&self) -> Option<&Patterns> {
@@ -251,12 +251,12 @@ impl Caller {
     }
 
     /// How much it may publish, if that is limited.
-    pub fn budget(&self) -> Option<Budget> {
+    pub fn budget(&self) -> Option<PublishQuota> {
         self.gate.budget(&self.known().ok()?.identity)
     }
 
     /// Counts a publish, whatever will come of it, and says what is left if that is limited.
-    pub fn count_publish(&self) -> Result<Option<Quota>, Denied> {
+    pub fn count_publish(&self) -> Result<Option<Quota>, Error> {
         self.budget().map(|budget| budget.take()).transpose()
     }
 
@@ -266,7 +266,7 @@ impl Caller {
     }
 
     /// A place for one subscription of its.
-    pub fn place(&self) -> Result<Place, Denied> {
+    pub fn place(&self) -> Result<ConnectionPermit, Error> {
         self.gate.place(self.address, self.user())
     }
 
@@ -276,41 +276,41 @@ impl Caller {
     }
 
     /// Whether it may revoke and disconnect others.
-    pub fn check_admin(&self) -> Result<(), Denied> {
+    pub fn check_admin(&self) -> Result<(), Error> {
         let identity = self.identity()?;
         let admin = identity.grant.as_ref().is_some_and(|grant| grant.admin);
-        if admin { Ok(()) } else { Err(Denied::Claim(identity.credential.clone(), "admin")) }
+        if admin { Ok(()) } else { Err(Error::Claim(identity.credential.clone(), "admin")) }
     }
 
     /// Whether it may see what there is to ask for: whoever is known, and anybody where reading is open.
-    pub fn check_known(&self) -> Result<(), Denied> {
+    pub fn check_known(&self) -> Result<(), Error> {
         if self.gate.open().reading { Ok(()) } else { self.identity().map(drop) }
     }
 
     /// Whether it may see who is connected: publishers may, and anybody where reading is open.
-    pub fn check_observer(&self) -> Result<(), Denied> {
+    pub fn check_observer(&self) -> Result<(), Error> {
         if self.gate.open().reading { Ok(()) } else { self.check_publisher() }
     }
 
     /// Whether it may publish `event` to try things out: whoever may publish it, and anybody where reading is open.
-    pub fn check_trial(&self, event: &str) -> Result<(), Denied> {
+    pub fn check_trial(&self, event: &str) -> Result<(), Error> {
         if self.gate.open().reading { Ok(()) } else { self.check_publish(event) }
     }
 
     /// What it may read of the history.
-    pub fn reader(&self) -> Result<Permit, Denied> {
+    pub fn reader(&self) -> Result<SubscribeScope, Error> {
         self.permit(self.gate.open().reading)
     }
 
     /// What it may subscribe to.
-    pub fn subscriber(&self) -> Result<Permit, Denied> {
+    pub fn subscriber(&self) -> Result<SubscribeScope, Error> {
         self.permit(self.gate.open().subscribing)
     }
 
-    fn permit(&self, open: bool) -> Result<Permit, Denied> {
+    fn permit(&self, open: bool) -> Result<SubscribeScope, Error> {
         match self.identity() {
-            Ok(identity) => Ok(Permit::of(Arc::clone(identity))),
-            Err(_) if open => Ok(Permit(None)),
+            Ok(identity) => Ok(SubscribeScope::of(Arc::clone(identity))),
+            Err(_) if open => Ok(SubscribeScope(None)),
             Err(denied) => Err(denied),
         }
     }
@@ -318,9 +318,9 @@ impl Caller {
 
 /// What somebody may hear.
 #[derive(Debug, Clone)]
-pub struct Permit(Option<Arc<Identity>>);
+pub struct SubscribeScope(Option<Arc<Identity>>);
 
-impl Permit {
+impl SubscribeScope {
     /// The permit to hear everything, as whoever one says one is.
     pub const OPEN: Self = Self(None);
 
@@ -344,7 +344,7 @@ impl Permit {
     }
 
     /// Whether it may hear what is for `audience`; `None` stands for everything, whoever it is for.
-    pub fn check(&self, audience: Option<&Audience>) -> Result<(), Denied> {
+    pub fn check(&self, audience: Option<&Audience>) -> Result<(), Error> {
         let Some(identity) = &self.0 else { return Ok(()) };
         let room = match audience {
             Some(Audience::Everyone) => return Ok(()),
@@ -357,11 +357,11 @@ impl Permit {
         if audience.is_some() && identity.may_hear_room(&room) {
             return Ok(());
         }
-        Err(Denied::Audience(identity.credential.clone(), room.into()))
+        Err(Error::Audience(identity.credential.clone(), room.into()))
     }
 
     /// Whether it may hear what is for each of `audiences`; `None` stands for everything.
-    pub fn check_all(&self, audiences: Option<&[Audience]>) -> Result<(), Denied> {
+    pub fn check_all(&self, audiences: Option<&[Audience]>) -> Result<(), Error> {
         match audiences {
             None => self.check(None),
             Some(audiences) => audiences.iter().try_for_each(|audience| self.check(Some(audience))),
@@ -369,10 +369,10 @@ impl Permit {
     }
 
     /// The user of a subscriber that says it is `claimed`.
-    pub fn user(&self, claimed: Option<UserId>) -> Result<Option<UserId>, Denied> {
+    pub fn user(&self, claimed: Option<UserId>) -> Result<Option<UserId>, Error> {
         let Some(identity) = &self.0 else { return Ok(claimed) };
         match (identity.user(), claimed) {
-            (Some(own), Some(claimed)) if *own != claimed => Err(Denied::User(identity.credential.clone(), claimed)),
+            (Some(own), Some(claimed)) if *own != claimed => Err(Error::User(identity.credential.clone(), claimed)),
             (Some(own), _) => Ok(Some(own.clone())),
             (None, Some(claimed)) => {
                 self.check(Some(&Audience::User(claimed.clone())))?;

@@ -25,7 +25,7 @@ use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::time::{error::Elapsed, sleep, timeout};
 
 use crate::{
-    gate::{Keys, Options, Roots, jwks, jwks::KeySetError},
+    gate::{Options, Roots, VerificationKeys, jwks, jwks::KeySetError},
     pem::{Pem, PemError},
 };
 
@@ -104,7 +104,7 @@ pub struct Issuer {
     machine: Roots,
     interval: Duration,
     cooldown: Duration,
-    keys: Keys,
+    keys: VerificationKeys,
 }
 
 /// What asks the issuer at `uri`, which `authorities` vouch for if it speaks TLS, or else those of the `machine`.
@@ -146,7 +146,7 @@ impl Issuer {
     /// # Errors
     ///
     /// When nobody can vouch for it.
-    pub fn new(options: &Options, keys: Keys) -> Result<Option<Self>, TrustError> {
+    pub fn new(options: &Options, keys: VerificationKeys) -> Result<Option<Self>, TrustError> {
         let Some(uri) = options.jwt_jwks_url.clone() else { return Ok(None) };
         let authorities = options.jwt_jwks_ca_file.clone();
         let machine = options.roots.clone();

@@ -16,9 +16,10 @@ use crate::{
     clock::Clock,
     domain::{Certificate, UserId},
     gate::{
-        Budget, Caller, Carriers, Charge, Denied, Expected, Grants, Identity, Keys, Open, Options, Origins, Permit,
-        Place, Refusals, Revocations, Secret, TokenError, address::Proxies, budgets::Budgets, caller::Known,
-        failures::Failures, places::Places, presented::Presented, standing::Granted, unfinished::Unfinished,
+        AnonymousAccess, Caller, Carriers, Charge, ConnectionPermit, Error, Expected, Grants, Identity, Options,
+        Origins, PublishQuota, RejectionCounters, Revocations, Secret, SubscribeScope, TokenError, VerificationKeys,
+        address::Proxies, auth_failures::AuthFailureLimiter, caller::Known, connection_limits::ConnectionLimits,
+        presented::Presented, publish_quotas::PublishQuotas, standing::Granted, unfinished::Unfinished,
     },
 };
 
@@ -30,17 +31,17 @@ pub struct Gate(Arc<Inner>);
 struct Inner {
     /// The static tokens, each with what it allows.
     tokens: Vec<(Secret, Arc<Identity>)>,
-    keys: Keys,
+    keys: VerificationKeys,
     expected: Expected,
-    open: Open,
+    open: AnonymousAccess,
     origins: Origins,
     proxies: Proxies,
-    failures: Failures,
-    budgets: Budgets,
-    places: Places,
+    failures: AuthFailureLimiter,
+    budgets: PublishQuotas,
+    places: ConnectionLimits,
     unfinished: Unfinished,
     message_timeout: Duration,
-    refusals: Refusals,
+    refusals: RejectionCounters,
     revocations: Revocations,
     /// What client certificates allow.
     grants: Option<watch::Receiver<Grants>>,
@@ -51,8 +52,8 @@ impl Gate {
     /// With `keys` for JWTs, and `grants` for client certificates. What is over, and what is not yet, `clock` says.
     pub fn new(
         options: &Options,
-        keys: Keys,
-        open: Open,
+        keys: VerificationKeys,
+        open: AnonymousAccess,
         grants: Option<watch::Receiver<Grants>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -65,12 +66,12 @@ impl Gate {
             open,
             origins: Origins::new(&options.allowed_origins),
             proxies: Proxies::new(&options.trusted_proxies),
-            failures: Failures::new(options.auth_failure_rate.0),
-            budgets: Budgets::new(options.publish_rate.0),
-            places: Places::new(options.max_connections_per_address, options.max_connections_per_user),
+            failures: AuthFailureLimiter::new(options.auth_failure_rate.0),
+            budgets: PublishQuotas::new(options.publish_rate.0),
+            places: ConnectionLimits::new(options.max_connections_per_address, options.max_connections_per_user),
             unfinished: Unfinished::new(options.unfinished_bytes.get()),
             message_timeout: options.message_timeout,
-            refusals: Refusals::default(),
+            refusals: RejectionCounters::default(),
             revocations: Revocations::new(Arc::clone(&clock)),
             grants,
             clock,
@@ -83,19 +84,19 @@ impl Gate {
     }
 
     /// Whoever is at `address` and has this permit; who has none yet is a stranger.
-    pub fn holder(&self, permit: &Permit, address: IpAddr) -> Caller {
+    pub fn holder(&self, permit: &SubscribeScope, address: IpAddr) -> Caller {
         Caller::known_as(permit.known(), address, self.clone())
     }
 
     /// Whom somebody at `address` presents; of several tokens one that is right is enough. Without any, the certificate counts
     /// that the connection was opened with; but it lends no right to a token that is wrong.
-    pub(super) fn judge(&self, presented: &Presented, address: IpAddr) -> Result<Known, Denied> {
-        let tokens = presented.tokens().map_err(|error| Denied::Unauthenticated(Some(error)))?;
+    pub(super) fn judge(&self, presented: &Presented, address: IpAddr) -> Result<Known, Error> {
+        let tokens = presented.tokens().map_err(|error| Error::Unauthenticated(Some(error)))?;
         if !tokens.is_empty() {
             return self.identify_one(tokens, address).map(Known::by_token);
         }
         let certified = presented.certificate.as_ref().and_then(|certificate| self.certified(certificate));
-        certified.ok_or(Denied::Unauthenticated(None))
+        certified.ok_or(Error::Unauthenticated(None))
     }
 
     /// Whether it is clear at a glance that it is somebody, without a signature being checked.
@@ -120,13 +121,13 @@ impl Gate {
 
     /// Whose token it is that came from `address`. Of an address that sent too many wrong ones a right one is still believed; but few
     /// signatures are checked, and a wrong one is not told from another, for a while.
-    pub fn identify(&self, token: &str, address: IpAddr) -> Result<Arc<Identity>, Denied> {
+    pub fn identify(&self, token: &str, address: IpAddr) -> Result<Arc<Identity>, Error> {
         self.identify_one(&[token], address)
     }
 
     /// Whose one of `tokens` is. Beside one that is right the others are no guesses: a browser sends the cookies of other
     /// applications along. Where none is, the first says what is wrong.
-    fn identify_one(&self, tokens: &[impl AsRef<str>], address: IpAddr) -> Result<Arc<Identity>, Denied> {
+    fn identify_one(&self, tokens: &[impl AsRef<str>], address: IpAddr) -> Result<Arc<Identity>, Error> {
         if let Some(identity) = tokens.iter().find_map(|token| self.known(token.as_ref())) {
             return Ok(identity);
         }
@@ -147,7 +148,7 @@ impl Gate {
         for _ in 0..guesses {
             unchecked = self.0.failures.count(address).err().or(unchecked);
         }
-        Err(unchecked.map_or(Denied::Unauthenticated(first), Denied::AuthFailures))
+        Err(unchecked.map_or(Error::Unauthenticated(first), Error::AuthFailures))
     }
 
     /// Whose token it is, wherever it came from.
@@ -174,7 +175,7 @@ impl Gate {
     }
 
     /// What may be done without a credential.
-    pub(super) fn open(&self) -> Open {
+    pub(super) fn open(&self) -> AnonymousAccess {
         self.0.open
     }
 
@@ -183,12 +184,12 @@ impl Gate {
         !self.0.open.subscribing
     }
 
-    pub(super) fn budget(&self, identity: &Identity) -> Option<Budget> {
+    pub(super) fn budget(&self, identity: &Identity) -> Option<PublishQuota> {
         let claimed = identity.grant.as_ref().and_then(|grant| grant.rate);
         self.0.budgets.budget(&identity.credential, claimed)
     }
 
-    pub(super) fn place(&self, address: IpAddr, user: Option<&UserId>) -> Result<Place, Denied> {
+    pub(super) fn place(&self, address: IpAddr, user: Option<&UserId>) -> Result<ConnectionPermit, Error> {
         self.0.places.take(address, user)
     }
 
@@ -213,7 +214,7 @@ impl Gate {
     }
 
     /// What was refused.
-    pub fn refusals(&self) -> &Refusals {
+    pub fn refusals(&self) -> &RejectionCounters {
         &self.0.refusals
     }
 
@@ -305,8 +306,8 @@ mod tests {
         let command = <Options as clap::Args>::augment_args(clap::Command::new("gate"));
         let arguments = ["gate", "--ws-token=dev,s3cr3t", "--auth-failure-rate=1/h"];
         let options = clap::FromArgMatches::from_arg_matches(&command.get_matches_from(arguments)).expect("settings");
-        let open = Open { reading: false, subscribing: false };
-        Gate::new(&options, Keys::new(Vec::new(), false), open, None, Arc::new(System::default()))
+        let open = AnonymousAccess { reading: false, subscribing: false };
+        Gate::new(&options, VerificationKeys::new(Vec::new(), false), open, None, Arc::new(System::default()))
     }
 
     #[test]
@@ -316,7 +317,7 @@ mod tests {
             let known = gate.identify_one(&["wrong", "s3cr3t", "wrong"], HERE).expect("somebody");
             assert_eq!(known.credential.to_string(), "token-2");
         }
-        assert_eq!(gate.identify("wrong", HERE).err(), Some(Denied::Unauthenticated(Some(TokenError::Unreadable))));
+        assert_eq!(gate.identify("wrong", HERE).err(), Some(Error::Unauthenticated(Some(TokenError::Unreadable))));
     }
 
     #[test]
@@ -332,8 +333,8 @@ mod tests {
         let asked = caller();
         for _ in 0..3 {
             let denied = asked.identity().err();
-            assert_eq!(denied, Some(Denied::Unauthenticated(Some(TokenError::Unreadable))), "it is counted once");
+            assert_eq!(denied, Some(Error::Unauthenticated(Some(TokenError::Unreadable))), "it is counted once");
         }
-        assert!(matches!(caller().identity(), Err(Denied::AuthFailures(_))));
+        assert!(matches!(caller().identity(), Err(Error::AuthFailures(_))));
     }
 }

@@ -7,7 +7,10 @@ use http::{Uri, uri::Scheme};
 use ipnet::IpNet;
 
 use crate::{
-    gate::{Expected, GrantsFile, Key, Keys, Open, OriginPattern, RateLimit, Roots, Secret, address, issuer},
+    gate::{
+        AnonymousAccess, Expected, GrantsFile, Key, OriginPattern, RateLimit, Roots, Secret, VerificationKeys, address,
+        issuer,
+    },
     reload::Source,
 };
 
@@ -154,12 +157,12 @@ impl Options {
     }
 
     /// What may be done without a credential.
-    pub fn open(&self, production: bool) -> Open {
+    pub fn open(&self, production: bool) -> AnonymousAccess {
         let subscribers = self.subscriber_auth.unwrap_or(match self.has_keys() {
             true => SubscriberAuth::Token,
             false => SubscriberAuth::Open,
         });
-        Open { reading: !production && !self.has_keys(), subscribing: subscribers == SubscriberAuth::Open }
+        AnonymousAccess { reading: !production && !self.has_keys(), subscribing: subscribers == SubscriberAuth::Open }
     }
 
     /// Where it is said what client certificates may do.
@@ -172,7 +175,7 @@ impl Options {
     }
 
     /// Reads the keys that do not change.
-    pub fn keys(&self) -> Result<Keys, String> {
+    pub fn keys(&self) -> Result<VerificationKeys, String> {
         let secrets = self.jwt_secret.iter().flat_map(|secret| secret.forms().map(Key::from_secret));
         let public = self.jwt_public_key_file.as_ref().map(|path| {
             let shown = path.display();
@@ -182,7 +185,7 @@ impl Options {
             })
         });
         let fixed = secrets.chain(public.transpose()?).collect();
-        Ok(Keys::new(fixed, self.jwt_jwks_url.is_some()))
+        Ok(VerificationKeys::new(fixed, self.jwt_jwks_url.is_some()))
     }
 
     /// What should be known of settings that are not wrong.

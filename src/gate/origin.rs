@@ -4,7 +4,7 @@ use std::{str::FromStr, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, header::ORIGIN};
 
-use crate::gate::Denied;
+use crate::gate::Error;
 
 /// How much of an origin that is not allowed is repeated.
 const SHOWN: usize = 100;
@@ -117,11 +117,11 @@ impl Origins {
 
     /// Checks the origin of a request that a browser makes on any page's behalf, as a WebSocket's handshake is. What
     /// names no origin is no browser.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), Denied> {
+    pub fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
         let refused = headers.get_all(ORIGIN).iter().find(|origin| !self.allow(origin));
         refused.map_or(Ok(()), |origin| {
             let text = String::from_utf8_lossy(origin.as_bytes());
-            Err(Denied::Origin(text.chars().take(SHOWN).collect()))
+            Err(Error::Origin(text.chars().take(SHOWN).collect()))
         })
     }
 }

@@ -9,7 +9,7 @@ use tokio::{sync::watch, time::sleep};
 use crate::{
     clock::Clock,
     domain::UserId,
-    gate::{Identity, Permit, TokenError},
+    gate::{Identity, SubscribeScope, TokenError},
 };
 
 /// How many users, and how many tokens, are remembered. The oldest are forgotten first; by then their tokens should have
@@ -76,7 +76,7 @@ impl Revocations {
     }
 
     /// Watches over what goes on under `permit`.
-    pub fn watch(&self, permit: Permit) -> Watch {
+    pub fn watch(&self, permit: SubscribeScope) -> Watch {
         let expires_at = permit.identity().and_then(|identity| identity.expires_at);
         let mut changes = self.0.changes.subscribe();
         // Something may have been revoked since the token was checked.
@@ -101,7 +101,7 @@ impl Revocations {
 /// Tells when a token is no longer good.
 #[derive(Debug)]
 pub struct Watch {
-    permit: Permit,
+    permit: SubscribeScope,
     /// In seconds since 1970.
     expires_at: Option<i64>,
     /// By the monotonic clock.
@@ -170,7 +170,7 @@ mod tests {
             issued_at: None,
             token_id: None,
         };
-        Revocations::new(Arc::clone(clock) as _).watch(Permit::of(Arc::new(identity)))
+        Revocations::new(Arc::clone(clock) as _).watch(SubscribeScope::of(Arc::new(identity)))
     }
 
     // the sleep of a watch is not what decides, nor how long it may go on

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use crate::{
     domain::Certificate,
-    gate::{Caller, Grants, Permit, TokenError, Watch},
+    gate::{Caller, Grants, SubscribeScope, TokenError, Watch},
 };
 
 /// A caller whose right is looked at again and again.
@@ -36,7 +36,7 @@ pub enum Right {
 impl Caller {
     /// Its right, from now on.
     pub fn standing(&self) -> Standing {
-        let permit = self.identity().map_or(Permit::OPEN, |identity| Permit::of(Arc::clone(identity)));
+        let permit = self.identity().map_or(SubscribeScope::OPEN, |identity| SubscribeScope::of(Arc::clone(identity)));
         let mut granted = self.granted().cloned();
         if let Some(granted) = &mut granted {
             // The table may have changed since the call was let in.

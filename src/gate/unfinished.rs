@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use crate::{
     domain::UserId,
-    gate::{Denied, address, places::Holder},
+    gate::{Error, address, connection_limits::Holder},
 };
 
 /// Which part of the whole one address may hold.
@@ -123,12 +123,12 @@ impl Charge {
 
     /// Counts `bytes` of what has come in place of what it counted. Few are not counted, so that whatever is small comes through
     /// however it is cut; more are counted in whole KiB. There are no more of the small ones than connections and their calls.
-    pub fn set_came(&mut self, bytes: usize) -> Result<(), Denied> {
+    pub fn set_came(&mut self, bytes: usize) -> Result<(), Error> {
         self.set(if bytes < COUNTED { 0 } else { bytes.next_multiple_of(1024) })
     }
 
     /// Counts `bytes` in place of what it counted. When more do not fit, it goes on counting what it did.
-    pub fn set(&mut self, bytes: usize) -> Result<(), Denied> {
+    pub fn set(&mut self, bytes: usize) -> Result<(), Error> {
         if bytes > self.bytes {
             self.take(bytes - self.bytes)?;
         } else if bytes < self.bytes {
@@ -138,19 +138,19 @@ impl Charge {
         Ok(())
     }
 
-    fn take(&self, bytes: usize) -> Result<(), Denied> {
+    fn take(&self, bytes: usize) -> Result<(), Error> {
         let max = self.unfinished.0.max_bytes;
         let mut held = self.unfinished.0.held.lock();
         if bytes > max.saturating_sub(held.all) {
-            return Err(Denied::Unfinished(Share::Everybody));
+            return Err(Error::Unfinished(Share::Everybody));
         }
         if !held.add(Holder::Address(self.address), (self.bytes, bytes), max / ADDRESS_PART) {
-            return Err(Denied::Unfinished(Share::Address));
+            return Err(Error::Unfinished(Share::Address));
         }
         let user = self.user.clone().map(Holder::User);
         if !user.is_none_or(|user| held.add(user, (self.bytes, bytes), max / USER_PART)) {
             held.give_back(&Holder::Address(self.address), bytes);
-            return Err(Denied::Unfinished(Share::User));
+            return Err(Error::Unfinished(Share::User));
         }
         held.all += bytes;
         Ok(())
@@ -190,16 +190,16 @@ mod tests {
     fn nobody_holds_it_all_and_everybody_together_no_more_than_there_is() {
         let unfinished = Unfinished::new(80);
         let mut first = unfinished.charge(address(1), None);
-        assert_eq!(first.set(81), Err(Denied::Unfinished(Share::Everybody)));
+        assert_eq!(first.set(81), Err(Error::Unfinished(Share::Everybody)));
         assert_eq!((first.bytes(), unfinished.bytes()), (0, 0));
         assert_eq!(first.set(70), Ok(()), "it is all that the address holds");
         assert_eq!(first.set(30), Ok(()));
         let mut second = unfinished.charge(address(1), None);
-        assert_eq!(second.set(11), Err(Denied::Unfinished(Share::Address)), "an address has one share");
+        assert_eq!(second.set(11), Err(Error::Unfinished(Share::Address)), "an address has one share");
         let mut third = unfinished.charge(address(2), None);
         assert_eq!(third.set(40), Ok(()));
         let mut fourth = unfinished.charge(address(3), None);
-        assert_eq!(fourth.set(11), Err(Denied::Unfinished(Share::Everybody)));
+        assert_eq!(fourth.set(11), Err(Error::Unfinished(Share::Everybody)));
         assert_eq!(fourth.set(10), Ok(()));
         assert_eq!(unfinished.bytes(), 80);
         drop((first, third, fourth));
@@ -213,7 +213,7 @@ mod tests {
         let mut here = unfinished.charge(address(1), Some(&user("ana")));
         assert_eq!(here.set(15), Ok(()));
         let mut there = unfinished.charge(address(2), Some(&user("ana")));
-        assert_eq!(there.set(6), Err(Denied::Unfinished(Share::User)));
+        assert_eq!(there.set(6), Err(Error::Unfinished(Share::User)));
         assert_eq!(unfinished.charge(address(2), None).set(40), Ok(()), "what was refused was counted for nobody");
         assert_eq!(here.set(5), Ok(()));
         assert_eq!(there.set(15), Ok(()));

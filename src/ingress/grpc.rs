@@ -22,12 +22,12 @@ use crate::{
 
 /// Publishes what comes in over gRPC.
 #[derive(Debug, Clone)]
-pub struct Publisher {
+pub struct PublishService {
     intake: Intake,
     max_message_bytes: usize,
 }
 
-impl Publisher {
+impl PublishService {
     /// Hands what comes in to `intake`.
     pub fn new(options: &Options, intake: Intake) -> Self {
         Self { intake, max_message_bytes: options.max_body_bytes.get() }

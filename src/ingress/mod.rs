@@ -16,7 +16,7 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
-pub use grpc::Publisher;
+pub use grpc::PublishService;
 pub use rest::router;
 pub use stream::Results;
 
@@ -24,7 +24,7 @@ use crate::{
     broker::{Error, Explanation, Handle, Published, Rules},
     clock::Clock,
     domain::Draft,
-    gate::{Caller, Denied, Unserved},
+    gate::{self, Caller, Unserved},
 };
 
 /// The settings of what comes in.
@@ -89,7 +89,7 @@ impl Intake {
 #[derive(Debug)]
 enum Refused {
     /// Its publisher may not.
-    Denied(Denied),
+    Denied(gate::Error),
     /// The broker would refuse it, too.
     Fault(Error),
 }
@@ -104,15 +104,15 @@ fn check_reach(caller: &Caller, rules: &Rules, draft: &Draft) -> Result<(), Refu
 }
 
 /// The denial behind an error that is not the publisher's doing.
-fn unserved(error: &Error) -> Option<Denied> {
+fn unserved(error: &Error) -> Option<gate::Error> {
     let unserved = match error {
         Error::Route(_) | Error::Conflict => return None,
         Error::Full => Unserved::Queue,
         Error::Unknown => Unserved::Unanswered,
         Error::Closing => Unserved::Draining,
-        Error::Journal(error) => return Some(Denied::by_journal(error.code(), error)),
+        Error::Journal(error) => return Some(gate::Error::by_journal(error.code(), error)),
     };
-    Some(Denied::Unserved(unserved, error.to_string().into()))
+    Some(gate::Error::Unserved(unserved, error.to_string().into()))
 }
 
 /// A publish that began, and that the service waits for before it goes away.

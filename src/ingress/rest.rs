@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     broker::{Accepted, Error, Explanation},
     domain::{Audiences, Code, Draft, DraftFields, IdempotencyKey, Payload, RoomId, UserId},
-    gate::{Caller, Publisher},
+    gate::{Caller, PublisherCaller},
     ingress::{Intake, Options, Refused, body, check_reach, unserved},
     wire::{messages, notify, problem::Problem, quota::Quota, text},
 };
@@ -50,7 +50,7 @@ struct Notified {
 }
 
 async fn notify(
-    Publisher(caller): Publisher,
+    PublisherCaller(caller): PublisherCaller,
     State(ingress): State<Ingress>,
     request: Request<Body>,
 ) -> Result<(Option<Quota>, Json<Notified>), Problem> {
@@ -145,7 +145,7 @@ impl From<&Audiences> for Audience {
 }
 
 async fn explain(
-    Publisher(caller): Publisher,
+    PublisherCaller(caller): PublisherCaller,
     State(ingress): State<Ingress>,
     request: Request<Body>,
 ) -> Result<Response, Problem> {

@@ -23,7 +23,7 @@ use tonic_types::StatusExt;
 use crate::{
     broker::{Error, Pending, Rules},
     domain::{Code, Draft},
-    gate::{Budget, Caller, Charge, Denied, Right, Standing, TokenError},
+    gate::{self, Caller, Charge, PublishQuota, Right, Standing, TokenError},
     ingress::{Intake, grpc},
     wire::{
         proto::v1::{PublishResult, Rejection, publish_result::Outcome},
@@ -99,7 +99,7 @@ struct Reading<R> {
 struct Requests<R> {
     stream: R,
     standing: Standing,
-    budget: Option<Budget>,
+    budget: Option<PublishQuota>,
     rules: Arc<Rules>,
     max_message_bytes: usize,
 }
@@ -188,7 +188,7 @@ impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
         if self.standing.check().map_err(no_longer_good)? == Right::Renewed {
             self.budget = self.standing.caller().budget();
         }
-        let counted = self.budget.as_ref().map(Budget::take).transpose().map_err(Status::from);
+        let counted = self.budget.as_ref().map(PublishQuota::take).transpose().map_err(Status::from);
         Ok(counted.and_then(|_| {
             let request = read.request.map_err(|error| undecodable(&error))?;
             grpc::draft(request, read.bytes, (self.standing.caller(), &self.rules), self.max_message_bytes)
@@ -196,7 +196,7 @@ impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
     }
 
     /// What rejections hold until they are read; or that they may not.
-    fn charge(&self, slots: &[Result<(), Status>]) -> Result<Option<Charge>, Denied> {
+    fn charge(&self, slots: &[Result<(), Status>]) -> Result<Option<Charge>, gate::Error> {
         let rejected = slots.iter().filter(|slot| slot.is_err()).count();
         if rejected == 0 {
             return Ok(None);

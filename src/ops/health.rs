@@ -21,7 +21,7 @@ use crate::{
     clock::Clock,
     domain::Code,
     egress::Clients,
-    gate::Keys,
+    gate::VerificationKeys,
     journal::{Condition, Read},
     wire::{status::http_status, text},
 };
@@ -50,7 +50,7 @@ pub struct Health {
     grpc: HealthReporter,
     clients: Clients,
     journal: Arc<dyn Read>,
-    keys: Keys,
+    keys: VerificationKeys,
     certificate: Option<Arc<dyn HealthPart>>,
     /// What ended the service, if something did.
     failure: watch::Receiver<Option<Arc<str>>>,
@@ -77,7 +77,7 @@ impl Health {
         grpc: HealthReporter,
         clients: Clients,
         journal: Arc<dyn Read>,
-        (keys, certificate): (Keys, Option<Arc<dyn HealthPart>>),
+        (keys, certificate): (VerificationKeys, Option<Arc<dyn HealthPart>>),
         failure: watch::Receiver<Option<Arc<str>>>,
         clock: Arc<dyn Clock>,
     ) -> Self {

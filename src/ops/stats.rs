@@ -16,7 +16,7 @@ use tonic::Status;
 use crate::{
     domain::{ClientInfo, RoomId},
     egress::{Clients, Gap, History, Recent},
-    gate::{self, Refusals},
+    gate::{self, RejectionCounters},
     journal::Read,
     ops::page::{Asked, MAX_PAGE, Page, SHOWN_ROOMS},
     rooms,
@@ -33,7 +33,7 @@ pub struct Stats {
     rooms: rooms::Reader,
     journal: Arc<dyn Read>,
     history: History,
-    refusals: Refusals,
+    refusals: RejectionCounters,
 }
 
 #[derive(Serialize)]
@@ -73,7 +73,7 @@ impl Stats {
         rooms: rooms::Reader,
         journal: Arc<dyn Read>,
         history: History,
-        refusals: Refusals,
+        refusals: RejectionCounters,
     ) -> Self {
         Self { clients, rooms, journal, history, refusals }
     }

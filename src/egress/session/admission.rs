@@ -9,7 +9,7 @@ use crate::{
         registry::{Claim, Clients},
         request::ConnectRequest,
     },
-    gate::{Caller, Denied, Gate, Place, Unserved},
+    gate::{self, Caller, ConnectionPermit, Gate, Unserved},
 };
 
 /// Admits those who ask for a session, whatever is to carry it.
@@ -26,7 +26,7 @@ pub(in crate::egress) struct AdmissionControl {
 #[derive(Debug)]
 pub(in crate::egress) struct Admitted {
     _among_all: OwnedSemaphorePermit,
-    _of_its_own: Place,
+    _of_its_own: ConnectionPermit,
 }
 
 impl AdmissionControl {
@@ -35,21 +35,21 @@ impl AdmissionControl {
     }
 
     /// Admits one more session of `caller`.
-    pub(in crate::egress) fn admit(&self, caller: &Caller) -> Result<Admitted, Denied> {
+    pub(in crate::egress) fn admit(&self, caller: &Caller) -> Result<Admitted, gate::Error> {
         if self.draining.is_cancelled() {
             let why = "the server is going away; reconnect in a second";
-            return Err(Denied::Unserved(Unserved::Draining, why.into()));
+            return Err(gate::Error::Unserved(Unserved::Draining, why.into()));
         }
-        let full = || Denied::Unserved(Unserved::Connections, "too many connections; try again later".into());
+        let full = || gate::Error::Unserved(Unserved::Connections, "too many connections; try again later".into());
         let among_all = self.clients.place().ok_or_else(full)?;
         Ok(Admitted { _among_all: among_all, _of_its_own: caller.place()? })
     }
 
     /// Keeps the client id for a connection that is about to begin, unless another user has it.
-    pub(in crate::egress) async fn claim(&self, request: &ConnectRequest) -> Result<Claim, Denied> {
+    pub(in crate::egress) async fn claim(&self, request: &ConnectRequest) -> Result<Claim, gate::Error> {
         let owner = || Owner::new(&request.permit, request.user_id.clone());
         let owner = self.gate.knows_subscribers().then(owner);
         let claimed = self.clients.claim(&request.client_id, owner).await;
-        claimed.map_err(|_| Denied::ClientId(request.client_id.clone()))
+        claimed.map_err(|_| gate::Error::ClientId(request.client_id.clone()))
     }
 }

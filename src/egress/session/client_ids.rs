@@ -11,7 +11,7 @@ use std::{
 use crate::{
     domain::{ClientId, UserId},
     egress::session::handle::{Session, SessionHandle},
-    gate::Permit,
+    gate::SubscribeScope,
 };
 
 /// Whose a client id is: of the token's subject or, of those whose token names none, of the user that they say they are.
@@ -23,7 +23,7 @@ pub(in crate::egress) struct Owner {
 
 impl Owner {
     /// The one that has this permit and is this user.
-    pub(in crate::egress) fn new(permit: &Permit, user: Option<UserId>) -> Self {
+    pub(in crate::egress) fn new(permit: &SubscribeScope, user: Option<UserId>) -> Self {
         Self { is_subject: permit.identity().is_some_and(|identity| identity.user().is_some()), user }
     }
 }

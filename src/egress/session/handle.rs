@@ -16,7 +16,7 @@ use crate::{
         registry::ConnectionId,
         request::ConnectRequest,
     },
-    gate::Permit,
+    gate::SubscribeScope,
     wire::status::Close,
 };
 
@@ -106,7 +106,7 @@ impl Session {
     }
 
     /// What it may hear now.
-    pub(in crate::egress) fn permit(&self) -> Permit {
+    pub(in crate::egress) fn permit(&self) -> SubscribeScope {
         self.machine.lock().permit().clone()
     }
 

@@ -15,7 +15,7 @@ use crate::{
         notices::RoomNotices,
         registry::{Claim, Clients},
     },
-    gate::{Denied, Gate, Permit, TokenError},
+    gate::{self, Gate, SubscribeScope, TokenError},
     journal::{Attending, Error},
     rooms::{Member, Membership},
     wire::{framed::Framed, messages, status::Close, text},
@@ -91,7 +91,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
     }
 
     /// Notes that the client was refused something.
-    pub(in crate::egress) fn refused(&self, denied: &Denied) {
+    pub(in crate::egress) fn refused(&self, denied: &gate::Error) {
         self.context.gate.holder(&self.session().permit(), self.address).refused(denied);
     }
 
@@ -111,7 +111,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
 
     /// Closes a session that the journal cannot serve.
     pub(in crate::egress) fn unserved(&self, error: &Error) {
-        self.refused(&Denied::by_journal(error.code(), error));
+        self.refused(&gate::Error::by_journal(error.code(), error));
         self.handle.close(Close::unread(error.code()));
     }
 
@@ -168,17 +168,17 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
         text::token_refreshed(expires_at, now)
     }
 
-    fn fresh_permit(&self, token: &str, now: DateTime<Utc>) -> Result<Permit, Denied> {
-        let permit = Permit::of(self.context.gate.identify(token, self.address)?);
+    fn fresh_permit(&self, token: &str, now: DateTime<Utc>) -> Result<SubscribeScope, gate::Error> {
+        let permit = SubscribeScope::of(self.context.gate.identify(token, self.address)?);
         // One that is over and still believed, since clocks differ, would only begin the grace anew.
         match permit.is_over(now.timestamp()) {
-            true => Err(Denied::Unauthenticated(Some(TokenError::Expired))),
+            true => Err(gate::Error::Unauthenticated(Some(TokenError::Expired))),
             false => Ok(permit),
         }
     }
 
     /// Whether under `permit` the session would be another user's, or its client id, where tokens say whose that is.
-    fn changes_hands(&self, permit: &Permit) -> bool {
+    fn changes_hands(&self, permit: &SubscribeScope) -> bool {
         let user = self.session().user_id().cloned();
         let knows = self.context.gate.knows_subscribers();
         let has_other_owner = knows && Owner::new(permit, user.clone()) != self.session().owner();

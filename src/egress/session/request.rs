@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::{
     domain::{Audience, ClientId, Epoch, NameError, Position, RoomId, UserId},
     egress::session::attempt::Attempt,
-    gate::{Denied, Permit},
+    gate::{self, SubscribeScope},
     wire::problem::Problem,
 };
 
@@ -26,7 +26,7 @@ pub(in crate::egress) struct ConnectRequest {
     /// Where it is.
     pub(in crate::egress) address: IpAddr,
     /// What it may hear.
-    pub(in crate::egress) permit: Permit,
+    pub(in crate::egress) permit: SubscribeScope,
 }
 
 #[derive(Deserialize, Default)]
@@ -52,7 +52,7 @@ impl ConnectRequest {
         client_id: &str,
         uri: &Uri,
         max_rooms: usize,
-        (address, permit): (IpAddr, Permit),
+        (address, permit): (IpAddr, SubscribeScope),
     ) -> Result<Self, Problem> {
         let query = uri.query().unwrap_or_default();
         let parameters: Parameters<'_> = serde_urlencoded::from_str(query)
@@ -86,7 +86,7 @@ impl ConnectRequest {
     }
 
     /// Takes the user from the credential, and refuses rooms that are not for it.
-    pub(in crate::egress) fn authorised(mut self) -> Result<Self, Denied> {
+    pub(in crate::egress) fn authorised(mut self) -> Result<Self, gate::Error> {
         self.user_id = self.permit.user(self.user_id)?;
         for room in [&self.room].into_iter().chain(&self.rooms) {
             self.permit.check(Some(&Audience::Room(room.clone())))?;

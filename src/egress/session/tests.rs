@@ -21,7 +21,7 @@ use crate::{
     clock::Manual,
     config::Config,
     domain::{Break, Delivery, KeyOwner, RoomId, UserId},
-    gate::{Carriers, Credential, Identity, Patterns, Permit},
+    gate::{Carriers, Credential, Identity, Patterns, SubscribeScope},
     journal::Memory,
     peers::Alone,
     rooms,
@@ -31,8 +31,8 @@ use crate::{
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 /// A permit to hear everything, by a token of this user that ends then.
-pub(super) fn token(user: Option<&str>, expires_at: Option<i64>) -> Permit {
-    Permit::of(Arc::new(Identity {
+pub(super) fn token(user: Option<&str>, expires_at: Option<i64>) -> SubscribeScope {
+    SubscribeScope::of(Arc::new(Identity {
         credential: Credential::Jwt(user.map(|user| UserId::parse(user).expect("a name"))),
         key_owner: KeyOwner::NOBODY,
         grant: None,
@@ -152,7 +152,7 @@ impl Scene {
     }
 
     /// A session of a client that asked with this query.
-    pub(super) fn session(&self, client_id: &str, query: &str, permit: Permit) -> Arc<Recorder> {
+    pub(super) fn session(&self, client_id: &str, query: &str, permit: SubscribeScope) -> Arc<Recorder> {
         let uri: Uri = format!("/?{query}").parse().expect("an address");
         let request = ConnectRequest::read(client_id, &uri, 64, (ADDRESS, permit)).expect("a request");
         let session = self.sessions.session(&request);
@@ -173,7 +173,7 @@ impl Scene {
     pub(super) async fn enter_many(&self, count: u64) -> Vec<Arc<Recorder>> {
         let mut handles = Vec::new();
         for number in 0..count {
-            let handle = self.session(&format!("c{:05}", 99_999 - number), "", Permit::OPEN);
+            let handle = self.session(&format!("c{:05}", 99_999 - number), "", SubscribeScope::OPEN);
             self.enter(&handle, number % 3 != 0).await.expect("nobody has it");
             handles.push(handle);
         }
@@ -185,7 +185,7 @@ impl Scene {
 async fn everybody_is_sent_away_whether_it_holds_an_id_or_not_and_so_is_who_comes_later() {
     let scene = Scene::new();
     let handles = scene.enter_many(300).await;
-    let late = scene.session("late", "", Permit::OPEN);
+    let late = scene.session("late", "", SubscribeScope::OPEN);
     scene.sessions.drain().send_latecomer_away(&*late);
     assert_eq!(late.told(), [], "nobody was sent away yet");
     scene.sessions.close_all().await;
@@ -231,7 +231,7 @@ async fn a_sweep_pings_each_in_its_round_and_ends_those_whose_token_is_over() {
 #[tokio::test]
 async fn a_session_that_is_dropped_leaves_every_room_that_it_came_into() {
     let scene = Scene::new();
-    let handle = scene.session("ana", "room=a&rooms=b,c&user_id=7", Permit::OPEN);
+    let handle = scene.session("ana", "room=a&rooms=b,c&user_id=7", SubscribeScope::OPEN);
     let caller = scene.gate.caller(&Request::new(()), Carriers::Http);
     let admitted = scene.sessions.admission().admit(&caller).expect("there is room");
     let mut ana = scene.sessions.begin(Arc::clone(&handle), ADDRESS, admitted);

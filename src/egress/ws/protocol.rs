@@ -25,7 +25,7 @@ use crate::{
         frames::{Frames, TooMany},
         inflate::Inflate,
     },
-    gate::{Charge, Denied},
+    gate::{self, Charge},
     wire::status::Close,
 };
 
@@ -115,7 +115,7 @@ impl Protocol {
 
     /// Counts what is held of a message whose end did not come yet, in what `charge` begins. It is asked when all that came was
     /// taken out: what came whole was never counted.
-    pub(super) fn account(&mut self, charge: impl FnOnce() -> Charge) -> Result<(), Denied> {
+    pub(super) fn account(&mut self, charge: impl FnOnce() -> Charge) -> Result<(), gate::Error> {
         if self.is_idle() {
             self.unfinished = None;
             return Ok(());

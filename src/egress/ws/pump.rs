@@ -20,7 +20,7 @@ use crate::{
             protocol::{Incoming, Protocol},
         },
     },
-    gate::Denied,
+    gate,
     rooms::Member,
     wire::{
         client::{ClientMessage, MessageError},
@@ -184,7 +184,7 @@ fn effects(session: &mut WebSocketSession, incoming: Incoming, continuations: u3
         (_, Incoming::Control) => return Ok(Vec::new()),
         (Decision::Refused, _) => {
             let told = text::error(messages::TOO_MANY, session.active.now());
-            return Ok(vec![Effect::Reply(told), Effect::Refused(Denied::MessageRate)]);
+            return Ok(vec![Effect::Reply(told), Effect::Refused(gate::Error::MessageRate)]);
         }
         (Decision::Allowed, Incoming::Text(text)) => ClientMessage::parse(&text),
         (Decision::Allowed, Incoming::Binary(bytes)) => {
@@ -201,7 +201,7 @@ async fn carry_out(session: &mut WebSocketSession, effect: Effect) {
         Effect::Reply(text) => active.handle().reply(frame::text(&text)),
         Effect::Relay(notice) => {
             if let Err(error) = active.relay(notice).await {
-                active.refused(&Denied::by_journal(error.code(), &error));
+                active.refused(&gate::Error::by_journal(error.code(), &error));
                 active.handle().reply(frame::text(&text::error(messages::NOT_RELAYED, active.now())));
             }
         }

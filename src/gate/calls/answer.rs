@@ -13,13 +13,13 @@ use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::{Status, body::Body};
 
 use crate::gate::{
-    Caller, Denied,
+    Caller, Error,
     answers::held,
     calls::{messages::Fault, strangers::Stay},
 };
 
 /// The end of an answer to `caller` that is refused after its head is out.
-fn refusal(caller: &Caller, denied: Denied) -> Frame<Bytes> {
+fn refusal(caller: &Caller, denied: Error) -> Frame<Bytes> {
     end(&caller.refuse(denied))
 }
 
@@ -121,7 +121,7 @@ impl hyper::body::Body for Passing {
         if this.stay.as_mut().is_some_and(|(_, ended)| ended.as_mut().poll(cx).is_ready()) {
             this.stay = None;
             this.body = Body::empty();
-            return Poll::Ready(Some(Ok(refusal(&this.caller, Denied::StrangerCalls))));
+            return Poll::Ready(Some(Ok(refusal(&this.caller, Error::StrangerCalls))));
         }
         let frame = Pin::new(&mut this.body).poll_frame(cx);
         frame.map_ok(|frame| {

@@ -15,7 +15,7 @@ use tonic::{Status, body::Body};
 use crate::{
     domain::Code,
     gate::{
-        Caller, Charge, Denied,
+        Caller, Charge, Error,
         calls::{
             framing::{Framing, TooLong},
             methods::Form,
@@ -92,7 +92,7 @@ impl Messages {
     fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<Status> {
         if self.ended.as_mut().is_some_and(|ended| ended.as_mut().poll(cx).is_ready()) {
             self.ended = None;
-            return Poll::Ready(Denied::StrangerCalls.into());
+            return Poll::Ready(Error::StrangerCalls.into());
         }
         let over = self.patience.poll_over(cx, self.framing.held() > 0);
         over.map(|over| grpc_too_late(over.setting, over.time))

@@ -1,6 +1,6 @@
 //! What each method of gRPC asks of its caller: the one table, by which a call is judged before a byte of it is read.
 
-use crate::gate::{Caller, Denied};
+use crate::gate::{Caller, Error};
 
 /// What a caller must be allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,7 @@ fn find(table: &[(&str, Method)], name: &str) -> Option<Method> {
 
 /// The method at `path`, if `caller` may use it; none if there is none. Of the service of the contract nobody without a
 /// credential is told which methods there are.
-pub(super) fn judge(path: &str, caller: &Caller) -> Result<Option<Method>, Denied> {
+pub(super) fn judge(path: &str, caller: &Caller) -> Result<Option<Method>, Error> {
     let method = match path.strip_prefix(SERVICE) {
         Some(name) => {
             caller.identity()?;

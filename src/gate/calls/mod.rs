@@ -31,7 +31,7 @@ use tower::{Layer, Service};
 use crate::{
     domain::{Code, Peer},
     gate::{
-        Caller, Denied, Gate, HangUp,
+        Caller, Error, Gate, HangUp,
         calls::{
             answer::{Passing, Unread},
             messages::Messages,
@@ -102,7 +102,7 @@ impl CallLayer {
         }
         // A request that did not come through the gate may do nothing.
         let caller: Option<&Caller> = request.extensions().get();
-        let caller = caller.ok_or(Denied::Unauthenticated(None))?;
+        let caller = caller.ok_or(Error::Unauthenticated(None))?;
         let method = methods::judge(request.uri().path(), caller)?.ok_or_else(|| {
             let message = "there is no such method; the proto file and reflection list those that there are";
             grpc_plain(Code::Unimplemented, message)

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use crate::{
     domain::{Audience, ClientId, JsonText, Notice, RoomId},
     egress::Options,
-    gate::{Denied, Permit, TokenError},
+    gate::{self, SubscribeScope, TokenError},
     wire::{
         client::{ClientMessage, MessageError},
         framed::Framed,
@@ -31,7 +31,7 @@ pub(in crate::egress) enum Effect {
     /// Check this token, and go on under it.
     Refresh(String),
     /// Note that this was refused.
-    Refused(Denied),
+    Refused(gate::Error),
 }
 
 /// How much a client may do.
@@ -76,14 +76,14 @@ pub(in crate::egress) struct Machine {
     /// Its own room first, then those that it listens to besides. Whoever shows them shares them.
     rooms: Arc<[RoomId]>,
     /// What it may hear.
-    permit: Permit,
+    permit: SubscribeScope,
     /// Since when the client has known that its token expired.
     expired_since: Option<Instant>,
 }
 
 impl Machine {
     /// A client in `room`, which listens to `further` rooms besides.
-    pub(in crate::egress) fn new(room: &RoomId, further: &[RoomId], permit: Permit) -> Self {
+    pub(in crate::egress) fn new(room: &RoomId, further: &[RoomId], permit: SubscribeScope) -> Self {
         let mut rooms = vec![room.clone()];
         for room in further {
             if !rooms.contains(room) {
@@ -104,7 +104,7 @@ impl Machine {
     }
 
     /// What it may hear.
-    pub(in crate::egress) fn permit(&self) -> &Permit {
+    pub(in crate::egress) fn permit(&self) -> &SubscribeScope {
         &self.permit
     }
 
@@ -130,7 +130,7 @@ impl Machine {
     }
 
     /// Goes on under another permit, if that one allows all rooms that the client is in.
-    pub(in crate::egress) fn renew(&mut self, permit: Permit) -> Result<(), Denied> {
+    pub(in crate::egress) fn renew(&mut self, permit: SubscribeScope) -> Result<(), gate::Error> {
         self.rooms.iter().try_for_each(|room| permit.check(Some(&Audience::Room(room.clone()))))?;
         self.permit = permit;
         self.expired_since = None;
@@ -168,7 +168,7 @@ impl Machine {
         let now = sender.now;
         let (message, denied) = match self.permit.check(Some(&Audience::Room(room.clone()))) {
             Ok(()) if !self.permit.is_over(now.timestamp()) => return enter(self, room, sender),
-            Ok(()) => (messages::EXPIRED.to_owned(), Denied::Unauthenticated(Some(TokenError::Expired))),
+            Ok(()) => (messages::EXPIRED.to_owned(), gate::Error::Unauthenticated(Some(TokenError::Expired))),
             Err(denied) => (messages::not_allowed(room), denied),
         };
         let mut effects = refusal(&message, now);

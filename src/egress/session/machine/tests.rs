@@ -9,7 +9,7 @@ fn room(name: &str) -> RoomId {
 
 fn machine(rooms: &[&str]) -> Machine {
     let further: Vec<_> = rooms[1..].iter().map(|name| room(name)).collect();
-    Machine::new(&room(rooms[0]), &further, Permit::OPEN)
+    Machine::new(&room(rooms[0]), &further, SubscribeScope::OPEN)
 }
 
 fn said(machine: &mut Machine, text: &str) -> Vec<Effect> {
@@ -144,6 +144,6 @@ fn a_token_that_expired_is_told_once_and_has_its_grace() {
     assert_eq!(check(&mut ana, 33, 99), TokenState::InOrder, "the time of day was put back");
     assert_eq!(check(&mut ana, 34, 100), TokenState::Expired, "and its grace begins anew");
     ana.told_expired(begin + Duration::from_secs(34));
-    ana.renew(Permit::OPEN).expect("it may go on");
+    ana.renew(SubscribeScope::OPEN).expect("it may go on");
     assert_eq!(check(&mut ana, 999, 999), TokenState::InOrder);
 }

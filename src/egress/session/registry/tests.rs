@@ -2,12 +2,12 @@ use super::*;
 use crate::{
     domain::UserId,
     egress::session::tests::{Scene, token},
-    gate::Permit,
+    gate::SubscribeScope,
 };
 
 /// Whoever says that it is this user.
 fn owner(user: &str) -> Option<Owner> {
-    Some(Owner::new(&Permit::OPEN, UserId::parse(user).ok()))
+    Some(Owner::new(&SubscribeScope::OPEN, UserId::parse(user).ok()))
 }
 
 /// Whoever has a token that says so.
@@ -52,7 +52,7 @@ fn holder(clients: &Clients, client_id: &str) -> Option<ConnectionId> {
 #[tokio::test]
 async fn whoever_claims_no_client_id_replaces_nobody() {
     let scene = Scene::new();
-    let handles = [(); 3].map(|()| scene.session("tab", "", Permit::OPEN));
+    let handles = [(); 3].map(|()| scene.session("tab", "", SubscribeScope::OPEN));
     let [first, middle, last] = handles.each_ref().map(|handle| handle.session.id());
     for (handle, holds_id) in handles.iter().zip([false, true, false]) {
         assert_eq!(scene.enter(handle, holds_id).await, Ok(None));
@@ -70,7 +70,7 @@ async fn whoever_claims_no_client_id_replaces_nobody() {
 #[tokio::test]
 async fn a_later_connection_takes_the_client_id_over() {
     let scene = Scene::new();
-    let [old, new] = ["attempt=1", "attempt=2"].map(|query| scene.session("tab", query, Permit::OPEN));
+    let [old, new] = ["attempt=1", "attempt=2"].map(|query| scene.session("tab", query, SubscribeScope::OPEN));
     assert_eq!(scene.enter(&old, true).await, Ok(None));
     assert_eq!(scene.enter(&new, true).await, Ok(Some(old.session.id())));
     assert_eq!((scene.clients.len(), holder(&scene.clients, "tab")), (1, Some(new.session.id())));
@@ -88,7 +88,7 @@ async fn a_walk_comes_to_every_session_once_and_ends() {
         seen.extend(some.iter().map(|handle| handle.session().id()));
         pages += 1;
         // However many come and go meanwhile.
-        scene.enter(&scene.session(&format!("late-{pages}"), "", Permit::OPEN), true).await.expect("free");
+        scene.enter(&scene.session(&format!("late-{pages}"), "", SubscribeScope::OPEN), true).await.expect("free");
         scene.clients.leave(&handles[200 + pages].session);
     }
     // One went before the walk had come to it, two when it had.

@@ -17,7 +17,7 @@ use crate::{
         Clients,
         session::{ConnectRequest, Owner, SessionHandle, Taken},
     },
-    gate::Permit,
+    gate::SubscribeScope,
     wire::encoded,
 };
 
@@ -32,7 +32,7 @@ async fn dialled(clock: &Arc<Manual>, clients: &Clients, client: &str) -> (Conne
     let (socket, client_socket) = tokio::join!(listener.accept(), TcpStream::connect(address));
     let (socket, _) = socket.expect("a connection");
     let uri: Uri = format!("/ws/{client}").parse().expect("an address");
-    let asked = (address.ip(), Permit::OPEN);
+    let asked = (address.ip(), SubscribeScope::OPEN);
     let request = ConnectRequest::read("ana", &uri, 64, asked).expect("a request");
     let session = Session::new(clients.next_id(), &request, &**clock);
     let connection = Connection::new(session, Either::Left(socket).into(), 10, Arc::clone(clock) as _);
@@ -127,7 +127,7 @@ async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
         tokio::join!(dialled(&clock, &clients, "ana?attempt=2"), dialled(&clock, &clients, "ana?attempt=1"));
     let (first, second) = (Arc::new(first), Arc::new(second));
     let claim = async |user: &str| {
-        let owner = Owner::new(&Permit::OPEN, UserId::parse(user).ok());
+        let owner = Owner::new(&SubscribeScope::OPEN, UserId::parse(user).ok());
         clients.claim(first.session().client_id(), Some(owner)).await
     };
     let enter =

@@ -18,7 +18,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
 /// The failed authentications of each address.
 #[derive(Debug)]
-pub(super) struct Failures {
+pub(super) struct AuthFailureLimiter {
     rate: Option<Rate>,
     by_address: Mutex<LruCache<IpAddr, Failing>>,
 }
@@ -36,7 +36,7 @@ struct Failing {
 /// costs no more than this.
 const CHECKS: &str = "50/s";
 
-impl Failures {
+impl AuthFailureLimiter {
     /// Without a rate nothing is counted.
     pub(super) fn new(rate: Option<Rate>) -> Self {
         Self { rate, by_address: Mutex::new(LruCache::new(REMEMBERED)) }

@@ -10,7 +10,7 @@ use crate::gate::{Expected, Identity, Key, TokenError};
 
 /// All keys that are in force.
 #[derive(Debug, Clone)]
-pub struct Keys(Arc<Inner>);
+pub struct VerificationKeys(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -21,7 +21,7 @@ struct Inner {
     missed: Notify,
 }
 
-impl Keys {
+impl VerificationKeys {
     /// Those of the settings; `awaited` if an issuer's are to come.
     pub fn new(fixed: Vec<Key>, awaited: bool) -> Self {
         let issued = RwLock::new((!awaited).then(Arc::default));

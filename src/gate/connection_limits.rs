@@ -6,12 +6,12 @@ use parking_lot::Mutex;
 
 use crate::{
     domain::UserId,
-    gate::{Denied, address},
+    gate::{Error, address},
 };
 
 /// The open subscriptions. There are no more entries than subscriptions.
 #[derive(Debug, Clone)]
-pub(super) struct Places(Arc<Inner>);
+pub(super) struct ConnectionLimits(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -29,30 +29,30 @@ pub(super) enum Holder {
 
 /// A place for one subscription, until it is dropped. Where nothing is limited it holds nothing.
 #[derive(Debug)]
-pub struct Place {
+pub struct ConnectionPermit {
     _address: Option<Box<Held>>,
     _user: Option<Box<Held>>,
 }
 
 #[derive(Debug)]
 struct Held {
-    places: Places,
+    places: ConnectionLimits,
     holder: Holder,
 }
 
-impl Places {
+impl ConnectionLimits {
     pub(super) fn new(per_address: Option<NonZeroUsize>, per_user: NonZeroUsize) -> Self {
         Self(Arc::new(Inner { per_address, per_user, taken: Mutex::default() }))
     }
 
     /// A place for one more subscription of `user` from `address`.
-    pub(super) fn take(&self, address: IpAddr, user: Option<&UserId>) -> Result<Place, Denied> {
+    pub(super) fn take(&self, address: IpAddr, user: Option<&UserId>) -> Result<ConnectionPermit, Error> {
         let (per_address, per_user) = (self.0.per_address, self.0.per_user);
         let address = per_address.map(|max| self.hold(Holder::Address(address::counted(address)), max));
-        let address = address.transpose().map_err(Denied::AddressConnections)?;
+        let address = address.transpose().map_err(Error::AddressConnections)?;
         let user = user.map(|user| self.hold(Holder::User(user.clone()), per_user));
-        let user = user.transpose().map_err(Denied::UserConnections)?;
-        Ok(Place { _address: address, _user: user })
+        let user = user.transpose().map_err(Error::UserConnections)?;
+        Ok(ConnectionPermit { _address: address, _user: user })
     }
 
     fn hold(&self, holder: Holder, max: NonZeroUsize) -> Result<Box<Held>, NonZeroUsize> {

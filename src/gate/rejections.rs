@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::gate::{Credential, Denied};
+use crate::gate::{Credential, Error};
 
 /// How many refusals of a reason are logged one by one in each period; of further ones the log has the number.
 const LOGGED: u64 = 10;
@@ -25,7 +25,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Why something was refused, as logs and statistics call it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum RejectionReason {
     /// There was no credential.
     NoToken,
     /// The credential is not valid.
@@ -64,7 +64,7 @@ pub enum Reason {
     Internal,
 }
 
-impl Reason {
+impl RejectionReason {
     const ALL: [Self; 18] = [
         Self::NoToken,
         Self::BadToken,
@@ -121,7 +121,7 @@ impl Reason {
 
 /// The refusals since the start.
 #[derive(Debug, Clone)]
-pub struct Refusals(Arc<[Count; Reason::ALL.len()]>);
+pub struct RejectionCounters(Arc<[Count; RejectionReason::ALL.len()]>);
 
 #[derive(Debug, Default)]
 struct Count {
@@ -163,37 +163,37 @@ impl Told {
 
 impl Count {
     /// Counts a refusal, and says whether it is to be logged.
-    fn note(&self, denied: &Denied) -> bool {
+    fn note(&self, denied: &Error) -> bool {
         self.total.fetch_add(1, Ordering::Relaxed);
         let before = self.in_period.fetch_add(1, Ordering::Relaxed);
         match denied {
-            Denied::Unserved(_, cause) if denied.reason().is_of_a_state() => self.told.lock().is_news(cause),
+            Error::Unserved(_, cause) if denied.reason().is_of_a_state() => self.told.lock().is_news(cause),
             _ => before < LOGGED,
         }
     }
 
     /// Ends a period, and gives how many refusals were left out of the log in it.
-    fn end_period(&self, reason: Reason) -> u64 {
+    fn end_period(&self, reason: RejectionReason) -> u64 {
         let in_period = self.in_period.swap(0, Ordering::Relaxed);
         let logged = if reason.is_of_a_state() { self.told.lock().end_period(in_period > 0) } else { LOGGED };
         in_period.saturating_sub(logged)
     }
 }
 
-impl Default for Refusals {
+impl Default for RejectionCounters {
     fn default() -> Self {
-        Self(Arc::new(Reason::ALL.map(|_| Count::default())))
+        Self(Arc::new(RejectionReason::ALL.map(|_| Count::default())))
     }
 }
 
-impl Refusals {
+impl RejectionCounters {
     /// Counts a refusal, and logs it if there were not too many. [`Caller::refused`](crate::gate::Caller::refused) is the one way to it.
-    pub(super) fn note(&self, denied: &Denied, address: IpAddr, credential: Option<&Credential>) {
+    pub(super) fn note(&self, denied: &Error, address: IpAddr, credential: Option<&Credential>) {
         let reason = denied.reason();
         if self.0[reason as usize].note(denied) {
             let (label, credential, why) = (reason.label(), credential.map(tracing::field::display), denied.why());
             match reason {
-                Reason::Internal => tracing::error!(reason = label, %address, credential, %why, "failed"),
+                RejectionReason::Internal => tracing::error!(reason = label, %address, credential, %why, "failed"),
                 _ => tracing::warn!(reason = label, %address, credential, %why, "refused"),
             }
         }
@@ -201,7 +201,9 @@ impl Refusals {
 
     /// How many there were, by reason.
     pub fn counts(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Reason::ALL.into_iter().map(|reason| (reason.label(), self.0[reason as usize].total.load(Ordering::Relaxed)))
+        RejectionReason::ALL
+            .into_iter()
+            .map(|reason| (reason.label(), self.0[reason as usize].total.load(Ordering::Relaxed)))
     }
 
     /// Says in each period how many refusals were not logged, until `stopping` is cancelled.
@@ -211,7 +213,7 @@ impl Refusals {
         let mut running = true;
         while running {
             running = stopping.run_until_cancelled(periods.tick()).await.is_some();
-            for (reason, count) in Reason::ALL.into_iter().zip(&*self.0) {
+            for (reason, count) in RejectionReason::ALL.into_iter().zip(&*self.0) {
                 let left_out = count.end_period(reason);
                 if left_out > 0 {
                     tracing::warn!(reason = reason.label(), left_out, "further refusals");
@@ -227,7 +229,7 @@ mod tests {
     use crate::gate::Unserved;
 
     fn is_logged(count: &Count, why: &str) -> bool {
-        count.note(&Denied::Unserved(Unserved::Journal, why.into()))
+        count.note(&Error::Unserved(Unserved::Journal, why.into()))
     }
 
     #[test]
@@ -237,13 +239,13 @@ mod tests {
         assert!(!is_logged(&count, "the disk is full"));
         assert!(is_logged(&count, "it cannot be read"));
         assert!(!is_logged(&count, "the disk is full") && !is_logged(&count, "it cannot be read"));
-        assert_eq!(count.end_period(Reason::JournalUnavailable), 3);
+        assert_eq!(count.end_period(RejectionReason::JournalUnavailable), 3);
         // It goes on.
         assert!(!is_logged(&count, "the disk is full"));
         assert!(is_logged(&count, "the file is gone"));
-        assert_eq!(count.end_period(Reason::JournalUnavailable), 1);
+        assert_eq!(count.end_period(RejectionReason::JournalUnavailable), 1);
         // It was over for a period.
-        assert_eq!(count.end_period(Reason::JournalUnavailable), 0);
+        assert_eq!(count.end_period(RejectionReason::JournalUnavailable), 0);
         assert!(is_logged(&count, "the disk is full"));
         assert_eq!(count.total.load(Ordering::Relaxed), 8);
     }
@@ -254,7 +256,7 @@ mod tests {
         for _ in 0..3 {
             let logged = (0..1_000).filter(|_| is_logged(&count, &rand::random::<u128>().to_string())).count();
             assert_eq!(logged as u64, LOGGED);
-            assert_eq!(count.end_period(Reason::JournalUnavailable), 1_000 - LOGGED);
+            assert_eq!(count.end_period(RejectionReason::JournalUnavailable), 1_000 - LOGGED);
             assert!(count.told.lock().causes.len() <= CAUSES);
         }
     }
@@ -263,9 +265,9 @@ mod tests {
     fn of_what_does_not_last_the_first_of_each_period_are_logged() {
         let count = Count::default();
         for _ in 0..2 {
-            let logged = (0..100).filter(|_| count.note(&Denied::MessageRate)).count();
+            let logged = (0..100).filter(|_| count.note(&Error::MessageRate)).count();
             assert_eq!(logged as u64, LOGGED);
-            assert_eq!(count.end_period(Reason::MessageRate), 100 - LOGGED);
+            assert_eq!(count.end_period(RejectionReason::MessageRate), 100 - LOGGED);
         }
     }
 }

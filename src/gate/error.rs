@@ -4,7 +4,7 @@ use std::{borrow::Cow, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use crate::{
     domain::{ClientId, Code, UserId},
-    gate::{Credential, Rate, Reason, Share, TokenError, budgets},
+    gate::{Credential, Rate, RejectionReason, Share, TokenError, publish_quotas},
     wire::quota::Quota,
 };
 
@@ -27,7 +27,7 @@ pub enum Unserved {
 
 /// Why somebody does not get what it asks for. The texts name what is missing, and never the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Denied {
+pub enum Error {
     /// There is no valid credential.
     #[error("a valid token is needed: send the metadata `authorization: Bearer <token>`")]
     Unauthenticated(Option<TokenError>),
@@ -80,7 +80,7 @@ pub enum Denied {
     Unserved(Unserved, Arc<str>),
 }
 
-impl Denied {
+impl Error {
     /// What a failure of the journal with this code denies.
     pub fn by_journal(code: Code, why: &impl ToString) -> Self {
         let unserved = if code == Code::Internal { Unserved::Internal } else { Unserved::Journal };
@@ -123,35 +123,35 @@ impl Denied {
     /// The rate that was met.
     pub fn quota(&self) -> Option<Quota> {
         match self {
-            Self::PublishRate(_, rate, _) => Some(budgets::quota(*rate, 0)),
+            Self::PublishRate(_, rate, _) => Some(publish_quotas::quota(*rate, 0)),
             _ => None,
         }
     }
 
     /// What it is called in logs and statistics.
-    pub fn reason(&self) -> Reason {
+    pub fn reason(&self) -> RejectionReason {
         match self {
-            Self::Unauthenticated(None) => Reason::NoToken,
-            Self::Unauthenticated(Some(_)) => Reason::BadToken,
+            Self::Unauthenticated(None) => RejectionReason::NoToken,
+            Self::Unauthenticated(Some(_)) => RejectionReason::BadToken,
             Self::Claim(..) | Self::Event(..) | Self::Reach(..) | Self::Audience(..) | Self::User(..) => {
-                Reason::Forbidden
+                RejectionReason::Forbidden
             }
-            Self::ClientId(_) => Reason::ClientId,
-            Self::Origin(_) => Reason::Origin,
-            Self::AuthFailures(_) => Reason::AuthFailures,
-            Self::PublishRate(..) => Reason::PublishRate,
-            Self::MessageRate => Reason::MessageRate,
-            Self::AddressConnections(_) => Reason::AddressConnections,
-            Self::UserConnections(_) => Reason::UserConnections,
-            Self::StrangerCalls => Reason::StrangerCalls,
-            Self::Unfinished(_) => Reason::UnfinishedBytes,
+            Self::ClientId(_) => RejectionReason::ClientId,
+            Self::Origin(_) => RejectionReason::Origin,
+            Self::AuthFailures(_) => RejectionReason::AuthFailures,
+            Self::PublishRate(..) => RejectionReason::PublishRate,
+            Self::MessageRate => RejectionReason::MessageRate,
+            Self::AddressConnections(_) => RejectionReason::AddressConnections,
+            Self::UserConnections(_) => RejectionReason::UserConnections,
+            Self::StrangerCalls => RejectionReason::StrangerCalls,
+            Self::Unfinished(_) => RejectionReason::UnfinishedBytes,
             Self::Unserved(unserved, _) => match unserved {
-                Unserved::Draining => Reason::Draining,
-                Unserved::Connections => Reason::Connections,
-                Unserved::Queue => Reason::PublishQueue,
-                Unserved::Unanswered => Reason::Unanswered,
-                Unserved::Journal => Reason::JournalUnavailable,
-                Unserved::Internal => Reason::Internal,
+                Unserved::Draining => RejectionReason::Draining,
+                Unserved::Connections => RejectionReason::Connections,
+                Unserved::Queue => RejectionReason::PublishQueue,
+                Unserved::Unanswered => RejectionReason::Unanswered,
+                Unserved::Journal => RejectionReason::JournalUnavailable,
+                Unserved::Internal => RejectionReason::Internal,
             },
         }
     }
