@@ -50,7 +50,7 @@ fn start() -> anyhow::Result<()> {
     ended
 }
 
-async fn run(Cli { command, config, in_force, mistyped }: Cli) -> anyhow::Result<()> {
+async fn run(Cli { command, config, effective, mistyped }: Cli) -> anyhow::Result<()> {
     let mut out = io::stdout();
     match command {
         Some(Command::Health) => {
@@ -60,7 +60,7 @@ async fn run(Cli { command, config, in_force, mistyped }: Cli) -> anyhow::Result
         Some(Command::Check) => {
             let warnings = config.warnings(System::default().wall()).into_iter().chain(mistyped);
             warnings.into_iter().try_for_each(|warning| writeln!(io::stderr(), "warning: {warning}"))?;
-            Ok(write!(out, "{in_force}")?)
+            Ok(write!(out, "{effective}")?)
         }
         Some(Command::Token(tool)) => {
             Ok(tool.run(&config.gate, Arc::new(System::default()), &mut io::stdin(), &mut out).await?)

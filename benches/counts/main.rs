@@ -1,4 +1,4 @@
-//! The way of one publish, of one offer to a member, of one delivery to a socket, and of one notification into the journal's file
+//! The way of one publish, of one delivery that a member enqueues, of one delivery to a socket, and of one notification into the journal's file
 //! and out of it, for valgrind to count instructions: `scripts/bench counts`.
 //!
 //! Runs an act so many times as it is told. The script runs it with two numbers, and the difference is free of everything
@@ -36,7 +36,7 @@ fn main() -> Result<()> {
     let (act, times) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default().parse()?);
     match &*act {
         "publish" => publish(times),
-        "offer" => offer(times),
+        "enqueue" => enqueue(times),
         "receivers" => receivers(times),
         "deliver" => deliver::run(times / MEMBERS),
         "append" => journal::append(times),
@@ -59,8 +59,8 @@ fn publish(times: usize) -> Result<()> {
     Ok(())
 }
 
-/// From the tail to each member of a room, without the socket. `times` offers, a hundred at a time.
-fn offer(times: usize) -> Result<()> {
+/// From the tail to each member of a room, without the socket. `times` deliveries, a hundred at a time.
+fn enqueue(times: usize) -> Result<()> {
     let mut house = House::new(MEMBERS, 1)?;
     (0..times / MEMBERS).for_each(|_| house.fan_out());
     Ok(())

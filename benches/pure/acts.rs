@@ -43,7 +43,7 @@ pub(crate) fn notification(audience: Audience) -> Result<Notification> {
 struct Listener;
 
 impl Member for Listener {
-    fn offer(&self, _: &Delivery) -> bool {
+    fn enqueue(&self, _: &Delivery) -> bool {
         true
     }
 
@@ -64,7 +64,7 @@ pub(crate) struct House {
     writer: rooms::Writer,
     _subscriptions: Vec<rooms::Subscription>,
     batch: Vec<Delivery>,
-    due: Vec<Arc<dyn Member>>,
+    to_flush: Vec<Arc<dyn Member>>,
 }
 
 impl House {
@@ -82,14 +82,14 @@ impl House {
             writer,
             _subscriptions: (0..members).map(subscribe).collect::<Result<_>>()?,
             batch: (0..rooms).map(deliver).collect::<Result<_>>()?,
-            due: Vec::new(),
+            to_flush: Vec::new(),
         })
     }
 
     /// From the tail to every member, without a socket.
     pub(crate) fn fan_out(&mut self) {
-        self.writer.shards()[0].offer(&self.batch, &mut self.due);
-        self.due.drain(..).for_each(|member| member.flush());
+        self.writer.shards()[0].enqueue(&self.batch, &mut self.to_flush);
+        self.to_flush.drain(..).for_each(|member| member.flush());
     }
 
     /// How many members a notification for the first two rooms is for.

@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, sync::watch};
 use tonic_health::server::{HealthReporter, HealthService};
 
 use crate::{
-    app::{grpc, http, lifecycle::Life, supervisor::Supervisor},
+    app::{grpc, http, lifecycle::Lifecycle, supervisor::Supervisor},
     broker::{Broker, Rules},
     clock::Clock,
     config::{Config, Environment},
@@ -39,7 +39,7 @@ pub(super) struct Opened {
 /// The parts of the service, which know nothing of each other but what each was given.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) life: Life,
+    pub(super) lifecycle: Lifecycle,
     config: Config,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
@@ -59,14 +59,14 @@ pub(super) struct Parts {
 impl Parts {
     /// Puts the parts together in the order of the flow, and starts those that deliver.
     pub(super) fn assemble(opened: Opened, supervisor: &mut Supervisor) -> Self {
-        let life = Life::default();
+        let lifecycle = Lifecycle::default();
         let Opened { config, rules, journal, keys, tls, grants, clock } = opened;
-        let (intake, rooms, publishing) = deliver(&config, rules, &journal, &clock, &life, supervisor);
-        let grants = grants.map(|grants| life.follow("grants-file", grants, supervisor));
+        let (intake, rooms, publishing) = deliver(&config, rules, &journal, &clock, &lifecycle, supervisor);
+        let grants = grants.map(|grants| lifecycle.follow("grants-file", grants, supervisor));
         let open = config.gate.open(config.environment == Environment::Production);
         let gate = Gate::new(&config.gate, keys.clone(), open, grants, Arc::clone(&clock));
         let clients = Clients::new(config.egress.max_connections.get());
-        let tls = tls.map(|tls| life.follow("tls-files", tls, supervisor));
+        let tls = tls.map(|tls| lifecycle.follow("tls-files", tls, supervisor));
         let (health, reporter) = health(&clients, &journal, (keys, &tls), supervisor, &clock);
         let history = History::new(Arc::clone(&journal) as _);
         let (kept, refusals) = (Arc::clone(&journal) as _, gate.refusals().clone());
@@ -77,11 +77,11 @@ impl Parts {
             (rooms.clone(), Arc::new(Alone)),
             Arc::clone(&journal) as _,
             gate.clone(),
-            life.draining.clone(),
+            lifecycle.draining.clone(),
             Arc::clone(&clock),
         );
         Self {
-            life,
+            lifecycle,
             config,
             journal,
             clock,
@@ -101,7 +101,7 @@ impl Parts {
 
     /// Serves gRPC.
     pub(super) fn serve_grpc(&self, socket: TcpListener, supervisor: &mut Supervisor) {
-        let (stopping, servers) = (self.life.stopping.clone(), self.life.servers.clone());
+        let (stopping, servers) = (self.lifecycle.stopping.clone(), self.lifecycle.servers.clone());
         let service = grpc::Notifications {
             publisher: PublishService::new(&self.config.ingress, self.intake.clone()),
             subscriber: Subscriber::new(
@@ -118,7 +118,7 @@ impl Parts {
         let listener = self.listener(socket, Acceptor::grpc);
         let health = HealthService::from_health_reporter(self.reporter.clone());
         let serving = grpc::serve(service, health, self.gate.clone(), listener, &self.config, stopping, servers);
-        supervisor.spawn("grpc", &self.life.servers, &self.life.stopping, serving);
+        supervisor.spawn("grpc", &self.lifecycle.servers, &self.lifecycle.stopping, serving);
     }
 
     /// Serves HTTP and WebSocket.
@@ -129,7 +129,7 @@ impl Parts {
             self.sessions.clone(),
             journal,
             self.gate.clone(),
-            self.life.sessions.clone(),
+            self.lifecycle.sessions.clone(),
         );
         let routes = http::routes(
             &self.config,
@@ -141,27 +141,27 @@ impl Parts {
         );
         let router = http::layered(routes, self.gate.clone(), self.config.listen.tls.hsts_max_age);
         let listener = self.listener(socket, Acceptor::http);
-        let (stopping, servers) = (self.life.stopping.clone(), self.life.servers.clone());
+        let (stopping, servers) = (self.lifecycle.stopping.clone(), self.lifecycle.servers.clone());
         let serving = listen::serve_http(listener, router, self.config.listen.clone(), stopping, servers);
-        supervisor.spawn("http", &self.life.servers, &self.life.stopping, serving);
+        supervisor.spawn("http", &self.lifecycle.servers, &self.lifecycle.stopping, serving);
     }
 
     /// Looks after the subscribers, and says what was not logged one by one.
-    pub(super) fn look_after(&self, supervisor: &mut Supervisor) {
-        let life = &self.life;
-        supervisor.spawn("keep-alive", &life.deliveries, &life.draining, self.sessions.keep_alive());
-        let refused = self.gate.refusals().clone().sum_up(life.stopping.clone());
-        let ended = self.sessions.sum_up(life.stopping.clone());
+    pub(super) fn supervise(&self, supervisor: &mut Supervisor) {
+        let lifecycle = &self.lifecycle;
+        supervisor.spawn("keep-alive", &lifecycle.deliveries, &lifecycle.draining, self.sessions.keep_alive());
+        let refused = self.gate.refusals().clone().sum_up(lifecycle.stopping.clone());
+        let ended = self.sessions.sum_up(lifecycle.stopping.clone());
         let summing_up = async move {
             tokio::join!(refused, ended);
         };
-        supervisor.spawn("refusals", &life.servers, &life.stopping, summing_up);
+        supervisor.spawn("refusals", &lifecycle.servers, &lifecycle.stopping, summing_up);
     }
 
     /// Ends all parts, in the order that loses nothing, and gives what is left of the grace time.
     pub(super) async fn end(self, supervisor: &mut Supervisor) -> Duration {
-        let Self { life, config, journal, publishing, sessions, .. } = self;
-        supervisor.meanwhile(life.end(config.shutdown_grace, publishing, &*journal, &sessions)).await
+        let Self { lifecycle, config, journal, publishing, sessions, .. } = self;
+        supervisor.meanwhile(lifecycle.end(config.shutdown_grace, publishing, &*journal, &sessions)).await
     }
 
     fn listener(&self, socket: TcpListener, accept: fn(watch::Receiver<Tls>) -> Acceptor) -> Listener {
@@ -177,17 +177,20 @@ fn deliver(
     rules: Rules,
     journal: &Arc<dyn Journal>,
     clock: &Arc<dyn Clock>,
-    life: &Life,
+    lifecycle: &Lifecycle,
     supervisor: &mut Supervisor,
 ) -> (Intake, Reader, Worker) {
     let (writer, reader) = rooms::split(thread::available_parallelism().unwrap_or(NonZeroUsize::MIN));
     let fan_outs = FanOuts::new(&**journal, &writer);
     let journal = (Arc::clone(journal) as _, Arc::clone(journal) as _);
     let broker = Broker::new(&config.broker, rules, journal, writer, Arc::clone(clock));
-    let intake = Intake::new(broker.handle(), life.draining.clone(), life.in_hand.clone(), Arc::clone(clock));
-    let publishing = broker.spawn(&life.deliveries, life.closing.clone());
-    supervisor.watch(publishing.clone(), &life.closing);
-    fan_outs.spawn(&life.deliveries).into_iter().for_each(|fan_out| supervisor.watch(fan_out, &life.committed));
+    let intake = Intake::new(broker.handle(), lifecycle.draining.clone(), lifecycle.in_hand.clone(), Arc::clone(clock));
+    let publishing = broker.spawn(&lifecycle.deliveries, lifecycle.closing.clone());
+    supervisor.watch(publishing.clone(), &lifecycle.closing);
+    fan_outs
+        .spawn(&lifecycle.deliveries)
+        .into_iter()
+        .for_each(|fan_out| supervisor.watch(fan_out, &lifecycle.committed));
     (intake, reader, publishing)
 }
 

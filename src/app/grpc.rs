@@ -20,7 +20,7 @@ use crate::{
     egress::{self, History, Removal, Subscriber},
     gate::{CallLayer, CallLimits, Deadline, Gate, GateLayer, caller},
     ingress::{self, PublishService},
-    listen::{self, Limited, Listener, Taker},
+    listen::{self, GrpcConnection, Listener, Taker},
     ops::Stats,
     wire::{
         proto::v1::{
@@ -109,7 +109,7 @@ pub(super) fn serve(
         .add_service(alpha)
         .add_service(service);
     // Each connection has a server of its own, so that one can be ended without the others.
-    let speak = move |connection: Limited, leaving| {
+    let speak = move |connection: GrpcConnection, leaving| {
         let router = router.clone();
         let alone = stream::once(ready(Ok::<_, io::Error>(connection))).chain(stream::pending());
         async move {

@@ -1,4 +1,4 @@
-//! The service's life: what it waits for before it serves, and the order in which its parts end.
+//! The service's lifecycle: what it waits for before it serves, and the order in which its parts end.
 
 use std::{
     pin::{Pin, pin},
@@ -23,7 +23,7 @@ use crate::{
 
 /// The tasks of the service, by the order in which they end.
 #[derive(Debug, Default)]
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     /// Cancelled first: nothing new comes in.
     pub(super) draining: CancellationToken,
     /// Publishes that began.
@@ -42,7 +42,7 @@ pub(super) struct Life {
     pub(super) servers: TaskTracker,
 }
 
-impl Life {
+impl Lifecycle {
     /// Follows the files of `value` as long as there are listeners.
     pub(super) fn follow<S: Source<Value: Send + Sync, Error: Send> + Send + Sync + 'static>(
         &self,

@@ -130,9 +130,9 @@ impl App {
         let parts = Parts::assemble(opened, supervisor);
         parts.serve_grpc(grpc, supervisor);
         parts.serve_http(http, supervisor);
-        parts.look_after(supervisor);
-        let fetched = issuer.map(|issuer| parts.life.fetch_keys(issuer, supervisor));
-        parts.life.serve(fetched, &parts.health, shutdown, supervisor).await;
+        parts.supervise(supervisor);
+        let fetched = issuer.map(|issuer| parts.lifecycle.fetch_keys(issuer, supervisor));
+        parts.lifecycle.serve(fetched, &parts.health, shutdown, supervisor).await;
         parts.end(supervisor).await
     }
 }

@@ -122,7 +122,7 @@ impl Publisher {
 
     /// Routes, relays what is not to be kept, and answers where nothing is left to be appended.
     async fn route(&self, submissions: Vec<Submission>) -> Batch {
-        let now = Moment::new(self.clock.wall());
+        let now = BatchClock::new(self.clock.wall());
         let mut entries = Vec::with_capacity(submissions.len());
         let mut waiting = Vec::with_capacity(submissions.len());
         for Submission { drafts, reply, room } in submissions {
@@ -172,7 +172,7 @@ impl Publisher {
         let _ = reply.send(published);
     }
 
-    fn entry(&self, draft: Draft, now: &Moment) -> Result<Entry, Error> {
+    fn entry(&self, draft: Draft, now: &BatchClock) -> Result<Entry, Error> {
         let audiences = self.rules.audiences(&draft)?;
         let key = draft.idempotency_key().cloned().map(|key| (key, draft.fingerprint()));
         let expires_at = draft.ttl().and_then(|ttl| now.time.checked_add_signed(TimeDelta::from_std(ttl).ok()?));
@@ -238,12 +238,12 @@ impl Outcomes {
 }
 
 /// When a batch is routed. Its text is made once for all drafts in it: that is a good part of what each costs otherwise.
-struct Moment {
+struct BatchClock {
     time: DateTime<Utc>,
     text: String,
 }
 
-impl Moment {
+impl BatchClock {
     fn new(time: DateTime<Utc>) -> Self {
         Self { time, text: time.to_rfc3339_opts(SecondsFormat::Millis, true) }
     }

@@ -1,6 +1,6 @@
 //! All settings: one `Options` of each module, from flags and environment variables of the same meaning.
 
-mod in_force;
+mod effective;
 mod variables;
 
 use std::{ffi::OsString, fmt, fs, path::PathBuf, time::Duration};
@@ -10,7 +10,7 @@ use clap::{
     Arg, ArgMatches, Args, CommandFactory, FromArgMatches, Id, Parser, Subcommand, ValueEnum, error::ErrorKind,
 };
 
-pub use in_force::InForce;
+pub use effective::EffectiveConfig;
 pub use variables::Variables;
 
 use crate::{broker, broker::Rules, domain::is_mistyped, egress, gate, ingress, journal, listen, telemetry};
@@ -33,7 +33,7 @@ pub struct Cli {
 
     /// The settings once more, to be shown.
     #[arg(skip)]
-    pub in_force: InForce,
+    pub effective: EffectiveConfig,
 
     /// What should be known of environment variables that are close to a setting and are none.
     #[arg(skip)]
@@ -135,7 +135,7 @@ impl Cli {
         }
         if checking {
             faults.extend(cli.config.faults_outside());
-            cli.in_force = InForce::of(Self::command().get_arguments(), &matches, variables);
+            cli.effective = EffectiveConfig::of(Self::command().get_arguments(), &matches, variables);
         }
         if faults.is_empty() { Ok(cli) } else { Err(Faults(faults)) }
     }

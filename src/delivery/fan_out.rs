@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How many members are flushed before other tasks of this thread get their turn.
-const FLUSHES_PER_TURN: usize = 128;
+const FLUSHES_PER_YIELD: usize = 128;
 
 /// How many batches that wait behind the first one go out with it.
 const MORE_BATCHES: usize = 16;
@@ -50,9 +50,9 @@ impl FanOut {
     /// Offers everything that is committed, then flushes each member once: what piled up meanwhile goes out in one
     /// write, and what comes alone goes out at once.
     async fn run(mut self) {
-        let mut due: Vec<Arc<dyn Member>> = Vec::new();
+        let mut to_flush: Vec<Arc<dyn Member>> = Vec::new();
         while let Some(batch) = self.tail.next().await {
-            let mut bytes = self.offer(&batch, &mut due);
+            let mut bytes = self.enqueue(&batch, &mut to_flush);
             for _ in 0..MORE_BATCHES {
                 // A batch may be for everybody: what comes next can wait for others' turn.
                 yield_now().await;
@@ -60,11 +60,11 @@ impl FanOut {
                     break;
                 }
                 let Some(batch) = self.tail.try_next() else { break };
-                bytes += self.offer(&batch, &mut due);
+                bytes += self.enqueue(&batch, &mut to_flush);
             }
-            for (flushed, member) in mem::take(&mut due).into_iter().enumerate() {
+            for (flushed, member) in mem::take(&mut to_flush).into_iter().enumerate() {
                 member.flush();
-                if flushed % FLUSHES_PER_TURN == FLUSHES_PER_TURN - 1 {
+                if flushed % FLUSHES_PER_YIELD == FLUSHES_PER_YIELD - 1 {
                     yield_now().await;
                 }
             }
@@ -76,8 +76,8 @@ impl FanOut {
     }
 
     /// Offers a batch, and says how many bytes it has.
-    fn offer(&self, batch: &[Delivery], due: &mut Vec<Arc<dyn Member>>) -> usize {
-        self.shard.offer(batch, due);
+    fn enqueue(&self, batch: &[Delivery], to_flush: &mut Vec<Arc<dyn Member>>) -> usize {
+        self.shard.enqueue(batch, to_flush);
         batch.iter().map(Delivery::size).sum()
     }
 }

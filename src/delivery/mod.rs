@@ -1,6 +1,6 @@
 //! The way from the journal to a subscriber, whatever its transport: who is told what, in which order, and from where.
 //!
-//! A fan-out for each shard of the rooms follows the journal and offers each member what is for it. A member has an `outbox`, which
+//! A fan-out for each shard of the rooms follows the journal and has each member enqueue what is for it. A member has an `outbox`, which
 //! decides what goes out; what does not fit is read from the journal later (`catch_up`), and what cannot be read is told as a gap
 //! (`missing`). A member whose transport asks for what comes next is a [`StreamSubscriber`]. Nothing here knows a socket, a
 //! protocol or an encoding.

@@ -121,7 +121,7 @@ pub trait Read: Incarnation {
 
     /// Whether the journal can do its work; when it cannot, it becomes well by itself once the cause is gone.
     fn condition(&self) -> Condition {
-        Condition::Well
+        Condition::Ok
     }
 }
 
@@ -129,7 +129,7 @@ pub trait Read: Incarnation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// It takes what is appended.
-    Well,
+    Ok,
     /// Appends fail, for this reason; what is kept can still be read.
     Degraded(Arc<str>),
 }

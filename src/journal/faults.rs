@@ -97,7 +97,7 @@ impl Faults {
             let kinds = self.kinds.lock();
             self.slow().into_iter().chain(kinds.iter().filter_map(|fault| fault.reason.clone())).collect()
         };
-        if reasons.is_empty() { Condition::Well } else { Condition::Degraded(reasons.join("; ").into()) }
+        if reasons.is_empty() { Condition::Ok } else { Condition::Degraded(reasons.join("; ").into()) }
     }
 
     fn slow(&self) -> Option<Arc<str>> {
@@ -133,11 +133,11 @@ mod tests {
         let writing = faults.writing();
         drop(faults.writing());
         clock.advance(Duration::from_millis(1_999));
-        assert_eq!(faults.condition(), Condition::Well);
+        assert_eq!(faults.condition(), Condition::Ok);
         clock.advance(Duration::from_millis(1));
         assert!(matches!(faults.condition(), Condition::Degraded(reason) if reason.contains("slow")));
         drop(writing);
-        assert_eq!(faults.condition(), Condition::Well);
+        assert_eq!(faults.condition(), Condition::Ok);
     }
 
     #[test]

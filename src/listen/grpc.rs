@@ -32,7 +32,7 @@ use crate::{
     listen::{
         Acceptor, Listener, Options, Stream,
         descriptors::Descriptors,
-        http::ACCEPTS_PER_TURN,
+        http::ACCEPTS_PER_YIELD,
         places::{Place, Places, Standing, Turn},
         tls,
     },
@@ -52,7 +52,7 @@ pub async fn serve<F>(
     listener: Listener,
     options: Options,
     stopping: CancellationToken,
-    speak: impl Fn(Limited, WaitForCancellationFutureOwned) -> F + Clone + Send + Sync + 'static,
+    speak: impl Fn(GrpcConnection, WaitForCancellationFutureOwned) -> F + Clone + Send + Sync + 'static,
 ) where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -60,11 +60,11 @@ pub async fn serve<F>(
     let descriptors = Descriptors::for_grpc(&options);
     let connections = TaskTracker::new();
     let accepting = async {
-        let mut in_turn = 0;
+        let mut since_yield = 0;
         loop {
-            in_turn += 1;
-            if in_turn == ACCEPTS_PER_TURN {
-                in_turn = 0;
+            since_yield += 1;
+            if since_yield == ACCEPTS_PER_YIELD {
+                since_yield = 0;
                 yield_now().await;
             }
             let accepted = descriptors.accept(&listener.socket).await;
@@ -93,7 +93,7 @@ async fn connection<F: Future<Output = ()>>(
     tls: Option<Acceptor>,
     options: &Options,
     stopping: &CancellationToken,
-    speak: impl Fn(Limited, WaitForCancellationFutureOwned) -> F,
+    speak: impl Fn(GrpcConnection, WaitForCancellationFutureOwned) -> F,
 ) {
     let begin = Instant::now();
     let (closed, ended) = (place.standing().closed(), CancellationToken::new());
@@ -102,16 +102,16 @@ async fn connection<F: Future<Output = ()>>(
         () = closed => None,
         () = stopping.cancelled() => None,
     };
-    let Some(limited) = opened else { return };
-    let (connection, leaving) = (limited.connection.clone(), CancellationToken::new());
-    let looking_after = async {
+    let Some(connection_io) = opened else { return };
+    let (connection, leaving) = (connection_io.connection.clone(), CancellationToken::new());
+    let checking_liveness = async {
         tokio::select! {
-            () = look_after(&connection, begin, options, stopping, &leaving) => ended.cancelled().await,
+            () = check_liveness(&connection, begin, options, stopping, &leaving) => ended.cancelled().await,
             () = ended.cancelled() => {}
         }
         leaving.cancel();
     };
-    tokio::join!(speak(limited, leaving.clone().cancelled_owned()), looking_after);
+    tokio::join!(speak(connection_io, leaving.clone().cancelled_owned()), checking_liveness);
 }
 
 /// Why a connection is over before its client ends it.
@@ -127,7 +127,7 @@ enum Over {
 }
 
 /// Waits until the connection is over, says so with `leaving`, and sees to its end.
-async fn look_after(
+async fn check_liveness(
     connection: &Connection,
     begin: Instant,
     options: &Options,
@@ -196,7 +196,7 @@ async fn open(
     place: Place,
     options: &Options,
     ended: DropGuard,
-) -> Option<Limited> {
+) -> Option<GrpcConnection> {
     let patience = Box::pin(sleep(options.handshake_timeout));
     let _ = tcp.set_nodelay(true);
     let stream = match &tls {
@@ -217,8 +217,17 @@ async fn open(
     let over = CancellationToken::new();
     let closed = Box::pin(over.clone().cancelled_owned());
     let connection = Connection { peer, standing: place.standing().clone(), over, cut };
-    let unproven = Some(Unproven { patience, missing: PREFACE });
-    Some(Limited { stream, connection, trust, unproven, lingering: None, closed, _place: place, _ended: ended })
+    let awaiting_preface = Some(AwaitingPreface { patience, missing: PREFACE });
+    Some(GrpcConnection {
+        stream,
+        connection,
+        trust,
+        awaiting_preface,
+        lingering: None,
+        closed,
+        _place: place,
+        _ended: ended,
+    })
 }
 
 /// A connection, and who is at its other end.
@@ -267,12 +276,12 @@ impl Connection {
 /// A connection that gives its place back when it is dropped. Until it has said what every HTTP/2 client says first, it
 /// is not waited for for long: afterwards HTTP/2 looks after it.
 #[derive(Debug)]
-pub struct Limited {
+pub struct GrpcConnection {
     stream: Stream,
     connection: Connection,
     /// Of one that was opened with a certificate.
     trust: Option<tls::Trust>,
-    unproven: Option<Unproven>,
+    awaiting_preface: Option<AwaitingPreface>,
     /// Runs once nothing more will be written.
     lingering: Option<Pin<Box<Sleep>>>,
     /// Completes when the connection is to end at once.
@@ -282,12 +291,12 @@ pub struct Limited {
 }
 
 #[derive(Debug)]
-struct Unproven {
+struct AwaitingPreface {
     patience: Pin<Box<Sleep>>,
     missing: usize,
 }
 
-impl Limited {
+impl GrpcConnection {
     /// Fails when the certificate that it was opened with is believed no longer.
     fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         self.trust.as_mut().map_or(Ok(()), |trust| trust.check(cx))
@@ -302,7 +311,7 @@ impl Limited {
     }
 }
 
-impl Connected for Limited {
+impl Connected for GrpcConnection {
     type ConnectInfo = Connection;
 
     fn connect_info(&self) -> Connection {
@@ -310,24 +319,24 @@ impl Connected for Limited {
     }
 }
 
-impl AsyncRead for Limited {
+impl AsyncRead for GrpcConnection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         self.check(cx)?;
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         let read = self.unless_closed(read, cx);
-        let Some(unproven) = &mut self.unproven else { return read };
-        unproven.missing = unproven.missing.saturating_sub(buffer.filled().len() - before);
-        if unproven.missing == 0 {
-            self.unproven = None;
-        } else if read.is_pending() && unproven.patience.as_mut().poll(cx).is_ready() {
+        let Some(awaiting_preface) = &mut self.awaiting_preface else { return read };
+        awaiting_preface.missing = awaiting_preface.missing.saturating_sub(buffer.filled().len() - before);
+        if awaiting_preface.missing == 0 {
+            self.awaiting_preface = None;
+        } else if read.is_pending() && awaiting_preface.patience.as_mut().poll(cx).is_ready() {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
     }
 }
 
-impl AsyncWrite for Limited {
+impl AsyncWrite for GrpcConnection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         self.check(cx)?;
         let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
@@ -343,15 +352,15 @@ impl AsyncWrite for Limited {
     /// Ends writing, and reads on until the client hangs up, though not for long: a socket that is closed over what was
     /// not read takes the last answers from the client, and one that publishes without a pause has always sent more.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let limited = &mut *self;
-        if limited.lingering.is_none() {
-            ready!(Pin::new(&mut limited.stream).poll_shutdown(cx))?;
+        let connection_io = &mut *self;
+        if connection_io.lingering.is_none() {
+            ready!(Pin::new(&mut connection_io.stream).poll_shutdown(cx))?;
         }
-        let lingering = limited.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let lingering = connection_io.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
         let mut scrap = [0; 4096];
         while lingering.as_mut().poll(cx).is_pending() {
             let mut scrap = ReadBuf::new(&mut scrap);
-            let read = ready!(Pin::new(&mut limited.stream).poll_read(cx, &mut scrap));
+            let read = ready!(Pin::new(&mut connection_io.stream).poll_read(cx, &mut scrap));
             if read.is_err() || scrap.filled().is_empty() {
                 break;
             }

@@ -39,7 +39,7 @@ pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How many connections are accepted before other tasks get their turn. When everybody comes at once, those that came first
 /// are served before the rest is let in, and what is delivered meanwhile does not wait for all of them.
-pub(super) const ACCEPTS_PER_TURN: usize = 4;
+pub(super) const ACCEPTS_PER_YIELD: usize = 4;
 
 /// How much of a body that is not wanted is read, so that its client sees the answer. One that sends more would not be worth
 /// it.
@@ -53,14 +53,14 @@ pub async fn serve(
     stopping: CancellationToken,
     tasks: TaskTracker,
 ) {
-    let mut in_turn = 0;
+    let mut since_yield = 0;
     let places = Places::http(options.max_http_connections, &listener.proxies, &listener.on_full);
     let descriptors = Descriptors::for_http(&options);
     let taker = Taker::new(DISCARDED, options.handshake_timeout, tasks.clone());
     while let Some((stream, address)) = stopping.run_until_cancelled(descriptors.accept(&listener.socket)).await {
-        in_turn += 1;
-        if in_turn == ACCEPTS_PER_TURN {
-            in_turn = 0;
+        since_yield += 1;
+        if since_yield == ACCEPTS_PER_YIELD {
+            since_yield = 0;
             yield_now().await;
         }
         // What is written is whole frames and answers; holding them back would only delay them.

@@ -20,7 +20,7 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_util::either::Either;
 
-pub use grpc::{Connection, Limited, serve as serve_grpc};
+pub use grpc::{Connection, GrpcConnection, serve as serve_grpc};
 pub use http::serve as serve_http;
 pub use places::{OnFull, Turn};
 pub use socket::Socket;

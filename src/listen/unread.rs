@@ -32,7 +32,7 @@ const AT_ONCE: usize = 64 * 1024;
 
 /// How often the connection has its turn before what is not there counts as still to come: it hands on one piece in each, and
 /// notices the end of a body in another.
-const TURNS: usize = 2;
+const MAX_IDLE_POLLS: usize = 2;
 
 /// How much of the rest is read, and how long.
 #[derive(Debug, Clone)]
@@ -184,20 +184,20 @@ impl<B: Whole> Rest<B> {
 
 /// Whether all of a body is there, and not much.
 async fn has_come<B: Whole>(body: &mut B) -> bool {
-    let (mut read, mut turns) = (0, 0);
+    let (mut read, mut idle_polls) = (0, 0);
     while !body.is_end_stream() {
         match body.frame().now_or_never() {
             Some(Some(Ok(frame))) => {
-                turns = 0;
+                idle_polls = 0;
                 read += frame.data_ref().map_or(0, Bytes::len);
             }
             Some(_) => return true,
-            None => turns += 1,
+            None => idle_polls += 1,
         }
-        if read > AT_ONCE || turns > TURNS {
+        if read > AT_ONCE || idle_polls > MAX_IDLE_POLLS {
             return false;
         }
-        if turns > 0 {
+        if idle_polls > 0 {
             yield_now().await;
         }
     }

@@ -100,7 +100,7 @@ impl Health {
     /// All that is wrong while the service goes on, if something is.
     fn wrong(&self) -> Option<String> {
         let journal = match self.journal.condition() {
-            Condition::Well => None,
+            Condition::Ok => None,
             Condition::Degraded(reason) => Some(reason.to_string()),
         };
         let keys = self.keys.are_awaited().then(|| NO_KEYS.to_owned());

@@ -3,10 +3,10 @@
 mod console;
 mod health;
 mod index;
+mod insecure_tls;
 mod page;
 mod probe;
 mod stats;
-mod stranger;
 
 use std::sync::Arc;
 

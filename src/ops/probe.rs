@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::ops::stranger;
+use crate::ops::insecure_tls;
 
 /// How long the service may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
@@ -93,7 +93,8 @@ async fn ask(address: &str, tls: bool) -> Result<Said, ProbeError> {
     let stream = TcpStream::connect(address).await.map_err(connect)?;
     if tls {
         let name = ServerName::try_from("localhost").expect("a name");
-        let stream = TlsConnector::from(Arc::new(stranger::trusting())).connect(name, stream).await.map_err(connect)?;
+        let stream =
+            TlsConnector::from(Arc::new(insecure_tls::trusting())).connect(name, stream).await.map_err(connect)?;
         ask_over(stream, address).await
     } else {
         ask_over(stream, address).await

@@ -10,14 +10,14 @@ pub type MemberId = u64;
 /// Something that receives what its rooms are told. None of these methods may wait or block: the fan-out of a whole shard runs
 /// through them.
 pub trait Member: Debug + Send + Sync {
-    /// Takes in a delivery. Notifications are offered in `seq` order, but one may come more than once, when the member
+    /// Enqueues a delivery. Notifications come in `seq` order, but one may come more than once, when the member
     /// belongs to several of its audiences. Answers whether a [`flush`](Self::flush) is now due and was not before.
-    fn offer(&self, delivery: &Delivery) -> bool;
+    fn enqueue(&self, delivery: &Delivery) -> bool;
 
-    /// Takes in that something does not come, in its place among what is offered. Answers as [`offer`](Self::offer) does.
+    /// Takes in that something does not come, at its position among the deliveries. Answers as [`enqueue`](Self::enqueue) does.
     fn interrupt(&self, interruption: &Break) -> bool;
 
-    /// Passes on what was taken in. Called once after the offers of a batch.
+    /// Passes on what was taken in. It is called once behind the deliveries of a batch.
     fn flush(&self);
 
     /// The name under which the member shows up in an explanation.

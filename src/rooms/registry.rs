@@ -14,7 +14,7 @@ use tokio::task::yield_now;
 
 use crate::{
     domain::{Audience, Audiences, Interest, RoomId},
-    rooms::{Member, Membership, Shard, Subscription, shard::LOOKS_PER_TURN},
+    rooms::{Member, Membership, Shard, Subscription, shard::LOOKS_PER_YIELD},
 };
 
 /// How many members are looked at to count those who are in several audiences once.
@@ -68,7 +68,7 @@ impl Writer {
                 while let Some(until) = place
                     && !(at_once && names.len() >= limit)
                 {
-                    seen.reserve(LOOKS_PER_TURN);
+                    seen.reserve(LOOKS_PER_YIELD);
                     place = shard.visit_some(interest, until, &mut |id, member| {
                         if seen.insert(id) && names.len() < limit {
                             names.push(member.name().to_owned());
@@ -115,7 +115,7 @@ impl Reader {
             while looked <= limit {
                 let some = shard.some_rooms(after.as_ref());
                 looked += some.len();
-                let more = some.len() == LOOKS_PER_TURN;
+                let more = some.len() == LOOKS_PER_YIELD;
                 after = some.last().map(|(room, _)| room.clone());
                 for (room, members) in some {
                     *rooms.entry(room).or_default() += members;

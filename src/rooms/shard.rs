@@ -21,7 +21,7 @@ use crate::{
 type Members = IndexMap<MemberId, Arc<dyn Member>>;
 
 /// How many members or rooms are looked at while the lock of a shard is held, by whoever looks at all of them.
-pub(super) const LOOKS_PER_TURN: usize = 256;
+pub(super) const LOOKS_PER_YIELD: usize = 256;
 
 /// The members of one shard. Its lock is held for one delivery at a time, and over a write to a socket, which waits for nothing, only
 /// where something would else be dropped.
@@ -44,10 +44,10 @@ struct Channels {
 }
 
 impl Shard {
-    /// Offers `batch` to the members it is for, in order, and adds those that now need a flush to `due`.
-    pub fn offer(&self, batch: &[Delivery], due: &mut Vec<Arc<dyn Member>>) {
+    /// Enqueues `batch` with the members it is for, in order, and adds those that now need a flush to `to_flush`.
+    pub fn enqueue(&self, batch: &[Delivery], to_flush: &mut Vec<Arc<dyn Member>>) {
         for delivery in batch {
-            self.channels.lock().offer(delivery, due);
+            self.channels.lock().enqueue(delivery, to_flush);
         }
     }
 
@@ -106,7 +106,7 @@ impl Shard {
             }
     }
 
-    /// Visits the members of `interest` before the place `until`, but no more than [`LOOKS_PER_TURN`]: those at the end. Gives
+    /// Visits the members of `interest` before the place `until`, but no more than [`LOOKS_PER_YIELD`]: those at the end. Gives
     /// the place before which the others are, if there are any. Whoever goes on from there misses nobody who stays: the place
     /// of one that leaves is taken by one from behind it.
     pub(super) fn visit_some(
@@ -121,16 +121,16 @@ impl Shard {
             Interest::In(audience) => channels.members(audience)?,
         };
         let until = until.min(members.len());
-        let from = until.saturating_sub(LOOKS_PER_TURN);
+        let from = until.saturating_sub(LOOKS_PER_YIELD);
         members.get_range(from..until)?.iter().for_each(|(id, member)| visit(*id, &**member));
         (from > 0).then_some(from)
     }
 
-    /// The first [`LOOKS_PER_TURN`] rooms behind `after`, by name, with how many members they have; fewer when there are no more.
+    /// The first [`LOOKS_PER_YIELD`] rooms behind `after`, by name, with how many members they have; fewer when there are no more.
     pub(super) fn some_rooms(&self, after: Option<&RoomId>) -> Vec<(RoomId, usize)> {
         let channels = self.channels.lock();
         let begin = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let rooms = channels.rooms.range((begin, Bound::Unbounded)).take(LOOKS_PER_TURN);
+        let rooms = channels.rooms.range((begin, Bound::Unbounded)).take(LOOKS_PER_YIELD);
         let members = |room: &RoomId| channels.members(&Audience::Room(room.clone())).map_or(0, IndexMap::len);
         rooms.map(|room| (room.clone(), members(room))).collect()
     }
@@ -186,52 +186,54 @@ impl Channels {
         largest.len() + further.sum::<usize>()
     }
 
-    fn offer(&self, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
+    fn enqueue(&self, delivery: &Delivery, to_flush: &mut Vec<Arc<dyn Member>>) {
         match delivery {
             Delivery::Notification(Publication { notification, .. }) => {
                 for audience in notification.audiences.as_slice() {
-                    self.members(audience).into_iter().for_each(|members| offer_to(members, delivery, due));
+                    self.members(audience).into_iter().for_each(|members| enqueue_for(members, delivery, to_flush));
                 }
-                offer_to(&self.everything, delivery, due);
+                enqueue_for(&self.everything, delivery, to_flush);
             }
-            Delivery::Ephemeral(ephemeral) => self.offer_ephemeral(ephemeral.audiences.as_slice(), delivery, due),
-            Delivery::Break(interruption) => self.interrupt(interruption, due),
+            Delivery::Ephemeral(ephemeral) => {
+                self.enqueue_ephemeral(ephemeral.audiences.as_slice(), delivery, to_flush)
+            }
+            Delivery::Break(interruption) => self.interrupt(interruption, to_flush),
         }
     }
 
     /// Whoever listens to anything is interrupted once. Nearly all of them hear what is for everyone.
     #[cold]
-    fn interrupt(&self, interruption: &Break, due: &mut Vec<Arc<dyn Member>>) {
+    fn interrupt(&self, interruption: &Break, to_flush: &mut Vec<Arc<dyn Member>>) {
         let mut others: HashMap<MemberId, &Arc<dyn Member>> = HashMap::default();
         for (id, member) in self.by_audience.values().flatten().filter(|(id, _)| !self.everyone.contains_key(*id)) {
             others.insert(*id, member);
         }
         let all = self.everyone.values().chain(self.everything.values()).chain(others.into_values());
-        due.extend(all.filter(|member| member.interrupt(interruption)).cloned());
+        to_flush.extend(all.filter(|member| member.interrupt(interruption)).cloned());
     }
 
-    /// What has no `seq` cannot be recognised when it is offered a second time, so nobody is offered it twice. Nobody is in
+    /// What has no `seq` cannot be recognised when it comes a second time, so nobody gets it twice. Nobody is in
     /// `everything` and in another channel.
-    fn offer_ephemeral(&self, audiences: &[Audience], delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
+    fn enqueue_ephemeral(&self, audiences: &[Audience], delivery: &Delivery, to_flush: &mut Vec<Arc<dyn Member>>) {
         if let Some((smaller, largest)) = self.smaller_and_largest(audiences) {
-            offer_to(largest, delivery, due);
+            enqueue_for(largest, delivery, to_flush);
             let mut seen = HashSet::default();
             for (id, member) in smaller.into_iter().flatten() {
                 if !largest.contains_key(id) && seen.insert(*id) {
-                    offer_one(member, delivery, due);
+                    enqueue_for_one(member, delivery, to_flush);
                 }
             }
         }
-        offer_to(&self.everything, delivery, due);
+        enqueue_for(&self.everything, delivery, to_flush);
     }
 }
 
-fn offer_to(members: &Members, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
-    members.values().for_each(|member| offer_one(member, delivery, due));
+fn enqueue_for(members: &Members, delivery: &Delivery, to_flush: &mut Vec<Arc<dyn Member>>) {
+    members.values().for_each(|member| enqueue_for_one(member, delivery, to_flush));
 }
 
-fn offer_one(member: &Arc<dyn Member>, delivery: &Delivery, due: &mut Vec<Arc<dyn Member>>) {
-    if member.offer(delivery) {
-        due.push(Arc::clone(member));
+fn enqueue_for_one(member: &Arc<dyn Member>, delivery: &Delivery, to_flush: &mut Vec<Arc<dyn Member>>) {
+    if member.enqueue(delivery) {
+        to_flush.push(Arc::clone(member));
     }
 }

@@ -225,7 +225,7 @@ impl<T: Transport> StreamSubscriber<T> {
 }
 
 impl<T: Transport> Member for StreamSubscriber<T> {
-    fn offer(&self, delivery: &Delivery) -> bool {
+    fn enqueue(&self, delivery: &Delivery) -> bool {
         let mut outbox = self.outbox.lock();
         let waited = !outbox.is_empty() || outbox.is_behind();
         match delivery {

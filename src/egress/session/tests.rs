@@ -105,7 +105,7 @@ impl SessionHandle for Recorder {
 }
 
 impl Member for Recorder {
-    fn offer(&self, _: &Delivery) -> bool {
+    fn enqueue(&self, _: &Delivery) -> bool {
         false
     }
 

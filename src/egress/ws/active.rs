@@ -11,7 +11,7 @@ use crate::{
     egress::{
         session::{ActiveSession, Effect, LifecyclePermit, Limits, Sender},
         ws::{
-            Connection, Outgoing, Server,
+            Connection, OutboundFrame, Server,
             message_limiter::{Decision, MessageLimiter},
             protocol::{self, Protocol},
             session_span,
@@ -84,7 +84,7 @@ impl WebSocketSession {
     }
 
     /// Reads the next page of what lies after `cursor`.
-    pub(super) async fn read_on(&self, cursor: Seq) -> Result<CatchUpPage<Outgoing>, Error> {
+    pub(super) async fn read_on(&self, cursor: Seq) -> Result<CatchUpPage<OutboundFrame>, Error> {
         let audiences = Some(self.active.session().audiences());
         let max_bytes = self.server.0.options.send_queue_bytes.get();
         catch_up::read_on(&*self.server.0.journal, audiences, cursor, max_bytes, |kept| kept.into()).await

@@ -17,10 +17,10 @@ mod handshake;
 mod inflate;
 mod message_limiter;
 mod open;
-mod out;
-mod outgoing;
+mod outbound_frame;
 mod protocol;
 mod pump;
+mod send_state;
 #[cfg(test)]
 mod tests;
 mod upgrade;
@@ -32,7 +32,7 @@ use tracing::{Span, info_span};
 
 use connection::Connection;
 pub use handshake::router;
-use outgoing::Outgoing;
+use outbound_frame::OutboundFrame;
 
 use crate::{
     domain::ClientId,

@@ -13,7 +13,7 @@ use crate::{
     domain::Recovery,
     egress::{
         session::{Admitted, Claim, ConnectRequest, LifecyclePermit, SessionHandle},
-        ws::{Connection, Outgoing, Server, active::WebSocketSession, goodbye, pump},
+        ws::{Connection, OutboundFrame, Server, active::WebSocketSession, goodbye, pump},
     },
     journal::Error,
     listen::Socket,
@@ -117,14 +117,14 @@ async fn missed(
     session: &WebSocketSession,
     start: &Start,
     permit: &mut Option<LifecyclePermit<'_>>,
-) -> Result<(u64, Option<CatchUpPage<Outgoing>>), Error> {
+) -> Result<(u64, Option<CatchUpPage<OutboundFrame>>), Error> {
     match start.recovery {
         Recovery::Fresh | Recovery::Unrecoverable => return Ok((0, None)),
         Recovery::Resumed => {}
     }
     let (journal, audiences) = (&*session.server.0.journal, session.active.session().audiences());
     let max_bytes = session.server.0.options.send_queue_bytes.get();
-    let missed = catch_up::missed(journal, audiences, start, max_bytes, |kept| Outgoing::from(kept));
+    let missed = catch_up::missed(journal, audiences, start, max_bytes, |kept| OutboundFrame::from(kept));
     let (missed, page) = after_others(permit, missed).await?;
     Ok((missed, Some(page)))
 }

@@ -45,7 +45,7 @@ const FREE: usize = 16 * 1024;
 /// Exists only while a client is speaking: see [`is_idle`](Self::is_idle).
 #[derive(Debug)]
 pub(super) struct Protocol {
-    socket: WebSocket<Socket>,
+    socket: WebSocket<TungsteniteIo>,
     unfinished: Option<Unfinished>,
 }
 
@@ -100,8 +100,8 @@ impl Protocol {
             .max_frame_size(Some(max_message_bytes));
         let inflate = connection.deflates().then(|| Inflate::new(max_message_bytes));
         let frames = Frames::new(limits.max_fragments);
-        let wire = Wire { connection, frames, too_many: false, reads: READS_PER_YIELD, spent: false };
-        let mut socket = Socket { wire, inflate };
+        let wire = BudgetedReader { connection, frames, too_many: false, reads: READS_PER_YIELD, spent: false };
+        let mut socket = TungsteniteIo { wire, inflate };
         let head = socket.begin(head);
         Self { socket: WebSocket::from_partially_read(socket, head, Role::Server, Some(config)), unfinished: None }
     }
@@ -187,14 +187,14 @@ fn fault(error: &Error) -> Close {
 
 /// The connection's socket, read from directly and written to through the outbox.
 #[derive(Debug)]
-struct Socket {
-    wire: Wire,
+struct TungsteniteIo {
+    wire: BudgetedReader,
     inflate: Option<Inflate>,
 }
 
 /// What comes from the client.
 #[derive(Debug)]
-struct Wire {
+struct BudgetedReader {
     connection: Arc<Connection>,
     frames: Frames,
     /// A message has more fragments than it may: nothing more is read.
@@ -206,14 +206,14 @@ struct Wire {
     spent: bool,
 }
 
-impl Wire {
+impl BudgetedReader {
     /// Takes note of what came. What came with a fragment too many is still looked at, as far as it was complete before.
     fn note(&mut self, bytes: &[u8]) {
         self.too_many |= self.frames.follow(bytes) == Err(TooMany);
     }
 }
 
-impl Read for Wire {
+impl Read for BudgetedReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.too_many {
             return Err(io::ErrorKind::QuotaExceeded.into());
@@ -230,7 +230,7 @@ impl Read for Wire {
     }
 }
 
-impl Socket {
+impl TungsteniteIo {
     /// Takes in what came with the handshake, and gives what of it tungstenite is to begin with.
     fn begin(&mut self, head: Vec<u8>) -> Vec<u8> {
         self.wire.note(&head);
@@ -244,14 +244,14 @@ impl Socket {
     }
 }
 
-impl Socket {
+impl TungsteniteIo {
     /// Whether what came cannot be unpacked.
     fn is_broken(&self) -> bool {
         self.inflate.as_ref().is_some_and(Inflate::is_over)
     }
 }
 
-impl Read for Socket {
+impl Read for TungsteniteIo {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(inflate) = &mut self.inflate else { return self.wire.read(buffer) };
         loop {
@@ -268,7 +268,7 @@ impl Read for Socket {
     }
 }
 
-impl Write for Socket {
+impl Write for TungsteniteIo {
     /// Takes whole frames: tungstenite writes no parts, and the outbox refuses nothing.
     fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
         self.wire.connection.reply(Bytes::copy_from_slice(frames));

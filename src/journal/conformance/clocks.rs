@@ -70,7 +70,7 @@ pub(in crate::journal) async fn a_clock_that_is_behind_is_told_until_it_has_pass
     assert!(is_degraded(&*journal));
     advance(Duration::from_secs(3_600));
     append_many(&*journal, 1).await;
-    assert_eq!(journal.condition(), Condition::Well);
+    assert_eq!(journal.condition(), Condition::Ok);
 }
 
 pub(in crate::journal) async fn what_is_old_goes_again_after_a_day_of_running<J: Journal>(
@@ -80,7 +80,7 @@ pub(in crate::journal) async fn what_is_old_goes_again_after_a_day_of_running<J:
     append_many(&*journal, 3).await;
     clock().step(TimeDelta::days(8));
     append_many(&*journal, 1).await;
-    assert_eq!((journal.bounds().oldest, journal.condition()), (1, Condition::Well));
+    assert_eq!((journal.bounds().oldest, journal.condition()), (1, Condition::Ok));
     advance(Duration::from_secs(86_399));
     append_many(&*journal, 1).await;
     assert_eq!(journal.bounds().oldest, 1);
@@ -94,10 +94,10 @@ pub(in crate::journal) async fn small_steps_are_followed_without_a_word<J: Journ
     append_many(&*journal, 1).await;
     clock().step(TimeDelta::seconds(-30));
     append_many(&*journal, 1).await;
-    assert_eq!((journal.bounds().oldest, journal.condition()), (1, Condition::Well));
+    assert_eq!((journal.bounds().oldest, journal.condition()), (1, Condition::Ok));
     clock().step(TimeDelta::seconds(90));
     append_many(&*journal, 1).await;
-    assert_eq!((journal.bounds().oldest, journal.condition()), (3, Condition::Well));
+    assert_eq!((journal.bounds().oldest, journal.condition()), (3, Condition::Ok));
 }
 
 pub(in crate::journal) async fn stamps_may_fall_and_order_is_by_place<J: Journal>(open: impl Fn(&Options) -> Arc<J>) {

@@ -27,7 +27,7 @@ pub(in crate::journal) use suite;
 const TOO_MANY: usize = 10_000;
 
 /// How often others get their turn while an append must not come to its end.
-const TURNS: usize = 1_000;
+const YIELDS: usize = 1_000;
 
 fn frame() -> Ephemeral {
     Ephemeral::notice(chat("hola"))
@@ -45,11 +45,11 @@ pub(in crate::journal) async fn appends_and_relays_wait_for_a_slow_tail<J: Journ
         assert!(waiting < TOO_MANY, "nobody waits, however much a tail holds");
     }
     let mut appending = pin!(append_one(&*journal, entry("e", Audience::Everyone)));
-    let mut turns = 0;
+    let mut yields = 0;
     // It is committed, and then waits.
-    while turns < TURNS {
+    while yields < YIELDS {
         assert!(poll_immediate(&mut appending).await.is_none(), "the tail is full");
-        turns += usize::from(journal.bounds().newest == 1 || turns > 0);
+        yields += usize::from(journal.bounds().newest == 1 || yields > 0);
         yield_now().await;
     }
     let ((), seqs) = tokio::join!(async { _ = appending.await }, next_seqs(&mut tail, 1));

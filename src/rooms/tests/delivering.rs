@@ -1,4 +1,4 @@
-//! Who is offered what: everybody what is for one of its audiences, in order, and nobody anything else.
+//! Who is to enqueue what: everybody what is for one of its audiences, in order, and nobody anything else.
 
 use std::{sync::atomic::AtomicBool, thread};
 
@@ -7,15 +7,15 @@ use parking_lot::Mutex;
 use super::*;
 use crate::domain::{Break, Epoch, Event, Notification, Payload, Seq};
 
-/// A member that keeps what it is offered, and is to be flushed once for all that came since it was.
+/// A member that keeps what it is to enqueue, and is to be flushed once for all that came since it was.
 #[derive(Debug, Default)]
 struct Recorder {
     seqs: Mutex<Vec<Seq>>,
-    due: AtomicBool,
+    to_flush: AtomicBool,
 }
 
 impl Recorder {
-    /// What it was offered, each once, in the order in which it came first.
+    /// What it was to enqueue, each once, in the order in which it came first.
     fn heard(&self) -> Vec<Seq> {
         let mut seqs = self.seqs.lock().clone();
         assert!(seqs.is_sorted(), "what comes again comes before what is next: {seqs:?}");
@@ -25,10 +25,10 @@ impl Recorder {
 }
 
 impl Member for Recorder {
-    fn offer(&self, delivery: &Delivery) -> bool {
-        let Delivery::Notification(committed) = delivery else { panic!("nothing else is offered here: {delivery:?}") };
+    fn enqueue(&self, delivery: &Delivery) -> bool {
+        let Delivery::Notification(committed) = delivery else { panic!("nothing else is enqueued here: {delivery:?}") };
         self.seqs.lock().push(committed.notification.seq);
-        !self.due.swap(true, Ordering::Relaxed)
+        !self.to_flush.swap(true, Ordering::Relaxed)
     }
 
     fn interrupt(&self, interruption: &Break) -> bool {
@@ -36,7 +36,7 @@ impl Member for Recorder {
     }
 
     fn flush(&self) {
-        assert!(self.due.swap(false, Ordering::Relaxed), "flushed without need");
+        assert!(self.to_flush.swap(false, Ordering::Relaxed), "flushed without need");
     }
 
     fn name(&self) -> &str {
@@ -52,10 +52,10 @@ fn notification(seq: Seq, audiences: impl Into<Audiences>) -> Delivery {
 
 /// Offers `batch` to all shards and flushes whom that takes. Gives how many those were.
 fn deliver(writer: &Writer, batch: &[Delivery]) -> usize {
-    let mut due = Vec::new();
-    writer.shards().iter().for_each(|shard| shard.offer(batch, &mut due));
-    due.iter().for_each(|member| member.flush());
-    due.len()
+    let mut to_flush = Vec::new();
+    writer.shards().iter().for_each(|shard| shard.enqueue(batch, &mut to_flush));
+    to_flush.iter().for_each(|member| member.flush());
+    to_flush.len()
 }
 
 /// Three shards.
@@ -124,9 +124,9 @@ fn members_are_spread_over_the_shards() {
     let members: Vec<_> = (0..9).map(|_| come(&reader, &[within(room("a"))])).collect();
     let batch = [notification(1, room("a"))];
     for shard in writer.shards() {
-        let mut due = Vec::new();
-        shard.offer(&batch, &mut due);
-        assert_eq!(due.len(), 3);
+        let mut to_flush = Vec::new();
+        shard.enqueue(&batch, &mut to_flush);
+        assert_eq!(to_flush.len(), 3);
     }
     assert!(members.iter().all(|(member, _)| *member.seqs.lock() == [1]), "each is in one of them");
 }
@@ -160,7 +160,7 @@ fn joining_again_changes_nothing() {
     let (member, membership) = enrol(&reader, &[within(room("a")), within(room("a"))]);
     assert_eq!(writer.receivers(&room("a").into()), 1);
     deliver(&writer, &[notification(1, room("a"))]);
-    assert_eq!(*member.seqs.lock(), [1], "offered once");
+    assert_eq!(*member.seqs.lock(), [1], "enqueued once");
     membership.leave(&within(room("a")));
     assert_eq!(deliver(&writer, &[notification(2, room("a"))]), 0);
 }
@@ -199,10 +199,10 @@ fn who_stays_hears_everything_while_others_come_and_go() {
         let delivering = writer.shards().iter().map(|shard| {
             scope.spawn(move || {
                 for seq in 1..=COUNT {
-                    let mut due = Vec::new();
+                    let mut to_flush = Vec::new();
                     let audiences = if seq % 2 == 0 { room("a").into() } else { target(&[], &["a", "b"]) };
-                    shard.offer(&[notification(seq, audiences)], &mut due);
-                    due.iter().for_each(|member| member.flush());
+                    shard.enqueue(&[notification(seq, audiences)], &mut to_flush);
+                    to_flush.iter().for_each(|member| member.flush());
                 }
             })
         });

@@ -18,17 +18,17 @@ use crate::domain::{
     Audience, Audiences, Break, Delivery, Ephemeral, EphemeralEvent, Event, Interest, Payload, RoomId, UserId,
 };
 
-/// A member that counts what it is offered.
+/// A member that counts what it is to enqueue.
 #[derive(Debug)]
 struct Listener {
     name: String,
-    offered: AtomicUsize,
+    enqueued: AtomicUsize,
     interrupted: AtomicUsize,
 }
 
 impl Member for Listener {
-    fn offer(&self, _: &Delivery) -> bool {
-        self.offered.fetch_add(1, Ordering::Relaxed);
+    fn enqueue(&self, _: &Delivery) -> bool {
+        self.enqueued.fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -78,7 +78,7 @@ impl House {
         let name = format!("m{}", self.listeners.len());
         self.listeners.push(Arc::new(Listener {
             name,
-            offered: AtomicUsize::new(0),
+            enqueued: AtomicUsize::new(0),
             interrupted: AtomicUsize::new(0),
         }));
         let member = Arc::clone(self.listeners.last().expect("it came"));
@@ -182,11 +182,11 @@ async fn what_nobody_keeps_is_offered_once() {
     let event = EphemeralEvent { id: "".into(), event, expires_at: None };
     let ephemeral = Ephemeral::event(target(&["7"], &["a", "b", "empty"]), event);
     let batch = [Delivery::Ephemeral(Arc::new(ephemeral))];
-    let mut due = Vec::new();
-    house.writer.shards().iter().for_each(|shard| shard.offer(&batch, &mut due));
-    let offered: Vec<_> = house.listeners.iter().map(|listener| listener.offered.load(Ordering::Relaxed)).collect();
-    assert_eq!(offered, [vec![1; 37], vec![0; 3], vec![1]].concat());
-    assert_eq!(due.len(), 38);
+    let mut to_flush = Vec::new();
+    house.writer.shards().iter().for_each(|shard| shard.enqueue(&batch, &mut to_flush));
+    let enqueued: Vec<_> = house.listeners.iter().map(|listener| listener.enqueued.load(Ordering::Relaxed)).collect();
+    assert_eq!(enqueued, [vec![1; 37], vec![0; 3], vec![1]].concat());
+    assert_eq!(to_flush.len(), 38);
 }
 
 // whatever somebody listens to, and in however many ways
@@ -198,13 +198,13 @@ async fn a_break_interrupts_each_member_once() {
     house.come(Interest::Everything);
     house.come(Interest::In(room("a")));
     house.join(11..12, &room("b"));
-    let mut due = Vec::new();
+    let mut to_flush = Vec::new();
     for shard in house.writer.shards() {
-        shard.offer(&[Delivery::Break(Break::Anew), Delivery::Break(Break::Lost(3..=4))], &mut due);
+        shard.enqueue(&[Delivery::Break(Break::Anew), Delivery::Break(Break::Lost(3..=4))], &mut to_flush);
     }
     let interrupted: Vec<_> = house.listeners.iter().map(|it| it.interrupted.load(Ordering::Relaxed)).collect();
-    assert_eq!((interrupted, due.len()), (vec![2; 12], 24));
-    assert!(house.listeners.iter().all(|listener| listener.offered.load(Ordering::Relaxed) == 0));
+    assert_eq!((interrupted, to_flush.len()), (vec![2; 12], 24));
+    assert!(house.listeners.iter().all(|listener| listener.enqueued.load(Ordering::Relaxed) == 0));
 }
 
 #[tokio::test]

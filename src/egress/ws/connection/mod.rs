@@ -22,8 +22,8 @@ use crate::{
     egress::{
         session::Session,
         ws::{
-            Outgoing,
-            out::{Out, State},
+            OutboundFrame,
+            send_state::{SendState, SocketState},
         },
     },
     listen::Socket,
@@ -36,14 +36,14 @@ const FRAMES_PER_WRITE: usize = 64;
 
 /// A client's socket with what waits for it.
 ///
-/// The fan-out and the session's task both write, each under the lock of [`Out`], which is never held over an await.
+/// The fan-out and the session's task both write, each under the lock of [`SendState`], which is never held over an await.
 #[derive(Debug)]
 pub(in crate::egress) struct Connection {
     session: Session,
     socket: Socket,
     /// The client and the service may compress what they say.
     deflates: bool,
-    out: Mutex<Out>,
+    send_state: Mutex<SendState>,
     /// Calls the session's task: there is something that the fan-out cannot do.
     wake: Notify,
     /// The client said something since it was last pinged.
@@ -75,7 +75,7 @@ impl Connection {
             session,
             socket,
             deflates: false,
-            out: Mutex::new(Out::new(max_bytes)),
+            send_state: Mutex::new(SendState::new(max_bytes)),
             wake: Notify::new(),
             heard: AtomicBool::new(true),
             clock,
@@ -103,79 +103,81 @@ impl Connection {
 
     /// Begins delivery after `cursor`, with `first`; not if the connection was closed meanwhile. Answers whether it did.
     pub(super) fn open(&self, (cursor, epoch): (Seq, Epoch), resumed: bool, first: Bytes) -> bool {
-        let mut out = self.out.lock();
-        if out.state != State::Open {
+        let mut sending = self.send_state.lock();
+        if sending.state != SocketState::Open {
             return false;
         }
-        out.epoch = Some(epoch);
+        sending.epoch = Some(epoch);
         if resumed {
-            out.outbox.open_behind(cursor, Some(first.into()));
+            sending.outbox.open_behind(cursor, Some(first.into()));
         } else {
-            out.outbox.open(cursor, Some(first.into()));
+            sending.outbox.open(cursor, Some(first.into()));
         }
-        self.write(&mut out);
+        self.write(&mut sending);
         true
     }
 
     /// Queues an answer to the client, behind everything that waits.
     pub(super) fn reply(&self, frame: Bytes) {
-        let mut out = self.out.lock();
-        if out.state == State::Open {
-            out.outbox.push(frame.into());
-            self.write(&mut out);
+        let mut sending = self.send_state.lock();
+        if sending.state == SocketState::Open {
+            sending.outbox.push(frame.into());
+            self.write(&mut sending);
         }
     }
 
     /// Queues what the journal holds after the cursor.
-    pub(super) fn fill(&self, page: CatchUpPage<Outgoing>) {
-        let mut out = self.out.lock();
-        if out.state == State::Open {
-            out.outbox.fill(page, |from, to| frame::text(&text::gap(from, to)).into());
-            self.write(&mut out);
+    pub(super) fn fill(&self, page: CatchUpPage<OutboundFrame>) {
+        let mut sending = self.send_state.lock();
+        if sending.state == SocketState::Open {
+            sending.outbox.fill(page, |from, to| frame::text(&text::gap(from, to)).into());
+            self.write(&mut sending);
         }
     }
 
     /// What the session's task has to do now.
     pub(super) fn todo(&self) -> Todo {
-        let mut out = self.out.lock();
-        let todo = match out.state {
-            State::Broken => Todo::Stop,
-            State::Closing(close) => Todo::Close(close),
-            State::Open if out.outbox.is_over() => Todo::StartAnew,
-            State::Open if out.doubted && !out.outbox.is_full() => Todo::Judge,
-            State::Open if out.outbox.is_behind() && out.outbox.is_empty() => Todo::CatchUp(out.outbox.cursor()),
-            State::Open => Todo::Wait { blocked: out.blocked, full: out.outbox.is_full() },
+        let mut sending = self.send_state.lock();
+        let todo = match sending.state {
+            SocketState::Broken => Todo::Stop,
+            SocketState::Closing(close) => Todo::Close(close),
+            SocketState::Open if sending.outbox.is_over() => Todo::StartAnew,
+            SocketState::Open if sending.doubted && !sending.outbox.is_full() => Todo::Judge,
+            SocketState::Open if sending.outbox.is_behind() && sending.outbox.is_empty() => {
+                Todo::CatchUp(sending.outbox.cursor())
+            }
+            SocketState::Open => Todo::Wait { blocked: sending.blocked, full: sending.outbox.is_full() },
         };
-        out.catching_up = matches!(todo, Todo::CatchUp(_));
+        sending.catching_up = matches!(todo, Todo::CatchUp(_));
         todo
     }
 
     /// Closes the connection if its client has said nothing since it was pinged, and was `heard_out`.
     pub(super) fn judge(&self, heard_out: bool) {
-        let mut out = self.out.lock();
+        let mut sending = self.send_state.lock();
         let is_silent = !self.heard.load(Ordering::Relaxed);
-        out.doubted = is_silent && !heard_out;
-        if is_silent && heard_out && !out.blocked {
-            self.close_in(&mut out, Close::Unresponsive);
+        sending.doubted = is_silent && !heard_out;
+        if is_silent && heard_out && !sending.blocked {
+            self.close_in(&mut sending, Close::Unresponsive);
         }
     }
 
     /// Whether everything was written.
     pub(super) fn is_drained(&self) -> bool {
-        self.out.lock().outbox.is_empty() && self.socket.is_flushed()
+        self.send_state.lock().outbox.is_empty() && self.socket.is_flushed()
     }
 
-    fn close_in(&self, out: &mut Out, close: Close) {
-        if out.state != State::Open {
+    fn close_in(&self, sending: &mut SendState, close: Close) {
+        if sending.state != SocketState::Open {
             return;
         }
-        out.state = State::Closing(close);
-        let half_written = usize::from(out.written > 0);
-        out.outbox.shut(if close == Close::GoingAway { usize::MAX } else { half_written });
+        sending.state = SocketState::Closing(close);
+        let half_written = usize::from(sending.written > 0);
+        sending.outbox.shut(if close == Close::GoingAway { usize::MAX } else { half_written });
         if let Some((code, reason)) = close.frame() {
-            out.outbox.push(frame::close(code, reason).into());
+            sending.outbox.push(frame::close(code, reason).into());
         }
-        self.write(out);
+        self.write(sending);
         self.wake.notify_one();
     }
 
@@ -186,120 +188,120 @@ impl Connection {
 
     /// The journal is another one. A client that was told of a place is told to come back, by the session's task; one that was
     /// not told yet holds none.
-    fn end_journal(&self, out: &mut Out) {
-        if out.outbox.is_listening() {
-            out.outbox.end();
+    fn end_journal(&self, sending: &mut SendState) {
+        if sending.outbox.is_listening() {
+            sending.outbox.end();
             self.wake.notify_one();
         } else {
-            self.close_in(out, Close::GoingAway);
+            self.close_in(sending, Close::GoingAway);
         }
     }
 
     /// Writes what waits, as far as the socket takes it, and calls the session's task for the rest.
-    fn write(&self, out: &mut Out) {
-        if out.blocked {
-            out.drop_expired(self.clock.wall());
+    fn write(&self, sending: &mut SendState) {
+        if sending.blocked {
+            sending.drop_expired(self.clock.wall());
         }
         // The session's task may have seen the queue full, and not be listening to its client.
-        let was_full = out.outbox.is_full();
+        let was_full = sending.outbox.is_full();
         loop {
-            out.outbox.tell_dropped(|count| self.dropped(count));
-            if out.outbox.is_empty() && self.socket.is_flushed() {
+            sending.outbox.tell_dropped(|count| self.dropped(count));
+            if sending.outbox.is_empty() && self.socket.is_flushed() {
                 break;
             }
-            match self.write_some(out) {
-                Ok(bytes) => out.advance(bytes),
+            match self.write_some(sending) {
+                Ok(bytes) => sending.advance(bytes),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    out.stalled_since.get_or_insert_with(Instant::now);
+                    sending.stalled_since.get_or_insert_with(Instant::now);
                     // While the socket is full the task waits for it, and need not be called again.
-                    if !mem::replace(&mut out.blocked, true) || (was_full && !out.outbox.is_full()) {
+                    if !mem::replace(&mut sending.blocked, true) || (was_full && !sending.outbox.is_full()) {
                         self.wake.notify_one();
                     }
                     return;
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => return self.fail(out),
+                Err(_) => return self.fail(sending),
             }
         }
-        out.blocked = false;
-        out.stalled_since = None;
-        if was_full || (out.outbox.is_behind() && !out.catching_up) {
+        sending.blocked = false;
+        sending.stalled_since = None;
+        if was_full || (sending.outbox.is_behind() && !sending.catching_up) {
             self.wake.notify_one();
         }
     }
 
     /// Tells the client that so much did not fit.
-    fn dropped(&self, count: u32) -> Outgoing {
+    fn dropped(&self, count: u32) -> OutboundFrame {
         frame::text(&text::dropped(count, self.clock.wall())).into()
     }
 
     /// Takes in a frame that nobody keeps. Before anything counts as not fitting, the socket is tried, unless it is known to be full:
     /// what waits may only wait for the end of a batch.
-    fn offer_ephemeral(&self, out: &mut Out, frame: Outgoing) {
-        if out.outbox.is_full() && (!out.blocked || self.socket.is_writable()) {
-            self.write(out);
+    fn enqueue_ephemeral(&self, sending: &mut SendState, frame: OutboundFrame) {
+        if sending.outbox.is_full() && (!sending.blocked || self.socket.is_writable()) {
+            self.write(sending);
         }
         // One that did not fit is counted there, and told when there is room.
-        let _ = out.outbox.offer_ephemeral(frame);
+        let _ = sending.outbox.offer_ephemeral(frame);
     }
 
-    fn write_some(&self, out: &Out) -> std::io::Result<usize> {
-        let mut waiting = out.outbox.waiting();
+    fn write_some(&self, sending: &SendState) -> std::io::Result<usize> {
+        let mut waiting = sending.outbox.waiting();
         // Mostly one frame waits, and making room for many would cost more than all else that is done for it here.
         if let (Some(frame), None) = (waiting.next(), waiting.next()) {
-            return self.socket.try_write(&[IoSlice::new(&frame.bytes[out.written..])]);
+            return self.socket.try_write(&[IoSlice::new(&frame.bytes[sending.written..])]);
         }
         let mut slices = [IoSlice::new(&[]); FRAMES_PER_WRITE];
         let mut count = 0;
-        for (slice, frame) in slices.iter_mut().zip(out.outbox.waiting()) {
-            *slice = IoSlice::new(if count == 0 { &frame.bytes[out.written..] } else { &frame.bytes });
+        for (slice, frame) in slices.iter_mut().zip(sending.outbox.waiting()) {
+            *slice = IoSlice::new(if count == 0 { &frame.bytes[sending.written..] } else { &frame.bytes });
             count += 1;
         }
         self.socket.try_write(&slices[..count])
     }
 
-    fn fail(&self, out: &mut Out) {
-        out.state = State::Broken;
-        out.outbox.shut(0);
+    fn fail(&self, sending: &mut SendState) {
+        sending.state = SocketState::Broken;
+        sending.outbox.shut(0);
         self.wake.notify_one();
     }
 }
 
 impl Member for Connection {
-    fn offer(&self, delivery: &Delivery) -> bool {
-        let mut out = self.out.lock();
+    fn enqueue(&self, delivery: &Delivery) -> bool {
+        let mut sending = self.send_state.lock();
         match delivery {
             Delivery::Notification(publication) => {
-                out.outbox.offer(publication.notification.seq, || Outgoing::live(publication, self.deflates));
+                sending.outbox.offer(publication.notification.seq, || OutboundFrame::live(publication, self.deflates));
             }
             Delivery::Ephemeral(ephemeral) if ephemeral.except.as_ref() == Some(self.session.client_id()) => {
                 return false;
             }
             Delivery::Ephemeral(ephemeral) => {
-                self.offer_ephemeral(&mut out, Outgoing::ephemeral(ephemeral, self.deflates));
+                self.enqueue_ephemeral(&mut sending, OutboundFrame::ephemeral(ephemeral, self.deflates));
             }
             // That interrupts.
             Delivery::Break(_) => return false,
         }
-        out.becomes_due()
+        sending.mark_flush_pending()
     }
 
     fn interrupt(&self, interruption: &Break) -> bool {
-        let mut out = self.out.lock();
+        let mut sending = self.send_state.lock();
         match interruption {
-            Break::Behind(until) => out.outbox.behind(*until),
+            Break::Behind(until) => sending.outbox.behind(*until),
             Break::Lost(range) => {
-                out.outbox.lost(range.clone(), |from, to| frame::text(&text::gap(from, to)).into());
+                sending.outbox.lost(range.clone(), |from, to| frame::text(&text::gap(from, to)).into());
             }
-            Break::Anew => self.end_journal(&mut out),
+            Break::Anew => self.end_journal(&mut sending),
         }
-        out.becomes_due()
+        sending.mark_flush_pending()
     }
 
     fn flush(&self) {
-        let mut out = self.out.lock();
-        out.due = false;
-        self.write(&mut out);
+        let mut sending = self.send_state.lock();
+        sending.flush_pending = false;
+        self.write(&mut sending);
     }
 
     fn name(&self) -> &str {

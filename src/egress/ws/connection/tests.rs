@@ -60,11 +60,11 @@ fn clock() -> Arc<Manual> {
     Arc::new(Manual::new(DateTime::UNIX_EPOCH))
 }
 
-fn outgoing(expires_at: Option<DateTime<Utc>>) -> Outgoing {
+fn outgoing(expires_at: Option<DateTime<Utc>>) -> OutboundFrame {
     let payload = Payload::parse("{}".into()).expect("an object");
     let event = Event { name: "e".into(), payload, timestamp: "".into(), source: "".into() };
     let audiences = Audience::Everyone.into();
-    Outgoing::from(&Arc::new(Notification::new(Epoch::from_text("x"), 1, event, audiences, expires_at)))
+    OutboundFrame::from(&Arc::new(Notification::new(Epoch::from_text("x"), 1, event, audiences, expires_at)))
 }
 
 // what waits for a socket that is full is judged by the clock that its time to live began by
@@ -73,9 +73,9 @@ async fn what_expired_while_it_waited_is_not_sent() {
     let clock = clock();
     let (connection, mut client) = connection(&clock).await;
     let blocked = |expires_at| {
-        let mut out = connection.out.lock();
-        out.blocked = true;
-        out.outbox.push(outgoing(expires_at));
+        let mut sending = connection.send_state.lock();
+        sending.blocked = true;
+        sending.outbox.push(outgoing(expires_at));
     };
     blocked(Some(clock.wall() + TimeDelta::minutes(1)));
     clock.step(TimeDelta::minutes(1));
@@ -93,14 +93,14 @@ async fn what_expired_is_not_sent_to_make_room() {
     let clock = clock();
     let (connection, mut client) = connection(&clock).await;
     {
-        let mut out = connection.out.lock();
-        out.blocked = true;
-        out.outbox.push(outgoing(Some(clock.wall() + TimeDelta::minutes(1))));
-        assert!(out.outbox.is_full());
+        let mut sending = connection.send_state.lock();
+        sending.blocked = true;
+        sending.outbox.push(outgoing(Some(clock.wall() + TimeDelta::minutes(1))));
+        assert!(sending.outbox.is_full());
     }
     clock.step(TimeDelta::minutes(1));
     poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("it is open");
-    connection.offer(&ephemeral("behind"));
+    connection.enqueue(&ephemeral("behind"));
     connection.flush();
     drop(connection);
     let mut sent = Vec::new();
@@ -112,7 +112,7 @@ async fn what_expired_is_not_sent_to_make_room() {
 #[tokio::test]
 async fn whoever_drains_a_full_queue_calls_the_session() {
     let (connection, _client) = connection(&clock()).await;
-    assert!(connection.offer(&ephemeral("larger than the queue")), "a flush is due");
+    assert!(connection.enqueue(&ephemeral("larger than the queue")), "a flush is due");
     assert_eq!(connection.todo(), Todo::Wait { blocked: false, full: true });
     connection.flush();
     connection.called().await;
@@ -152,7 +152,7 @@ async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
 async fn the_socket_is_tried_before_anything_is_dropped() {
     let (connection, mut client) = connection(&clock()).await;
     for _ in 0..100 {
-        connection.offer(&ephemeral("larger than the queue"));
+        connection.enqueue(&ephemeral("larger than the queue"));
     }
     connection.flush();
     drop(connection);
@@ -168,23 +168,23 @@ async fn what_does_not_fit_is_told_and_closes_nothing() {
     let each = "x".repeat(LENGTH);
     let (connection, mut client) = connection(&clock()).await;
     let mut offered: u32 = 0;
-    while !connection.out.lock().blocked {
+    while !connection.send_state.lock().blocked {
         assert!(connection.is_open());
-        connection.offer(&ephemeral(&each));
+        connection.enqueue(&ephemeral(&each));
         offered += 1;
     }
     for _ in 0..7 {
-        connection.offer(&ephemeral(&each));
+        connection.enqueue(&ephemeral(&each));
         offered += 1;
     }
     assert!(connection.is_open());
     let mut sent = Vec::new();
     let writing = async {
-        while connection.out.lock().blocked {
+        while connection.send_state.lock().blocked {
             poll_fn(|cx| connection.socket().poll_write_ready(cx)).await.expect("the client reads");
             connection.flush();
         }
-        connection.offer(&ephemeral("behind"));
+        connection.enqueue(&ephemeral("behind"));
         connection.flush();
         drop(connection);
     };

@@ -34,7 +34,7 @@ async fn one_start_with_a_clock_that_is_ahead_empties_nothing() {
     clock().step(TimeDelta::days(30));
     let journal = open_in(&dir);
     append(&journal, 1).await;
-    assert_eq!((held(&journal).await, journal.condition()), (7, Condition::Well));
+    assert_eq!((held(&journal).await, journal.condition()), (7, Condition::Ok));
     drop(journal);
     // A second start does not begin to count anew, nor does it forget.
     advance(Duration::from_secs(60));
@@ -84,7 +84,7 @@ async fn a_start_with_a_clock_that_is_slow_makes_nothing_old() {
     clock().step(TimeDelta::days(10));
     advance(Duration::from_secs(1));
     append(&journal, 1).await;
-    assert_eq!((held(&journal).await, journal.condition()), (7, Condition::Well));
+    assert_eq!((held(&journal).await, journal.condition()), (7, Condition::Ok));
     drop(journal);
     advance(2 * DAY);
     let journal = open_in(&dir);

@@ -218,13 +218,13 @@ async fn outlive_the_damage(mut bytes: Vec<u8>) {
     let clock = start();
     let journal = Sqlite::open(&options, Arc::clone(&clock) as _).expect("opens");
     let (_, lost) = read_through(&journal, None, false).await;
-    assert!(!lost.is_empty() && journal.condition() != Condition::Well);
+    assert!(!lost.is_empty() && journal.condition() != Condition::Ok);
     clock.advance(max_age);
     for n in 1..20 {
         journal.append(vec![entry_of("e", Audience::Everyone, &payload(COUNT + n))]).await.expect("appends");
     }
     assert_eq!(journal.bounds().oldest, COUNT + 1);
-    assert_eq!(journal.condition(), Condition::Well);
+    assert_eq!(journal.condition(), Condition::Ok);
     let page = journal.read(everything()).await.expect("reads");
     assert_eq!((page.notifications.len(), page.lost.len()), (19, 0));
 }

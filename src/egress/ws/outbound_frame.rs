@@ -13,13 +13,13 @@ use crate::{
 
 /// A frame on its way.
 #[derive(Debug)]
-pub(in crate::egress) struct Outgoing {
+pub(in crate::egress) struct OutboundFrame {
     pub(super) bytes: Bytes,
     /// When it stops being of use.
     expires_at: Option<DateTime<Utc>>,
 }
 
-impl Outgoing {
+impl OutboundFrame {
     /// A notification that was just committed; compressed, if the client takes it so.
     pub(super) fn live(publication: &Publication, deflates: bool) -> Self {
         let notification = &publication.notification;
@@ -44,20 +44,20 @@ impl Outgoing {
     }
 }
 
-impl Frame for Outgoing {
+impl Frame for OutboundFrame {
     fn size(&self) -> usize {
         self.bytes.len()
     }
 }
 
-impl From<Bytes> for Outgoing {
+impl From<Bytes> for OutboundFrame {
     fn from(bytes: Bytes) -> Self {
         Self { bytes, expires_at: None }
     }
 }
 
 /// One that is read from the journal, for a single client: compressing it would be for that one alone.
-impl From<&Arc<Notification>> for Outgoing {
+impl From<&Arc<Notification>> for OutboundFrame {
     fn from(notification: &Arc<Notification>) -> Self {
         Self { bytes: encoded::notification_frame(notification).clone(), expires_at: notification.expires_at }
     }

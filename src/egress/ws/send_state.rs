@@ -6,20 +6,20 @@ use tokio::time::Instant;
 use crate::{
     delivery::outbox::{Frame, Outbox},
     domain::Epoch,
-    egress::ws::Outgoing,
+    egress::ws::OutboundFrame,
     wire::status::Close,
 };
 
 /// The frames that wait for a socket, and how the socket is.
 #[derive(Debug)]
-pub(super) struct Out {
-    pub(super) outbox: Outbox<Outgoing>,
+pub(super) struct SendState {
+    pub(super) outbox: Outbox<OutboundFrame>,
     /// How much of the first frame is written already.
     pub(super) written: usize,
     /// The epoch of the places that the client was told of; none before it was told that it is connected.
     pub(super) epoch: Option<Epoch>,
     /// A flush was asked for and did not come yet.
-    pub(super) due: bool,
+    pub(super) flush_pending: bool,
     /// The socket is full: the session's task waits for it and flushes.
     pub(super) blocked: bool,
     /// The session's task was told to catch up, and asks again when it has: until then it need not be called for that.
@@ -28,12 +28,12 @@ pub(super) struct Out {
     pub(super) doubted: bool,
     /// Since when the socket has taken nothing.
     pub(super) stalled_since: Option<Instant>,
-    pub(super) state: State,
+    pub(super) state: SocketState,
 }
 
 /// Whether anything more will be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub(super) enum SocketState {
     Open,
     /// The close frame is queued and nothing comes after it.
     Closing(Close),
@@ -41,19 +41,19 @@ pub(super) enum State {
     Broken,
 }
 
-impl Out {
+impl SendState {
     /// Nothing waits yet; what waits is bounded by `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             outbox: Outbox::new(max_bytes),
             written: 0,
             epoch: None,
-            due: false,
+            flush_pending: false,
             blocked: false,
             catching_up: false,
             doubted: false,
             stalled_since: None,
-            state: State::Open,
+            state: SocketState::Open,
         }
     }
 
@@ -76,10 +76,10 @@ impl Out {
     }
 
     /// Whether a flush is needed that nobody was asked for yet.
-    pub(super) fn becomes_due(&mut self) -> bool {
+    pub(super) fn mark_flush_pending(&mut self) -> bool {
         let waits = !self.outbox.is_empty() || self.outbox.is_behind();
-        let news = waits && !self.due && !self.blocked;
-        self.due |= news;
-        news
+        let is_news = waits && !self.flush_pending && !self.blocked;
+        self.flush_pending |= is_news;
+        is_news
     }
 }

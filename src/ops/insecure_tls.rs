@@ -15,7 +15,7 @@ use rustls::{
 /// The settings of such a client.
 pub(super) fn trusting() -> ClientConfig {
     let provider = ring::default_provider();
-    let verifier = Trusting(provider.signature_verification_algorithms);
+    let verifier = NoVerification(provider.signature_verification_algorithms);
     ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3")
@@ -25,9 +25,9 @@ pub(super) fn trusting() -> ClientConfig {
 }
 
 #[derive(Debug)]
-struct Trusting(WebPkiSupportedAlgorithms);
+struct NoVerification(WebPkiSupportedAlgorithms);
 
-impl ServerCertVerifier for Trusting {
+impl ServerCertVerifier for NoVerification {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -8,7 +8,7 @@ use crate::config::Variables;
 
 /// Every setting with its value and where that comes from; of a secret only whether there is one.
 #[derive(Debug, Clone, Default)]
-pub struct InForce(Vec<Setting>);
+pub struct EffectiveConfig(Vec<Setting>);
 
 #[derive(Debug, Clone)]
 struct Setting {
@@ -17,7 +17,7 @@ struct Setting {
     value: String,
 }
 
-impl InForce {
+impl EffectiveConfig {
     pub(super) fn of<'a>(
         arguments: impl Iterator<Item = &'a Arg>,
         matches: &ArgMatches,
@@ -49,7 +49,7 @@ impl Setting {
     }
 }
 
-impl fmt::Display for InForce {
+impl fmt::Display for EffectiveConfig {
     /// A line for each setting.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let width = self.0.iter().map(|setting| setting.variable.len()).max().unwrap_or(0);
