@@ -59,7 +59,7 @@ fn publish(times: usize) -> Result<()> {
     Ok(())
 }
 
-/// From the tail to each member of a room, without the socket. `times` deliveries, a hundred at a time.
+/// From the commit stream to each member of a room, without the socket. `times` deliveries, a hundred at a time.
 fn enqueue(times: usize) -> Result<()> {
     let mut house = House::new(MEMBERS, 1)?;
     (0..times / MEMBERS).for_each(|_| house.fan_out());

@@ -86,7 +86,7 @@ impl House {
         })
     }
 
-    /// From the tail to every member, without a socket.
+    /// From the commit stream to every member, without a socket.
     pub(crate) fn fan_out(&mut self) {
         self.writer.shards()[0].enqueue(&self.batch, &mut self.to_flush);
         self.to_flush.drain(..).for_each(|member| member.flush());

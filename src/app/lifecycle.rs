@@ -125,7 +125,7 @@ impl Lifecycle {
         self.closing.cancel();
         stage("queue", 20, Box::pin(async { _ = publishing.ended().await })).await;
         self.committed.cancel();
-        journal.end_tails();
+        journal.end_commit_streams();
         self.deliveries.close();
         stage("deliveries", 15, Box::pin(self.deliveries.wait())).await;
         self.sessions.close();

@@ -48,7 +48,7 @@ struct Described {
     files: HashMap<String, Vec<u8>>,
     /// By its whole name, the file of each message, enumeration, service and their parts.
     symbols: HashMap<String, String>,
-    /// Those of them that are messages.
+    /// The symbols that are messages.
     messages: Vec<String>,
 }
 
@@ -161,7 +161,7 @@ impl ServerReflection for Reflection {
     }
 }
 
-/// The same under the name of its older version, whose messages are the same.
+/// Serves reflection under the name of its older version, too, whose messages are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Alpha(ServerReflectionServer<Reflection>);
 

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     domain::Delivery,
-    journal::{Follow, Tail},
+    journal::{CommitStream, Follow},
     rooms::{Member, Shard, Writer},
     worker::Worker,
 };
@@ -29,11 +29,11 @@ pub struct FanOuts(Vec<FanOut>);
 impl FanOuts {
     /// One for each shard of `rooms`. From now on, what `journal` commits waits for them.
     pub fn new(journal: &(impl Follow + ?Sized), rooms: &Writer) -> Self {
-        let follow = |shard: &Arc<Shard>| FanOut { tail: journal.tail(), shard: Arc::clone(shard) };
+        let follow = |shard: &Arc<Shard>| FanOut { commits: journal.commit_stream(), shard: Arc::clone(shard) };
         Self(rooms.shards().iter().map(follow).collect())
     }
 
-    /// Starts the tasks. They end when the journal ended its tails and all that was committed is delivered.
+    /// Starts the tasks. They end when the journal ended its commit streams and all that was committed is delivered.
     pub fn spawn(self, tasks: &TaskTracker) -> Vec<Worker> {
         let start = |(shard, fan_out): (usize, FanOut)| Worker::spawn(format!("fan-out-{shard}"), tasks, fan_out.run());
         self.0.into_iter().enumerate().map(start).collect()
@@ -42,7 +42,7 @@ impl FanOuts {
 
 #[derive(Debug)]
 struct FanOut {
-    tail: Tail,
+    commits: CommitStream,
     shard: Arc<Shard>,
 }
 
@@ -51,7 +51,7 @@ impl FanOut {
     /// write, and what comes alone goes out at once.
     async fn run(mut self) {
         let mut to_flush: Vec<Arc<dyn Member>> = Vec::new();
-        while let Some(batch) = self.tail.next().await {
+        while let Some(batch) = self.commits.next().await {
             let mut bytes = self.enqueue(&batch, &mut to_flush);
             for _ in 0..MORE_BATCHES {
                 // A batch may be for everybody: what comes next can wait for others' turn.
@@ -59,7 +59,7 @@ impl FanOut {
                 if bytes >= BYTES_TOGETHER {
                     break;
                 }
-                let Some(batch) = self.tail.try_next() else { break };
+                let Some(batch) = self.commits.try_next() else { break };
                 bytes += self.enqueue(&batch, &mut to_flush);
             }
             for (flushed, member) in mem::take(&mut to_flush).into_iter().enumerate() {

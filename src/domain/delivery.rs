@@ -1,4 +1,4 @@
-//! What the journal's tail carries to the rooms.
+//! What the journal's commit stream carries to the rooms.
 
 use std::{ops::RangeInclusive, sync::Arc};
 

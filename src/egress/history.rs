@@ -20,10 +20,10 @@ use crate::{
     gate::{self, Caller},
     journal::{self, Query, Read},
     wire::{
+        json,
         problem::Problem,
         proto::{self, v1},
         status::grpc_status,
-        text,
     },
 };
 
@@ -100,7 +100,7 @@ impl History {
         };
         let page = self.journal.read(query).await?;
         let texts = page.notifications.iter().rev().map(|notification| {
-            let text = String::from_utf8(text::kept(notification)).expect("JSON is UTF-8");
+            let text = String::from_utf8(json::kept(notification)).expect("JSON is UTF-8");
             RawValue::from_string(text).expect("what the wire makes of a notification is JSON")
         });
         Ok(Recent { notifications: texts.collect(), missing: missing::missing(&page, true) })

@@ -22,7 +22,8 @@ pub struct Removal {
 }
 
 impl Removal {
-    /// Of these clients. What began is finished on `tasks`, also when its caller hangs up meanwhile.
+    /// Makes the service that closes connections of `clients`. An act that began is finished on `tasks`, also when its caller hangs
+    /// up meanwhile.
     pub fn new(clients: Clients, revocations: Revocations, tasks: TaskTracker) -> Self {
         Self { clients, revocations, tasks }
     }

@@ -16,7 +16,7 @@ pub(super) struct Subject {
 /// The names that a pattern is compared with.
 #[derive(Debug)]
 enum Kind {
-    /// Those of one kind.
+    /// The names of one kind.
     Of(NameKind),
     /// All: the pattern is `*`, and stands for whoever has a certificate.
     All,

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use crate::gate::{Expected, Identity, Key, TokenError};
 
-/// All keys that are in force.
+/// All keys by which tokens are verified now.
 #[derive(Debug, Clone)]
 pub struct VerificationKeys(Arc<Inner>);
 
@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl VerificationKeys {
-    /// Those of the settings; `awaited` if an issuer's are to come.
+    /// Begins with the keys of the settings, `fixed`; `awaited` says that an issuer's keys are still to come.
     pub fn new(fixed: Vec<Key>, awaited: bool) -> Self {
         let issued = RwLock::new((!awaited).then(Arc::default));
         Self(Arc::new(Inner { fixed, issued, missed: Notify::new() }))

@@ -12,7 +12,7 @@ use crate::{
     domain::{Audiences, Code, Draft, DraftFields, IdempotencyKey, Payload, RoomId, UserId},
     gate::{Caller, PublisherCaller},
     ingress::{Intake, Options, Refused, body, check_reach, unserved},
-    wire::{messages, notify, problem::Problem, quota::Quota, text},
+    wire::{json, messages, notify, problem::Problem, quota::Quota},
 };
 
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ async fn notify(
         success: true,
         message: messages::PUBLISHED,
         event,
-        timestamp: text::timestamp(at),
+        timestamp: json::timestamp(at),
         id,
         sequence: seq,
         receivers,
@@ -102,7 +102,7 @@ async fn test_notification(
     State(ingress): State<Ingress>,
 ) -> Result<(Option<Quota>, Json<Tested>), Problem> {
     caller.check_trial(TEST_EVENT)?;
-    let timestamp = text::timestamp(ingress.intake.now());
+    let timestamp = json::timestamp(ingress.intake.now());
     let payload = TestPayload { message: messages::TRIAL, timestamp: &timestamp, test: true };
     let payload = serde_json::to_vec(&payload).expect("texts have a JSON form");
     let payload = Payload::parse(payload.into()).expect("the payload is an object");

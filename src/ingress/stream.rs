@@ -52,7 +52,7 @@ struct Batch {
     first_index: u64,
     /// One for each request: refused at once, or submitted.
     slots: Vec<Result<(), Status>>,
-    /// Those that were submitted, in their order.
+    /// The events that were submitted, in their order.
     pending: Result<Pending, Error>,
     /// What the rejections among them hold.
     _charge: Option<Charge>,

@@ -15,7 +15,7 @@ use crate::{
 /// [`Relay`](crate::journal::Relay).
 #[async_trait]
 pub trait Attend: Incarnation {
-    /// What is appended for `interests` after the answered bounds reaches this node's tails for as long as the answer is held;
+    /// What is appended for `interests` after the answered bounds reaches this node's commit streams for as long as the answer is held;
     /// what lies before can be read. Waits until the journal is known up to the place `since` of the present epoch, if
     /// another node was ahead.
     async fn attend(&self, interests: &[Interest], since: Option<Seq>) -> Result<Attendance, Error>;
@@ -36,10 +36,10 @@ pub struct Attending(Option<Box<dyn Attended>>);
 /// How an engine that several nodes share holds what a subscriber attends to, until it is dropped.
 #[async_trait]
 pub trait Attended: Debug + Send + Sync {
-    /// From when this returns on, what is appended for `interest` reaches this node's tails.
+    /// From when this returns on, what is appended for `interest` reaches this node's commit streams.
     async fn add(&mut self, interest: Interest) -> Result<(), Error>;
 
-    /// What is appended for `interest` need not reach this node's tails for this subscriber.
+    /// What is appended for `interest` need not reach this node's commit streams for this subscriber.
     fn remove(&mut self, interest: &Interest);
 }
 
@@ -59,7 +59,7 @@ impl Attendance {
         &self.epoch
     }
 
-    /// What the journal held when it began: what comes after it reaches the tails.
+    /// What the journal held when it began: what comes after it reaches the commit streams.
     pub fn bounds(&self) -> Bounds {
         self.bounds
     }

@@ -9,7 +9,7 @@ use crate::{
     domain::{
         Audience, Audiences, Durability, Ephemeral, Epoch, Event, Fingerprint, IdempotencyKey, Notification, Seq,
     },
-    journal::{Attend, Error, Tail},
+    journal::{Attend, CommitStream, Error},
     worker::Worker,
 };
 
@@ -62,7 +62,7 @@ pub struct Answer {
 /// Which incarnation of a journal this is.
 pub trait Incarnation: Debug + Send + Sync {
     /// The epoch that places belong to which are given now. It may change while the journal is open, if the store that holds it
-    /// lost its data; every tail then breaks with [`Break::Anew`](crate::domain::Break::Anew). What must agree with it takes both
+    /// lost its data; every commit stream then breaks with [`Break::Anew`](crate::domain::Break::Anew). What must agree with it takes both
     /// from one answer, and does not ask here.
     fn epoch(&self) -> Epoch;
 }
@@ -73,9 +73,9 @@ pub trait Append: Incarnation {
     /// Appends the entries in their order, as one atomic act, and answers one outcome for each.
     ///
     /// When this returns, the appended entries are as durable as the engine makes them, have consecutive places, can
-    /// be read, and are on their way to every [`Tail`] that is to have them, in order. A key that comes twice, in this batch
+    /// be read, and are on their way to every [`CommitStream`] that is to have them, in order. A key that comes twice, in this batch
     /// or an earlier one, is a duplicate or a conflict. On an error nothing of the batch was kept, but for
-    /// [`Error::Unknown`]: then it may have been, and the same keys make a retry safe. An embedded engine waits while a tail
+    /// [`Error::Unknown`]: then it may have been, and the same keys make a retry safe. An embedded engine waits while a commit stream
     /// is full: that is how a slow fan-out slows publishers down. Calls that overlap are serialised, in the order in which
     /// they were first polled.
     async fn append(&self, entries: Vec<Entry>) -> Result<Answer, Error>;
@@ -84,26 +84,26 @@ pub trait Append: Incarnation {
 /// Passing on what nobody keeps. Sessions hold this: with it they can chat, but not publish.
 #[async_trait]
 pub trait Relay: Debug + Send + Sync {
-    /// Hands a frame to the tails of every node that attends to its audiences. Frames of one caller keep their order. An embedded
-    /// engine waits while a tail is full. Fails where it cannot be said that the others get it: whoever sent it is to be told.
+    /// Hands a frame to the commit streams of every node that attends to its audiences. Frames of one caller keep their order. An embedded
+    /// engine waits while a commit stream is full. Fails where it cannot be said that the others get it: whoever sent it is to be told.
     async fn relay(&self, frame: Ephemeral) -> Result<(), Error>;
 }
 
 /// Following what is committed. The fan-out holds this.
 pub trait Follow: Debug + Send + Sync {
-    /// A tail that gets what is appended from now on, once and in order, and what is relayed, as far as this node
-    /// [attends](Attend::attend) to it. An embedded engine has one node, which attends to everything. What does not come by a tail
+    /// A commit stream that gets what is appended from now on, once and in order, and what is relayed, as far as this node
+    /// [attends](Attend::attend) to it. An embedded engine has one node, which attends to everything. What does not come by a commit stream
     /// is told there as a [`Break`](crate::domain::Break), before anything that lies behind it.
-    fn tail(&self) -> Tail;
+    fn commit_stream(&self) -> CommitStream;
 
-    /// Lets every tail end behind what was committed. What is appended or relayed later reaches no tail.
-    fn end_tails(&self);
+    /// Lets every commit stream end behind what was committed. What is appended or relayed later reaches no commit stream.
+    fn end_commit_streams(&self);
 }
 
 /// Reading back. Subscribers hold this.
 #[async_trait]
 pub trait Read: Incarnation {
-    /// What the journal holds right now. A notification is counted in before any tail gets it.
+    /// What the journal holds right now. A notification is counted in before any commit stream gets it.
     fn bounds(&self) -> Bounds;
 
     /// Reads a page. Only committed notifications are seen, each once, in the order asked for; expired ones are passed
@@ -157,7 +157,7 @@ pub struct Bounds {
 }
 
 impl Bounds {
-    /// Those of a journal that gives one place after the other and passes none over.
+    /// Makes the bounds of a journal that gives each `seq` after the one before and leaves none out.
     pub const fn of_consecutive(oldest: Seq, newest: Seq) -> Self {
         Self { oldest, newest, appended: newest }
     }

@@ -10,8 +10,8 @@ use crate::{
     clock::Clock,
     domain::{Audience, Delivery, Durability, Ephemeral, Epoch, Interest, Notification, Seq},
     journal::{
-        Answer, Append, Attend, Attendance, Batch, Bounds, Condition, Entry, Error, Follow, Incarnation, Journal,
-        Options, Outcome, Page, Query, Read, Relay, Stored, Tail, Tails,
+        Answer, Append, Attend, Attendance, Batch, Bounds, CommitFanout, CommitStream, Condition, Entry, Error, Follow,
+        Incarnation, Journal, Options, Outcome, Page, Query, Read, Relay, Stored,
         aging::{Aging, Hold},
         faults::{Faults, Kind},
         idempotency::{KeyWindow, Staged},
@@ -27,8 +27,8 @@ pub struct Memory {
     clock: Arc<dyn Clock>,
     kept: Mutex<Kept>,
     faults: Faults,
-    tails: Tails,
-    /// Held over "commit, then hand to the tails", so that the tails see the order of the places.
+    fanout: CommitFanout,
+    /// Held over "commit, then hand to the commit streams", so that the commit streams see the order of the places.
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
@@ -51,7 +51,7 @@ impl Memory {
                 keys,
             }),
             clock,
-            tails: Tails::default(),
+            fanout: CommitFanout::default(),
             one_at_a_time: tokio::sync::Mutex::new(()),
         }
     }
@@ -99,7 +99,7 @@ impl Append for Memory {
         let _turn = self.one_at_a_time.lock().await;
         let (outcomes, committed) = self.commit(entries);
         if !committed.is_empty() {
-            self.tails.send(committed).await;
+            self.fanout.send(committed).await;
         }
         Ok(Answer { epoch: self.epoch(), outcomes })
     }
@@ -108,18 +108,18 @@ impl Append for Memory {
 #[async_trait]
 impl Relay for Memory {
     async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
-        self.tails.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
+        self.fanout.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
         Ok(())
     }
 }
 
 impl Follow for Memory {
-    fn tail(&self) -> Tail {
-        self.tails.follow()
+    fn commit_stream(&self) -> CommitStream {
+        self.fanout.follow()
     }
 
-    fn end_tails(&self) {
-        self.tails.end();
+    fn end_commit_streams(&self) {
+        self.fanout.end();
     }
 }
 

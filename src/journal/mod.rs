@@ -1,10 +1,11 @@
 //! The log: gives each notification its `seq`, keeps it, and hands what is committed to the fan-out.
 //!
 //! One set of traits, one engine for each store. An engine passes the suite in `conformance` or it is not one.
-//! The broker appends, the fan-out follows the tail, subscribers read; nothing else writes here.
+//! The broker appends, the fan-out follows the commit stream, subscribers read; nothing else writes here.
 
 mod aging;
 mod attend;
+mod commit_stream;
 #[cfg(test)]
 mod conformance;
 mod contract;
@@ -15,13 +16,13 @@ mod log;
 mod memory;
 mod options;
 mod sqlite;
-mod tail;
 
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
 pub use attend::{Attend, Attendance, Attended, Attending};
+pub use commit_stream::{Batch, CommitFanout, CommitStream};
 pub use contract::{
     Answer, Append, Bounds, Condition, Entry, Follow, Incarnation, Journal, Outcome, Page, Query, Read, Relay, Stored,
 };
@@ -29,7 +30,6 @@ pub use error::Error;
 pub use memory::Memory;
 pub use options::{Engine, Options, Promise};
 pub use sqlite::{Sqlite, Tool, ToolError};
-pub use tail::{Batch, Tail, Tails};
 
 use crate::clock::Clock;
 

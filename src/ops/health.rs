@@ -23,7 +23,7 @@ use crate::{
     egress::Clients,
     gate::VerificationKeys,
     journal::{Condition, Read},
-    wire::{status::http_status, text},
+    wire::{json, status::http_status},
 };
 
 /// Where the service is in its life.
@@ -126,7 +126,7 @@ async fn show(State(health): State<Health>) -> Response {
         status,
         detail,
         service: "websocket-notifications",
-        timestamp: text::timestamp(health.clock.wall()),
+        timestamp: json::timestamp(health.clock.wall()),
         connections: health.clients.len(),
         idempotency_key_life_seconds: health.journal.shortest_key_life().map(|life| life.as_secs()),
     };

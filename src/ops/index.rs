@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     clock::Clock,
-    wire::{messages, text},
+    wire::{json, messages},
 };
 
 const OPENAPI: &str = include_str!("../../openapi.json");
@@ -55,7 +55,7 @@ async fn index(State(clock): State<Arc<dyn Clock>>) -> Json<Index> {
             console: "GET /console",
             openapi: "GET /openapi.json",
         },
-        timestamp: text::timestamp(clock.wall()),
+        timestamp: json::timestamp(clock.wall()),
     })
 }
 

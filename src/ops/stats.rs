@@ -20,7 +20,7 @@ use crate::{
     journal::Read,
     ops::page::{Asked, MAX_PAGE, Page, SHOWN_ROOMS},
     rooms,
-    wire::{problem::Problem, proto::v1, text},
+    wire::{json, problem::Problem, proto::v1},
 };
 
 /// How many notifications `GET /stats` shows.
@@ -67,7 +67,7 @@ struct Client {
 }
 
 impl Stats {
-    /// Looks at these.
+    /// Makes the statistics of these clients, rooms, journal, history and rejections.
     pub fn new(
         clients: Clients,
         rooms: rooms::Reader,
@@ -152,7 +152,7 @@ fn client_body(client: ClientInfo) -> Client {
         client_id: client.client_id.to_string(),
         user_id: client.user_id.map(|user| user.to_string()),
         room: rooms.first().cloned().unwrap_or_default(),
-        connected_at: text::timestamp(client.connected_at),
+        connected_at: json::timestamp(client.connected_at),
         rooms,
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::{
     domain::{Content, Ephemeral, Notification, Publication},
-    wire::{frame, text},
+    wire::{frame, json},
 };
 
 /// Of a [`Notification`]: its WebSocket frame.
@@ -23,14 +23,14 @@ const EPHEMERAL_COMPRESSED_FRAME: usize = 1;
 
 /// The WebSocket frame of a notification.
 pub fn notification_frame(notification: &Notification) -> &Bytes {
-    notification.forms.get_or_make::<KEPT_FRAME>(|| frame::text(&text::notification(notification)))
+    notification.forms.get_or_make::<KEPT_FRAME>(|| frame::text(&json::notification(notification)))
 }
 
 /// The WebSocket frame of a publication for those who take it compressed; the plain one, if that is not longer.
 pub fn compressed_publication_frame(publication: &Publication) -> &Bytes {
     let notification = &*publication.notification;
     publication.forms.get_or_make::<COMPRESSED_FRAME>(|| {
-        let compressed = frame::compressed_text(&text::notification(notification));
+        let compressed = frame::compressed_text(&json::notification(notification));
         compressed.unwrap_or_else(|| notification_frame(notification).clone())
     })
 }
@@ -39,8 +39,8 @@ pub fn compressed_publication_frame(publication: &Publication) -> &Bytes {
 pub fn ephemeral_frame(ephemeral: &Ephemeral) -> &Bytes {
     ephemeral.forms.get_or_make::<EPHEMERAL_FRAME>(|| {
         frame::text(&match &ephemeral.content {
-            Content::Notice(notice) => text::notice(notice),
-            Content::Event(event) => text::ephemeral_event(event),
+            Content::Notice(notice) => json::notice(notice),
+            Content::Event(event) => json::ephemeral_event(event),
         })
     })
 }
@@ -50,7 +50,7 @@ pub fn ephemeral_frame(ephemeral: &Ephemeral) -> &Bytes {
 pub fn compressed_ephemeral_frame(ephemeral: &Ephemeral) -> &Bytes {
     let Content::Event(event) = &ephemeral.content else { return ephemeral_frame(ephemeral) };
     ephemeral.forms.get_or_make::<EPHEMERAL_COMPRESSED_FRAME>(|| {
-        let compressed = frame::compressed_text(&text::ephemeral_event(event));
+        let compressed = frame::compressed_text(&json::ephemeral_event(event));
         compressed.unwrap_or_else(|| ephemeral_frame(ephemeral).clone())
     })
 }
@@ -129,7 +129,7 @@ mod tests {
             Notice::Left { client_id, room, at },
         ];
         for notice in notices {
-            let text = text::notice(&notice);
+            let text = json::notice(&notice);
             let ephemeral = Ephemeral::notice(notice);
             let plain = ephemeral_frame(&ephemeral);
             assert_eq!(*plain, frame::text(&text));

@@ -14,7 +14,7 @@ pub fn text(json: &Framed) -> Bytes {
     json.frame().clone()
 }
 
-/// The same, compressed, if that makes it shorter.
+/// Makes a compressed text frame, if compression makes it shorter.
 pub(super) fn compressed_text(json: &[u8]) -> Option<Bytes> {
     deflate(json).map(Framed::into_frame)
 }

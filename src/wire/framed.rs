@@ -74,7 +74,7 @@ impl Framed {
         &self.frame
     }
 
-    /// The same, if nobody needs the text any more.
+    /// Gives the frame, header and all, when nobody needs the text any more.
     pub fn into_frame(self) -> Bytes {
         self.frame
     }

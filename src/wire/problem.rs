@@ -67,13 +67,13 @@ impl Problem {
         Self::new(code, status::http_status(code).canonical_reason().unwrap_or("Error"))
     }
 
-    /// The same, asking the client to come back after this time.
+    /// Adds `Retry-After`: the client is asked to come back after this time.
     pub fn with_retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }
 
-    /// The same, naming the limit that was met.
+    /// Adds the limit that was met.
     pub fn with_quota(mut self, quota: Option<Quota>) -> Self {
         self.quota = quota.map(Box::new);
         self

@@ -69,7 +69,7 @@ pub fn grpc_status(code: Code, message: impl Into<String>, field: Option<&str>) 
     tonic::Status::with_error_details(grpc_code(code), message, details)
 }
 
-/// The same, when it is known how long the caller must wait.
+/// Makes a status that also says how long the caller must wait.
 pub fn grpc_status_after(code: Code, message: impl Into<String>, delay: Duration) -> tonic::Status {
     tonic::Status::with_error_details(grpc_code(code), message, ErrorDetails::with_retry_info(Some(delay)))
 }

@@ -3,7 +3,7 @@
 use std::{convert::Infallible, num::NonZeroUsize, time::Duration};
 
 use chrono::Utc;
-use exposia_notifications::wire::text;
+use exposia_notifications::wire::json;
 use futures_util::{future::join_all, stream};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -571,7 +571,7 @@ async fn a_retry_under_its_key_is_answered_and_not_delivered() {
     let mut ana = app.connect("ana").await;
     let first = publish_under(&app, "k1", r#"{"a":1}"#).await.json();
     assert_recent(&first["timestamp"]);
-    let later = async || (text::timestamp(Utc::now()).as_str() > first["timestamp"].as_str()?).then_some(());
+    let later = async || (json::timestamp(Utc::now()).as_str() > first["timestamp"].as_str()?).then_some(());
     eventually("another millisecond", later).await;
     let retry = publish_under(&app, "k1", r#"{"a":1}"#).await.json();
     let mut expected = first.clone();

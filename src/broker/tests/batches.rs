@@ -65,7 +65,7 @@ async fn what_is_too_much_for_a_batch_makes_the_next() {
 #[tokio::test(start_paused = true)]
 async fn order_is_kept_while_commits_are_under_way() {
     let scene = Scene::new(|_| {});
-    let mut tail = scene.journal.memory.tail();
+    let mut commits = scene.journal.memory.commit_stream();
     let hung = scene.hang().await;
     // Each fills a batch, so that none waits for the journal before it.
     let sizes: Vec<_> = (0..task::MAX_IN_FLIGHT).map(|number| 512 + number).collect();
@@ -84,7 +84,7 @@ async fn order_is_kept_while_commits_are_under_way() {
     }
     assert_eq!(kept, (1..=kept.len() as u64).collect::<Vec<_>>());
     while told < kept.len() {
-        for delivery in tail.next().await.expect("it is on its way").iter() {
+        for delivery in commits.next().await.expect("it is on its way").iter() {
             let crate::domain::Delivery::Notification(committed) = delivery else { panic!("{delivery:?}") };
             told += 1;
             assert_eq!(committed.notification.seq, told as u64);

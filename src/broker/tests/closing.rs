@@ -41,7 +41,7 @@ async fn a_full_queue_is_emptied_before_the_end() {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_kept_is_relayed_before_the_end() {
     let scene = Scene::new(|_| {});
-    let mut tail = scene.journal.memory.tail();
+    let mut commits = scene.journal.memory.commit_stream();
     let still = scene.journal.air.lock().await;
     let mut waiting = Vec::new();
     for _ in 0..3 {
@@ -51,7 +51,7 @@ async fn what_is_not_kept_is_relayed_before_the_end() {
     drop(still);
     for pending in waiting {
         assert!(matches!(pending.outcomes().await[..], [Ok(Accepted { seq: 0, .. })]));
-        tail.next().await.expect("it goes out");
+        commits.next().await.expect("it goes out");
     }
     assert!(matches!(scene.broker.submit(vec![passing()]).await, Err(Error::Closing)));
     assert_eq!(scene.task.ended().await, Exit::Ended);

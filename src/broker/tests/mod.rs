@@ -244,14 +244,14 @@ async fn fill(scene: &Scene) -> Vec<Pending> {
 #[tokio::test(start_paused = true)]
 async fn what_is_not_kept_goes_out_while_the_journal_hangs() {
     let scene = Scene::new(|_| {});
-    let mut tail = scene.journal.memory.tail();
+    let mut commits = scene.journal.memory.commit_stream();
     let _hung = scene.hang().await;
     let (begin, _waiting) = (Instant::now(), fill(&scene).await);
     let _behind = scene.broker.submit(vec![draft(None)]).await.expect("a place in the queue");
     for _ in 0..3 {
         let relayed = scene.broker.publish(passing()).await.expect("it is relayed");
         assert_eq!((relayed.seq, relayed.durability), (0, Some(Durability::Ephemeral)));
-        tail.next().await.expect("it goes out");
+        commits.next().await.expect("it goes out");
     }
     assert!(begin.elapsed().is_zero(), "nobody waited");
 }

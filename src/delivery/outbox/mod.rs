@@ -180,7 +180,7 @@ impl<F: Frame> Outbox<F> {
         }
     }
 
-    /// The same, full or not, for a subscriber to whom nothing more will be told.
+    /// Tells what was dropped, full or not, for a subscriber to whom nothing more will be told.
     pub(crate) fn tell_dropped_now(&mut self, notice: impl FnOnce(u32) -> F) {
         if self.dropped > 0 {
             let dropped = mem::take(&mut self.dropped);

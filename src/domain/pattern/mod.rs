@@ -40,7 +40,7 @@ enum Element {
     Anything,
     /// What comes before the next dot or the end, also nothing.
     Segment,
-    /// The same, but not nothing; it is captured under this name.
+    /// Any text but an empty one; it is captured under this name.
     Capture(Box<str>),
 }
 

@@ -18,7 +18,7 @@ use crate::{
     gate::{self, Gate, SubscribeScope, TokenError},
     journal::{Attending, Error},
     rooms::{Member, Membership},
-    wire::{framed::Framed, messages, status::Close, text},
+    wire::{framed::Framed, json, messages, status::Close},
 };
 
 /// What every session reaches of the service while it lives.
@@ -157,15 +157,15 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
             Ok(permit) => permit,
             Err(denied) => {
                 self.refused(&denied);
-                return text::error(messages::TOKEN_NOT_VALID, now);
+                return json::error(messages::TOKEN_NOT_VALID, now);
             }
         };
         let expires_at = permit.identity().and_then(|identity| identity.expires_at);
         if self.changes_hands(&permit) || self.session().machine().renew(permit).is_err() {
-            return text::error(messages::TOKEN_DOES_NOT_ALLOW, now);
+            return json::error(messages::TOKEN_DOES_NOT_ALLOW, now);
         }
         self.close_if_revoked();
-        text::token_refreshed(expires_at, now)
+        json::token_refreshed(expires_at, now)
     }
 
     fn fresh_permit(&self, token: &str, now: DateTime<Utc>) -> Result<SubscribeScope, gate::Error> {

@@ -17,7 +17,7 @@ use crate::{
     },
     journal::Error,
     listen::Socket,
-    wire::{frame, status::Close, text::Established},
+    wire::{frame, json::Established, status::Close},
 };
 
 /// A session that was admitted and has no socket yet.

@@ -24,9 +24,8 @@ use crate::{
     rooms::Member,
     wire::{
         client::{ClientMessage, MessageError},
-        frame, messages,
+        frame, json, messages,
         status::Close,
-        text,
     },
 };
 
@@ -183,7 +182,7 @@ fn effects(session: &mut WebSocketSession, incoming: Incoming, continuations: u3
         (Decision::TooMany, _) => return Err(Close::TooMany),
         (_, Incoming::Control) => return Ok(Vec::new()),
         (Decision::Refused, _) => {
-            let told = text::error(messages::TOO_MANY, session.active.now());
+            let told = json::error(messages::TOO_MANY, session.active.now());
             return Ok(vec![Effect::Reply(told), Effect::Refused(gate::Error::MessageRate)]);
         }
         (Decision::Allowed, Incoming::Text(text)) => ClientMessage::parse(&text),
@@ -202,7 +201,7 @@ async fn carry_out(session: &mut WebSocketSession, effect: Effect) {
         Effect::Relay(notice) => {
             if let Err(error) = active.relay(notice).await {
                 active.refused(&gate::Error::by_journal(error.code(), &error));
-                active.handle().reply(frame::text(&text::error(messages::NOT_RELAYED, active.now())));
+                active.handle().reply(frame::text(&json::error(messages::NOT_RELAYED, active.now())));
             }
         }
         Effect::Enter(room) => {

@@ -50,7 +50,7 @@ pub(super) struct Messages {
     fault: Option<Status>,
     /// Where that is told besides.
     told: Fault,
-    /// Of whoever has no credential: its place is needed for another call.
+    /// Says that the place of this call, whose caller has no credential, is needed for another.
     ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
@@ -61,13 +61,13 @@ impl Messages {
         Self { body, form, limit, framing, patience, caller, packed, charge, fault, told, ended }
     }
 
-    /// The same, with messages that may be compressed.
+    /// Follows the messages of a body likewise, and unpacks those that are compressed.
     pub(super) fn packed(mut self) -> Self {
         self.packed = Some(Packed::default());
         self
     }
 
-    /// The same, ended when the place of its call is needed for another.
+    /// Ends the body when the place of its call is needed for another.
     pub(super) fn with_stay(mut self, stay: Option<&Stay>) -> Self {
         self.ended = stay.map(|stay| Box::pin(stay.over()));
         self

@@ -20,11 +20,11 @@ pub(super) enum Needs {
 /// How the messages of a request come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// One, at once.
+    /// There is one, and it comes at once.
     One,
-    /// One after the other, for as long as the client likes.
+    /// They come one after the other, for as long as the client likes.
     Many,
-    /// The same, but the next follows soon.
+    /// They come one after the other, and each soon after the one before.
     Dialogue,
 }
 

@@ -43,9 +43,9 @@ pub(in crate::journal) async fn overlapping_appends_are_serialised<J: Journal>(
     _: impl Fn(Duration),
 ) {
     let journal = open(&options());
-    let mut tail = journal.tail();
+    let mut commits = journal.commit_stream();
     let many = (0..20).map(|_| append_many(&*journal, 10));
-    let (_, seqs) = tokio::join!(join_all(many), next_seqs(&mut tail, 200));
+    let (_, seqs) = tokio::join!(join_all(many), next_seqs(&mut commits, 200));
     assert_eq!(seqs, (1..=200).collect::<Vec<_>>());
 }
 
@@ -68,7 +68,7 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
 ) {
     const MANY: usize = 300;
     let journal = open(&options());
-    let mut tail = journal.tail();
+    let mut commits = journal.commit_stream();
     let mut appends = Vec::new();
     let mut places = vec![0; MANY];
     for (number, known) in places.iter_mut().enumerate() {
@@ -90,7 +90,7 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
             yield_now().await;
         }
     };
-    let ((), seqs) = tokio::join!(driving, next_seqs(&mut tail, MANY));
+    let ((), seqs) = tokio::join!(driving, next_seqs(&mut commits, MANY));
     assert_eq!(seqs, (1..=MANY as Seq).collect::<Vec<_>>());
     assert_eq!(places, seqs);
 }

@@ -23,7 +23,7 @@ macro_rules! suite {
 }
 pub(in crate::journal) use suite;
 
-/// More than may ever wait in a tail.
+/// More than may ever wait in a commit stream.
 const TOO_MANY: usize = 10_000;
 
 /// How often others get their turn while an append must not come to its end.
@@ -38,21 +38,21 @@ pub(in crate::journal) async fn appends_and_relays_wait_for_a_slow_tail<J: Journ
     _: impl Fn(Duration),
 ) {
     let journal = open(&options());
-    let mut tail = journal.tail();
+    let mut commits = journal.commit_stream();
     let mut waiting = 0;
     while poll_immediate(journal.relay(frame())).await.is_some() {
         waiting += 1;
-        assert!(waiting < TOO_MANY, "nobody waits, however much a tail holds");
+        assert!(waiting < TOO_MANY, "nobody waits, however much a commit stream holds");
     }
     let mut appending = pin!(append_one(&*journal, entry("e", Audience::Everyone)));
     let mut yields = 0;
     // It is committed, and then waits.
     while yields < YIELDS {
-        assert!(poll_immediate(&mut appending).await.is_none(), "the tail is full");
+        assert!(poll_immediate(&mut appending).await.is_none(), "the commit stream is full");
         yields += usize::from(journal.bounds().newest == 1 || yields > 0);
         yield_now().await;
     }
-    let ((), seqs) = tokio::join!(async { _ = appending.await }, next_seqs(&mut tail, 1));
+    let ((), seqs) = tokio::join!(async { _ = appending.await }, next_seqs(&mut commits, 1));
     assert_eq!(seqs, [1]);
 }
 
@@ -61,10 +61,10 @@ pub(in crate::journal) async fn everything_reaches_the_tails_whoever_attends<J: 
     _: impl Fn(Duration),
 ) {
     let journal = open(&options());
-    let mut tail = journal.tail();
+    let mut commits = journal.commit_stream();
     append(&*journal, vec![entry("a", room("a")), entry("b", Audience::Everyone)]).await;
     journal.relay(frame()).await.expect("relays");
-    assert_eq!(next_seqs(&mut tail, 2).await, [1, 2]);
-    let batch = tail.try_next().expect("it was relayed before");
+    assert_eq!(next_seqs(&mut commits, 2).await, [1, 2]);
+    let batch = commits.try_next().expect("it was relayed before");
     assert!(matches!(batch[..], [Delivery::Ephemeral(_)]));
 }

@@ -4,13 +4,13 @@
 
 pub(super) mod appending;
 pub(super) mod clocks;
+pub(super) mod commit_streams;
 pub(super) mod embedded;
 pub(super) mod keys;
 pub(super) mod model;
 pub(super) mod pages;
 pub(super) mod retention;
 mod shared;
-pub(super) mod tails;
 
 use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -23,7 +23,7 @@ use crate::{
         Audience, Audiences, ClientId, Delivery, Durability, Event, IdempotencyKey, JsonText, KeyOwner, Notice,
         Payload, Publication, RoomId, Seq, UserId,
     },
-    journal::{Append, Engine, Entry, Options, Outcome, Promise, Query, Read, Tail},
+    journal::{Append, CommitStream, Engine, Entry, Options, Outcome, Promise, Query, Read},
 };
 
 macro_rules! suite {
@@ -37,7 +37,7 @@ macro_rules! suite {
             appends_are_kept_in_the_order_in_which_they_were_first_polled,
         );
         conformance::tests!(
-            $open, $advance, tails:
+            $open, $advance, commit_streams:
             tails_get_everything_once_and_in_order,
             a_slow_tail_loses_nothing,
             relayed_frames_reach_every_tail_and_are_not_kept,
@@ -198,10 +198,10 @@ async fn append_many(journal: &impl Append, count: usize) {
     }
 }
 
-async fn next_seqs(tail: &mut Tail, count: usize) -> Vec<Seq> {
+async fn next_seqs(commits: &mut CommitStream, count: usize) -> Vec<Seq> {
     let mut seqs = Vec::new();
     while seqs.len() < count {
-        for delivery in tail.next().await.expect("the journal lives").iter() {
+        for delivery in commits.next().await.expect("the journal lives").iter() {
             if let Delivery::Notification(Publication { notification, .. }) = delivery {
                 seqs.push(notification.seq);
             }

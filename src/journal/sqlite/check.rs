@@ -13,7 +13,7 @@ use crate::{
         Error,
         sqlite::{
             archive::{self, Found, Holes, Joined, Walk},
-            block::Block,
+            batch_row::BatchRow,
             checksum,
             index::{self, Index, Segment},
             record, schema,
@@ -124,7 +124,7 @@ fn notifications(
                 times.unknown = true;
                 lost.push(range);
             }
-            Found::Block(block, places) => {
+            Found::BatchRow(block, places) => {
                 lost.extend(unreadable(&block, epoch, &places));
                 let held = places.end - places.start - archive::sum(&lost);
                 seen.notifications += held;
@@ -160,7 +160,7 @@ fn cannot_be_read(range: &RangeInclusive<Seq>) -> String {
 }
 
 /// Which of `places` of a block hold nothing that a subscriber could get.
-fn unreadable(block: &Block, epoch: &Epoch, places: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
+fn unreadable(block: &BatchRow, epoch: &Epoch, places: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
     let readable = |seq| {
         let notification = block.notification(epoch, seq);
         notification.is_ok_and(|notification| Payload::check_json(notification.event.payload.as_bytes()).is_ok())
@@ -180,7 +180,7 @@ struct Times {
 }
 
 impl Times {
-    fn follow(&mut self, block: &Block) -> Option<String> {
+    fn follow(&mut self, block: &BatchRow) -> Option<String> {
         let before = self.reached_at.replace(block.reached_at);
         self.latest = self.latest.max(Some(block.appended_at));
         let falls = before.is_some_and(|before| block.reached_at < before);
@@ -207,8 +207,8 @@ fn index(snapshot: &Connection, epoch: &Epoch, oldest: Seq, mut tell: impl FnMut
         if let Some(finding) = segment(snapshot, epoch, &found, places.clone()).map_err(failed)? {
             tell(finding);
         }
-        let unindexed = Walk::new(snapshot, end..first.max(end)).find(|found| matches!(found, Found::Block(..)));
-        if let Some(Found::Block(_, places)) = unindexed {
+        let unindexed = Walk::new(snapshot, end..first.max(end)).find(|found| matches!(found, Found::BatchRow(..)));
+        if let Some(Found::BatchRow(_, places)) = unindexed {
             tell(format!("no index has the notifications from {} on", places.start));
         }
         end = places.end.max(end);
@@ -240,7 +240,7 @@ fn segment(
     let first = segment.places.start;
     let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
     for found in Walk::new(snapshot, places.clone()) {
-        let Found::Block(block, places) = found else { continue };
+        let Found::BatchRow(block, places) = found else { continue };
         for seq in places {
             // Without one that cannot be read, which is found elsewhere, nothing can be said of the index.
             let Ok(notification) = block.notification(epoch, seq) else { return Ok(None) };

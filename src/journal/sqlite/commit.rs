@@ -13,7 +13,7 @@ use crate::{
         idempotency::{KeyWindow, Staged},
         log::millis,
         sqlite::{
-            block::{self, Block},
+            batch_row::{self, BatchRow},
             failure,
             keys::KeyTable,
             retention::{Aged, Retention},
@@ -27,19 +27,19 @@ pub(super) const STEP: usize = 256;
 
 /// Where the file ends. A transaction works on a copy, which counts only when it is committed.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Tip {
     pub(super) oldest: Seq,
     pub(super) newest: Seq,
     /// The latest time at which a notification was appended, in milliseconds since 1970.
     pub(super) reached_at: i64,
 }
 
-impl Place {
+impl Tip {
     /// Where the file ends that `connection` is open on, and for how long nothing in it goes by its age.
     pub(super) fn read(connection: &Connection) -> Result<(Self, Hold), Error> {
         let last = || {
-            let sql = format!("SELECT {} FROM blocks ORDER BY first DESC LIMIT 1", Block::COLUMNS);
-            let last = connection.query_row(&sql, [], Block::from_row).optional()?;
+            let sql = format!("SELECT {} FROM blocks ORDER BY first DESC LIMIT 1", BatchRow::COLUMNS);
+            let last = connection.query_row(&sql, [], BatchRow::from_row).optional()?;
             let before = "SELECT first + count FROM blocks WHERE first < ?1 ORDER BY first DESC LIMIT 1";
             let first = last.as_ref().map_or(0, |last| last.first as i64);
             let before = connection.query_row(before, [first], |row| row.get::<_, i64>(0)).optional()?;
@@ -54,7 +54,7 @@ impl Place {
                 if before.map_or(oldest, |end| end as Seq) != last.first {
                     return Err(Error::Damaged("its newest notifications cannot be read".to_owned()));
                 }
-                last.first + block::MAX_COUNT as Seq - 1
+                last.first + batch_row::MAX_COUNT as Seq - 1
             }
             _ => newest,
         };
@@ -63,9 +63,9 @@ impl Place {
 
     /// The time reached by the last row that is as it was written.
     fn reached_at(connection: &Connection) -> rusqlite::Result<i64> {
-        let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
+        let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", BatchRow::COLUMNS);
         let mut rows = connection.prepare(&sql)?;
-        let mut rows = rows.query_map([], Block::from_row)?;
+        let mut rows = rows.query_map([], BatchRow::from_row)?;
         let whole = rows.find_map(|row| row.ok().filter(|block| block.is_whole));
         Ok(whole.map_or(i64::MIN, |block| block.reached_at))
     }
@@ -98,7 +98,7 @@ pub(super) struct Written {
     pub(super) outcomes: Vec<Outcome>,
     pub(super) notifications: Vec<Arc<Notification>>,
     /// Where the file ends then.
-    pub(super) place: Place,
+    pub(super) tip: Tip,
     /// The keys that were claimed, and what the file has of keys then.
     pub(super) keys: Staged,
     pub(super) key_table: KeyTable,
@@ -108,7 +108,7 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub(super) struct Before<'w> {
     pub(super) epoch: &'w Epoch,
-    pub(super) place: Place,
+    pub(super) tip: Tip,
     pub(super) keys: &'w KeyWindow,
     pub(super) key_table: KeyTable,
 }
@@ -122,28 +122,28 @@ impl Retention {
         before: Before<'_>,
         Terms { now, level, ended, aged }: Terms,
     ) -> rusqlite::Result<Written> {
-        let Before { epoch, mut place, keys, mut key_table } = before;
+        let Before { epoch, mut tip, keys, mut key_table } = before;
         let at = DateTime::from_timestamp_millis(millis(now)).unwrap_or(now);
         let (mut outcomes, mut notifications, mut staged) = (Vec::new(), Vec::new(), Staged::default());
         for entry in entries {
-            let stored = Stored { seq: place.newest + 1, durability: Some(level), at };
+            let stored = Stored { seq: tip.newest + 1, durability: Some(level), at };
             if let Some(outcome) = entry.key.as_ref().and_then(|key| keys.claim(&mut staged, key, stored, ended)) {
                 outcomes.push(outcome);
                 continue;
             }
-            place.newest += 1;
+            tip.newest += 1;
             let Entry { event, audiences, expires_at, .. } = entry;
-            notifications.push(Arc::new(Notification::new(epoch.clone(), place.newest, event, audiences, expires_at)));
+            notifications.push(Arc::new(Notification::new(epoch.clone(), tip.newest, event, audiences, expires_at)));
             outcomes.push(Outcome::Appended(stored));
         }
         key_table.append(transaction, staged.keys(), ended)?;
         key_table.tidy(transaction, keys, STEP + 4 * staged.keys().len())?;
         if !notifications.is_empty() {
-            place.reached_at = place.reached_at.max(millis(now));
-            block::write(transaction, (millis(now), place.reached_at), &notifications)?;
+            tip.reached_at = tip.reached_at.max(millis(now));
+            batch_row::write(transaction, (millis(now), tip.reached_at), &notifications)?;
         }
-        let bounds = (place.oldest, place.newest);
-        place.oldest = self.apply(transaction, bounds, aged, STEP + 2 * outcomes.len())?;
-        Ok(Written { outcomes, notifications, place, keys: staged, key_table })
+        let bounds = (tip.oldest, tip.newest);
+        tip.oldest = self.apply(transaction, bounds, aged, STEP + 2 * outcomes.len())?;
+        Ok(Written { outcomes, notifications, tip, keys: staged, key_table })
     }
 }

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::journal::{
     Error,
-    sqlite::acknowledged::{self, Note},
+    sqlite::ack_watermark::{self, Note},
 };
 
 /// The name of the database file in the data directory, and that of its write-ahead log.
@@ -166,7 +166,7 @@ pub(super) fn refuse_strange_log(dir: &Path) -> Result<(), Error> {
 
 /// A data directory whose journal holds nothing, although something was acknowledged, has lost it.
 pub(super) fn refuse_acknowledged(dir: &Path) -> Result<(), Error> {
-    match acknowledged::read(dir) {
+    match ack_watermark::read(dir) {
         Note::Named { seq: seq @ 1.., .. } => {
             Err(Error::Lost { dir: dir.to_owned(), known: format!("notification {seq} was acknowledged") })
         }

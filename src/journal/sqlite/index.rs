@@ -30,18 +30,18 @@ const PAGE: usize = 3_900;
 
 /// The newest notifications, which have no index yet.
 #[derive(Debug)]
-pub(super) struct Unindexed {
+pub(super) struct PendingIndex {
     notifications: Vec<Arc<Notification>>,
     bytes: usize,
     max_bytes: usize,
 }
 
-impl Unindexed {
+impl PendingIndex {
     /// These, and from now on about `max_bytes` at the most.
     pub(super) fn new(notifications: &[Arc<Notification>], max_bytes: usize) -> Self {
-        let mut unindexed = Self { notifications: Vec::new(), bytes: 0, max_bytes };
-        unindexed.extend(notifications);
-        unindexed
+        let mut pending_index = Self { notifications: Vec::new(), bytes: 0, max_bytes };
+        pending_index.extend(notifications);
+        pending_index
     }
 
     pub(super) fn extend(&mut self, notifications: &[Arc<Notification>]) {

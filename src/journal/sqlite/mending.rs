@@ -15,7 +15,7 @@ use crate::{
         sqlite::{
             damage::{DAMAGE, Damage, Ranges},
             failure,
-            index::Unindexed,
+            index::PendingIndex,
             walk::{Reach, Walk},
         },
     },
@@ -72,7 +72,7 @@ fn read(
 
 fn write(connection: &Connection, Stretch { found, lost }: &Stretch, oldest: Seq) -> rusqlite::Result<()> {
     let transaction = connection.unchecked_transaction()?;
-    Unindexed::new(found, 0).write(&transaction, oldest)?;
+    PendingIndex::new(found, 0).write(&transaction, oldest)?;
     let mut hole = transaction.prepare("INSERT INTO holes (first, last, cause) VALUES (?1, ?2, ?3)")?;
     for range in lost {
         hole.execute((range.start as i64, range.end as i64 - 1, DAMAGE))?;

@@ -6,11 +6,10 @@
 //! of what comes; its pages are used again, so the file stops growing, but never shrinks by itself.
 
 mod access;
-mod acknowledged;
-mod admission;
+mod ack_watermark;
 mod archive;
-mod block;
-mod boot;
+mod batch_row;
+mod boot_id;
 mod check;
 mod checksum;
 mod commit;
@@ -22,6 +21,7 @@ mod log_file;
 mod mending;
 mod opening;
 mod queue;
+mod read_gate;
 mod reader;
 mod recent;
 mod record;
@@ -46,8 +46,8 @@ use crate::{
     clock::Clock,
     domain::{Audience, Delivery, Ephemeral, Epoch, Interest, Seq},
     journal::{
-        Answer, Append, Attend, Attendance, Bounds, Condition, Entry, Error, Follow, Incarnation, Journal, Options,
-        Page, Query, Read, Relay, Tail,
+        Answer, Append, Attend, Attendance, Bounds, CommitStream, Condition, Entry, Error, Follow, Incarnation,
+        Journal, Options, Page, Query, Read, Relay,
         sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, threads::Threads, writer::Writer},
     },
     worker::Worker,
@@ -70,7 +70,7 @@ impl Sqlite {
         let opened = opening::open(&files, !options.no_copy)?;
         let queue = Arc::new(Queue::new());
         let (writer, shared) = Writer::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
-        let (readers, mut workers) = Readers::open(&path, &shared, writer.admission())?;
+        let (readers, mut workers) = Readers::open(&path, &shared, writer.read_gate())?;
         let (worker, thread) = Worker::start_thread("journal", move |lifeline| writer.run(lifeline))?;
         workers.insert(0, worker);
         let threads = Arc::new(Threads::new(queue, readers, thread, workers));
@@ -113,18 +113,18 @@ impl Append for Sqlite {
 #[async_trait]
 impl Relay for Sqlite {
     async fn relay(&self, frame: Ephemeral) -> Result<(), Error> {
-        self.shared.tails.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
+        self.shared.fanout.send(Arc::new([Delivery::Ephemeral(Arc::new(frame))])).await;
         Ok(())
     }
 }
 
 impl Follow for Sqlite {
-    fn tail(&self) -> Tail {
-        self.shared.tails.follow()
+    fn commit_stream(&self) -> CommitStream {
+        self.shared.fanout.follow()
     }
 
-    fn end_tails(&self) {
-        self.shared.tails.end();
+    fn end_commit_streams(&self) {
+        self.shared.fanout.end();
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         Error,
         sqlite::{
             access::Access,
-            acknowledged, boot, failure,
+            ack_watermark, boot_id, failure,
             files::{self, Files},
             log_file,
             schema::{self, Kind},
@@ -145,9 +145,9 @@ fn check_end(connection: &Connection, dir: &Path) -> Result<(), Error> {
     if connection.query_row("SELECT is_copy FROM journal", [], |row| row.get(0)).unwrap_or(false) {
         return Ok(());
     }
-    let end = || Ok((schema::ends(connection)?, boot::may_have_lost(connection)?));
+    let end = || Ok((schema::ends(connection)?, boot_id::may_have_lost(connection)?));
     let (ends, may_have_lost) = end().map_err(|error| failure(&error))?;
-    let acknowledged = acknowledged::newest(dir, &ends.epoch);
+    let acknowledged = ack_watermark::newest(dir, &ends.epoch);
     if let Some(acknowledged) = acknowledged.filter(|seq| *seq > ends.newest && !may_have_lost) {
         let newest = ends.newest;
         return Err(Error::Damaged(format!("it ends at notification {newest}, but {acknowledged} was acknowledged")));
@@ -186,9 +186,9 @@ fn prepare(connection: &Connection, files: &Files, kind: Kind, keep_copy: bool) 
 fn settle(connection: &Connection, epoch: Option<&Epoch>) -> Result<(Epoch, Result<(), Error>), Error> {
     let decide = || match epoch {
         Some(epoch) => Ok(epoch.clone()),
-        None => boot::new_epoch(connection)?.map_or_else(|| Ok(schema::ends(connection)?.epoch), Ok),
+        None => boot_id::new_epoch(connection)?.map_or_else(|| Ok(schema::ends(connection)?.epoch), Ok),
     };
     let epoch = decide().map_err(|error: rusqlite::Error| failure(&error))?;
-    let written = boot::note_epoch(connection, &epoch).map_err(|error| failure(&error));
+    let written = boot_id::note_epoch(connection, &epoch).map_err(|error| failure(&error));
     Ok((epoch, written))
 }

@@ -15,9 +15,10 @@ use crate::{
         Bounds, Error, Page, Query,
         log::millis,
         sqlite::{
-            admission::Admission,
             damage::Ranges,
-            failure, schema,
+            failure,
+            read_gate::ReadGate,
+            schema,
             shared::Shared,
             snapshots::Snapshots,
             walk::{Reach, Walk},
@@ -37,9 +38,9 @@ impl Readers {
     pub(super) fn open(
         path: &Path,
         shared: &Arc<Shared>,
-        admission: &Arc<Admission>,
+        read_gate: &Arc<ReadGate>,
     ) -> Result<(Self, Vec<Worker>), Error> {
-        let (snapshots, workers) = Snapshots::open(path, admission)?;
+        let (snapshots, workers) = Snapshots::open(path, read_gate)?;
         Ok((Self { shared: Arc::clone(shared), snapshots }, workers))
     }
 

@@ -10,7 +10,7 @@ use crate::{
     journal::{
         Bounds, Error,
         log::{Limits, Log},
-        sqlite::{block::Block, failure, index},
+        sqlite::{batch_row::BatchRow, failure, index},
     },
 };
 
@@ -69,11 +69,11 @@ pub(super) fn read(
 fn newest_first(
     connection: &Connection,
     epoch: &Epoch,
-    mut take: impl FnMut(&Block, Arc<Notification>) -> bool,
+    mut take: impl FnMut(&BatchRow, Arc<Notification>) -> bool,
 ) -> Result<(), Error> {
-    let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", Block::COLUMNS);
+    let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", BatchRow::COLUMNS);
     let mut statement = connection.prepare(&sql).map_err(|error| failure(&error))?;
-    let blocks = statement.query_map([], Block::from_row).map_err(|error| failure(&error))?;
+    let blocks = statement.query_map([], BatchRow::from_row).map_err(|error| failure(&error))?;
     for block in blocks {
         let block = block.map_err(|error| failure(&error))?;
         for seq in (block.first..block.end()).rev() {

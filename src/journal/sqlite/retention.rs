@@ -11,7 +11,7 @@ use crate::{
         Error, Options,
         log::millis,
         sqlite::{
-            block::{self, Block},
+            batch_row::{self, BatchRow},
             failure,
         },
     },
@@ -191,16 +191,16 @@ fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<
     let sql = format!(
         "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
          AND first + count > ?1 ORDER BY first LIMIT 1",
-        Block::COLUMNS
+        BatchRow::COLUMNS
     );
     let mut row = connection.prepare_cached(&sql)?;
     let (mut from, mut tried) = (seq, 0);
     loop {
-        match row.query_row([from as i64], Block::from_row).optional() {
+        match row.query_row([from as i64], BatchRow::from_row).optional() {
             Ok(Some(block)) if block.is_whole => {
                 // What could not be read before it counts as a part of it.
                 let first = if from > seq { seq } else { block.first };
-                let end = block.end().min(block.first + block::MAX_COUNT as Seq).min(newest + 1);
+                let end = block.end().min(block.first + batch_row::MAX_COUNT as Seq).min(newest + 1);
                 return Ok(Some(Dated { first, end: end.max(seq + 1), reached_at: block.reached_at }));
             }
             Ok(None) => return Ok(None),

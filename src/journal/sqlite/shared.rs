@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use crate::{
     domain::{Audience, Epoch, Notification, Seq},
     journal::{
-        Bounds, Options, Page, Query, Tails,
+        Bounds, CommitFanout, Options, Page, Query,
         faults::Faults,
         idempotency::KeyLife,
         log::{Limits, Log},
@@ -25,7 +25,7 @@ const COUNTED_AT_ONCE: Seq = 4_096;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) epoch: Epoch,
-    pub(super) tails: Tails,
+    pub(super) fanout: CommitFanout,
     pub(super) key_life: Arc<KeyLife>,
     oldest: AtomicU64,
     newest: AtomicU64,
@@ -50,7 +50,7 @@ impl Shared {
     ) -> Self {
         Self {
             epoch,
-            tails: Tails::default(),
+            fanout: CommitFanout::default(),
             key_life,
             oldest: AtomicU64::new(bounds.oldest),
             newest: AtomicU64::new(bounds.newest),

@@ -30,8 +30,8 @@ use crate::{
         Error,
         sqlite::{
             access::Access,
-            admission::{Admission, Pass},
             failure, index, opening,
+            read_gate::{ReadGate, ReadGuard},
         },
     },
     worker::{Lifeline, Worker},
@@ -83,13 +83,13 @@ pub(super) struct Snapshots {
 
 impl Snapshots {
     /// Gives the threads' handles, too.
-    pub(super) fn open(path: &Path, admission: &Arc<Admission>) -> Result<(Self, Vec<Worker>), Error> {
+    pub(super) fn open(path: &Path, read_gate: &Arc<ReadGate>) -> Result<(Self, Vec<Worker>), Error> {
         let (sender, jobs) = sync_channel(CAPACITY);
         let jobs = Arc::new(Mutex::new(jobs));
         let start = |number| {
-            let reader = Reader::open(path, admission.enter().access)?;
-            let (admission, jobs) = (Arc::clone(admission), Arc::clone(&jobs));
-            let work = move |lifeline: &Lifeline| run(reader, &admission, &jobs, lifeline);
+            let reader = Reader::open(path, read_gate.enter().access)?;
+            let (read_gate, jobs) = (Arc::clone(read_gate), Arc::clone(&jobs));
+            let work = move |lifeline: &Lifeline| run(reader, &read_gate, &jobs, lifeline);
             Ok(Worker::start_thread(format!("journal-read-{number}"), work)?)
         };
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
@@ -161,7 +161,7 @@ impl Reader {
     }
 
     /// A snapshot of the file as it is now, in the way in which it is opened now.
-    fn snapshot(&mut self, pass: Pass) -> Result<Snapshot<'_>, Error> {
+    fn snapshot(&mut self, pass: ReadGuard) -> Result<Snapshot<'_>, Error> {
         if pass.access != self.access {
             (self.access, self.connection) = (pass.access, None);
         }
@@ -190,14 +190,14 @@ fn give_way(connection: &mut Connection) -> rusqlite::Result<()> {
 }
 
 /// Reads until nobody can ask any more.
-fn run(mut reader: Reader, admission: &Arc<Admission>, jobs: &Mutex<Receiver<Job>>, lifeline: &Lifeline) {
+fn run(mut reader: Reader, read_gate: &Arc<ReadGate>, jobs: &Mutex<Receiver<Job>>, lifeline: &Lifeline) {
     // On Linux the calling thread alone has it. Where it may not be changed, reads just go on as they would without.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, NICENESS);
     let mut next = wait(jobs);
     while let Some(job) = next {
         lifeline.failpoint();
-        next = match reader.snapshot(admission.enter()) {
+        next = match reader.snapshot(read_gate.enter()) {
             Ok(snapshot) => snapshot.serve(job, jobs),
             Err(error) => {
                 (job.work)(Err(error));
@@ -227,14 +227,14 @@ fn wait(jobs: &Mutex<Receiver<Job>>) -> Option<Job> {
 struct Snapshot<'c> {
     transaction: Transaction<'c>,
     /// Goes after the transaction.
-    pass: Pass,
+    pass: ReadGuard,
     /// The last place that has an index.
     indexed: Seq,
     ends: Instant,
 }
 
 impl<'c> Snapshot<'c> {
-    fn take(connection: &'c Connection, pass: Pass, lifetime: Duration) -> rusqlite::Result<Self> {
+    fn take(connection: &'c Connection, pass: ReadGuard, lifetime: Duration) -> rusqlite::Result<Self> {
         let transaction = connection.unchecked_transaction()?;
         let indexed = match index::end(&transaction) {
             // Whoever walks looks through what no index tells of.
@@ -277,7 +277,7 @@ mod tests {
     struct File {
         reader: Connection,
         writer: Connection,
-        admission: Arc<Admission>,
+        read_gate: Arc<ReadGate>,
         files: Files,
         _dir: tempfile::TempDir,
     }
@@ -290,7 +290,7 @@ mod tests {
             let file = Self {
                 reader: opening::open_reader(&files.path(), Access::Usual).expect("opens"),
                 writer,
-                admission: Arc::new(Admission::new(Access::Usual)),
+                read_gate: Arc::new(ReadGate::new(Access::Usual)),
                 files,
                 _dir: dir,
             };
@@ -300,7 +300,7 @@ mod tests {
 
         /// A snapshot that no test is too slow for.
         fn snapshot(&self) -> Snapshot<'_> {
-            Snapshot::take(&self.reader, self.admission.enter(), Duration::from_secs(3_600)).expect("a snapshot")
+            Snapshot::take(&self.reader, self.read_gate.enter(), Duration::from_secs(3_600)).expect("a snapshot")
         }
 
         fn index(&self, place: i64) {
@@ -370,9 +370,9 @@ mod tests {
         let file = File::new();
         let ((first, _one), (second, _other)) = (read(2), read(2));
         let snapshot = file.snapshot();
-        assert!(!file.admission.suspend());
+        assert!(!file.read_gate.suspend());
         assert!(snapshot.serve(first, &waiting([second])).is_some());
-        assert!(file.admission.suspend());
+        assert!(file.read_gate.suspend());
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
     #[tokio::test]
     async fn whoever_waits_is_served_before_the_threads_end() {
         let file = File::new();
-        let (snapshots, _) = Snapshots::open(&file.files.path(), &file.admission).expect("opens");
+        let (snapshots, _) = Snapshots::open(&file.files.path(), &file.read_gate).expect("opens");
         let snapshots = Arc::new(snapshots);
         let asked: Vec<_> = (0..CAPACITY)
             .map(|_| {

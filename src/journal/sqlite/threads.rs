@@ -9,7 +9,7 @@ use crate::{
     worker::Worker,
 };
 
-/// Those who write and read, with the ways to them. They end with this.
+/// The threads that write and read, with the queues to them. They end when this is dropped.
 #[derive(Debug)]
 pub(super) struct Threads {
     pub(super) queue: Arc<Queue>,

@@ -63,7 +63,7 @@ impl fmt::Debug for OnFull {
 enum Full {
     /// The places of quiet connections.
     Quiet,
-    /// Those of its address.
+    /// The places of quiet connections of its address.
     QuietOfAddress,
     /// All places; one was quiet or idle.
     All,

@@ -44,7 +44,7 @@ impl Standing {
         self.turn(known, true)
     }
 
-    /// The same; but at its end the connection does not rest yet. Whoever has sent its client all that is left says so with
+    /// Begins something likewise, but at its end the connection does not rest yet. Whoever has sent its client all that is left says so with
     /// [`rest`](Self::rest).
     pub(in crate::listen) fn begin_until_flushed(&self, known: bool) -> Option<Turn> {
         self.turn(known, false)

@@ -59,7 +59,7 @@ struct Rest {
     clients: Arc<dyn ClientCertVerifier>,
     /// The lists by which some of them are revoked.
     lists: Vec<List>,
-    /// Those of HTTP and of gRPC.
+    /// The session tickets of HTTP and of gRPC.
     tickets: [Arc<dyn ProducesTickets>; 2],
 }
 

@@ -1,4 +1,5 @@
-//! TLS on a connection that nobody waits for: what is read and written at once, between plain text and a socket.
+//! TLS records of a connection that has no task of its own: reads and writes pass between plain text and the socket without
+//! waiting.
 
 use std::io::{self, BufRead, ErrorKind, IoSlice, Read, Write};
 

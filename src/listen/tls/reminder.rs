@@ -20,7 +20,7 @@ impl Reminder {
         Self { clock, said: None }
     }
 
-    /// Those of `warnings` that are to be said now: all, or none.
+    /// Gives what of `warnings` is to be said now: all, or nothing.
     pub(super) fn due(&mut self, warnings: Vec<String>) -> Vec<String> {
         let now = self.clock.monotonic();
         let is_first = self.said.is_none();

@@ -33,12 +33,12 @@ impl Tickets {
         Ok(Self { http: Ticketer::new()?, grpc: Mutex::new(grpc) })
     }
 
-    /// Those of the HTTP listener.
+    /// Gives the tickets of the HTTP listener.
     pub(super) fn http(&self) -> Sealer {
         Arc::clone(&self.http)
     }
 
-    /// Those of the gRPC listener, whose clients are believed by `authorities`: with others than before, all tickets end.
+    /// Gives the tickets of the gRPC listener, whose clients `authorities` vouch for: when they change, all tickets end.
     pub(super) fn grpc(&self, authorities: &[CertificateDer<'static>]) -> Result<Sealer, rustls::Error> {
         let mut grpc = self.grpc.lock();
         if grpc.authorities != authorities {

@@ -16,16 +16,16 @@ pub(super) struct Validity {
     until: DateTime<Utc>,
 }
 
-/// How a certificate is at some time.
+/// Whether a certificate is valid at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// It is not valid yet, but from then on.
+    /// It is valid only from this time on.
     Early(DateTime<Utc>),
-    /// It is.
+    /// It is valid.
     Good,
-    /// It is, though not much longer than until then.
+    /// It is valid, but ends soon, at this time.
     Ending(DateTime<Utc>),
-    /// It is not since then.
+    /// It has not been valid since this time.
     Expired(DateTime<Utc>),
 }
 

@@ -15,8 +15,8 @@ use exposia_notifications::{
     config::Config,
     domain::{Audience, Break, Delivery, Ephemeral, Epoch, Interest, Seq},
     journal::{
-        Answer, Append, Attend, Attendance, Bounds, Entry, Error, Follow, Incarnation, Journal, Memory, Page, Query,
-        Read, Relay, Tail, Tails,
+        Answer, Append, Attend, Attendance, Bounds, CommitFanout, CommitStream, Entry, Error, Follow, Incarnation,
+        Journal, Memory, Page, Query, Read, Relay,
     },
     worker::Worker,
 };
@@ -37,7 +37,7 @@ pub(super) struct Moody {
 /// From what is kept to those who follow.
 #[derive(Debug, Default)]
 struct Way {
-    tails: Tails,
+    fanout: CommitFanout,
     /// What comes goes no further.
     swallows: AtomicBool,
     /// The last place that came.
@@ -95,7 +95,7 @@ impl Moody {
     }
 
     async fn interrupt(&self, interruption: Break) {
-        self.way.tails.send([Delivery::Break(interruption)].into()).await;
+        self.way.fanout.send([Delivery::Break(interruption)].into()).await;
     }
 }
 
@@ -103,17 +103,17 @@ impl Kept {
     /// An empty journal, and what passes everything on that it gives.
     fn pass_on(way: &Arc<Way>) -> Self {
         let journal = Arc::new(Memory::new(&Config::defaults().journal, Arc::new(System::default())));
-        let (mut tail, way) = (journal.tail(), Arc::clone(way));
+        let (mut commits, way) = (journal.commit_stream(), Arc::clone(way));
         let passing_on = tokio::spawn(async move {
-            while let Some(batch) = tail.next().await {
+            while let Some(batch) = commits.next().await {
                 if let Some(Delivery::Notification(last)) = batch.last() {
                     way.came.store(last.notification.seq, Ordering::Relaxed);
                 }
                 if !way.swallows.load(Ordering::Relaxed) {
-                    way.tails.send(batch).await;
+                    way.fanout.send(batch).await;
                 }
             }
-            way.tails.end();
+            way.fanout.end();
         });
         Self { journal, lost: Vec::new(), passing_on: passing_on.abort_handle() }
     }
@@ -144,12 +144,12 @@ impl Relay for Moody {
 }
 
 impl Follow for Moody {
-    fn tail(&self) -> Tail {
-        self.way.tails.follow()
+    fn commit_stream(&self) -> CommitStream {
+        self.way.fanout.follow()
     }
 
-    fn end_tails(&self) {
-        self.journal().end_tails();
+    fn end_commit_streams(&self) {
+        self.journal().end_commit_streams();
     }
 }
 

@@ -102,7 +102,7 @@ impl Scene {
 
     /// Waits until everything is delivered. Nothing is any more afterwards.
     async fn all_delivered(&self) {
-        self.journal.end_tails();
+        self.journal.end_commit_streams();
         self.fan_outs.close();
         self.fan_outs.wait().await;
     }

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         client::{ClientMessage, MessageError},
         framed::Framed,
-        messages, text,
+        json, messages,
     },
 };
 
@@ -119,7 +119,7 @@ impl Machine {
     ) -> Vec<Effect> {
         let now = sender.now;
         match message {
-            Ok(ClientMessage::Ping) => vec![Effect::Reply(text::pong(now))],
+            Ok(ClientMessage::Ping) => vec![Effect::Reply(json::pong(now))],
             Ok(ClientMessage::Chat { message, room }) => self.chat(message, room, sender),
             Ok(ClientMessage::Join(room)) => self.if_allowed(&room, sender, Self::join),
             Ok(ClientMessage::Subscribe(room)) => self.if_allowed(&room, sender, Self::subscribe),
@@ -203,7 +203,7 @@ impl Machine {
             }
             self.rooms = rooms.into();
         }
-        effects.push(Effect::Reply(text::room_changed(room, sender.now)));
+        effects.push(Effect::Reply(json::room_changed(room, sender.now)));
         effects
     }
 
@@ -217,7 +217,7 @@ impl Machine {
             self.rooms = self.rooms.iter().chain([room]).cloned().collect();
             effects.push(Effect::Enter(room.clone()));
         }
-        effects.push(Effect::Reply(text::rooms_changed(true, room, &self.rooms, sender.now)));
+        effects.push(Effect::Reply(json::rooms_changed(true, room, &self.rooms, sender.now)));
         effects
     }
 
@@ -230,13 +230,13 @@ impl Machine {
             self.rooms = self.rooms.iter().filter(|joined| *joined != room).cloned().collect();
             effects.push(Effect::Leave(room.clone()));
         }
-        effects.push(Effect::Reply(text::rooms_changed(false, room, &self.rooms, now)));
+        effects.push(Effect::Reply(json::rooms_changed(false, room, &self.rooms, now)));
         effects
     }
 }
 
 fn refusal(message: &str, now: DateTime<Utc>) -> Vec<Effect> {
-    vec![Effect::Reply(text::error(message, now))]
+    vec![Effect::Reply(json::error(message, now))]
 }
 
 #[cfg(test)]

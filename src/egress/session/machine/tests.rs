@@ -30,7 +30,7 @@ fn effects(machine: &mut Machine, message: &Value) -> Vec<(String, Value)> {
     };
     let effects = said(machine, &message.to_string()).into_iter().map(|effect| match effect {
         Effect::Reply(text) => ("reply".to_owned(), content(text)),
-        Effect::Relay(notice) => (format!("relay {}", notice.room()), content(text::notice(&notice))),
+        Effect::Relay(notice) => (format!("relay {}", notice.room()), content(json::notice(&notice))),
         Effect::Enter(room) => (format!("enter {room}"), Value::Null),
         Effect::Leave(room) => (format!("leave {room}"), Value::Null),
         Effect::Refresh(token) => (format!("refresh {token}"), Value::Null),

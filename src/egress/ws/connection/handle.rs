@@ -9,7 +9,7 @@ use crate::{
         session::{Session, SessionHandle},
         ws::{Connection, send_state::SocketState},
     },
-    wire::{frame, status::Close, text},
+    wire::{frame, json, status::Close},
 };
 
 impl SessionHandle for Connection {
@@ -33,7 +33,7 @@ impl SessionHandle for Connection {
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 let cursor = sending.outbox.cursor();
                 sending.outbox.tell_dropped_now(|count| self.dropped(count));
-                sending.outbox.push(frame::text(&text::reconnect(after, cursor, &epoch)).into());
+                sending.outbox.push(frame::text(&json::reconnect(after, cursor, &epoch)).into());
             }
             self.close_in(&mut sending, Close::GoingAway);
         }
@@ -43,7 +43,7 @@ impl SessionHandle for Connection {
         let mut sending = self.send_state.lock();
         let is_told = sending.state == SocketState::Open && sending.outbox.is_listening();
         if is_told {
-            sending.outbox.push(frame::text(&text::token_expired(grace.as_secs(), self.clock.wall())).into());
+            sending.outbox.push(frame::text(&json::token_expired(grace.as_secs(), self.clock.wall())).into());
             self.write(&mut sending);
         }
         is_told

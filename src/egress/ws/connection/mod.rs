@@ -28,7 +28,7 @@ use crate::{
     },
     listen::Socket,
     rooms::Member,
-    wire::{frame, status::Close, text},
+    wire::{frame, json, status::Close},
 };
 
 /// How many frames go into one write.
@@ -130,7 +130,7 @@ impl Connection {
     pub(super) fn fill(&self, page: CatchUpPage<OutboundFrame>) {
         let mut sending = self.send_state.lock();
         if sending.state == SocketState::Open {
-            sending.outbox.fill(page, |from, to| frame::text(&text::gap(from, to)).into());
+            sending.outbox.fill(page, |from, to| frame::text(&json::gap(from, to)).into());
             self.write(&mut sending);
         }
     }
@@ -232,7 +232,7 @@ impl Connection {
 
     /// Tells the client that so much did not fit.
     fn dropped(&self, count: u32) -> OutboundFrame {
-        frame::text(&text::dropped(count, self.clock.wall())).into()
+        frame::text(&json::dropped(count, self.clock.wall())).into()
     }
 
     /// Takes in a frame that nobody keeps. Before anything counts as not fitting, the socket is tried, unless it is known to be full:
@@ -291,7 +291,7 @@ impl Member for Connection {
         match interruption {
             Break::Behind(until) => sending.outbox.behind(*until),
             Break::Lost(range) => {
-                sending.outbox.lost(range.clone(), |from, to| frame::text(&text::gap(from, to)).into());
+                sending.outbox.lost(range.clone(), |from, to| frame::text(&json::gap(from, to)).into());
             }
             Break::Anew => self.end_journal(&mut sending),
         }

@@ -191,7 +191,7 @@ async fn what_does_not_fit_is_told_and_closes_nothing() {
     let (read, ()) = tokio::join!(client.read_to_end(&mut sent), writing);
     read.expect("read");
     let whole = sent.iter().filter(|byte| **byte == b'x').count() / LENGTH;
-    let told = frame::text(&text::dropped(offered - u32::try_from(whole).expect("few"), DateTime::UNIX_EPOCH));
+    let told = frame::text(&json::dropped(offered - u32::try_from(whole).expect("few"), DateTime::UNIX_EPOCH));
     assert!(
         sent == [b"first", &frame_of(&each).repeat(whole)[..], &told, &frame_of("behind")].concat(),
         "{whole} of {offered}"

@@ -1,6 +1,7 @@
-//! What a client that compresses says, as one says it that does not: tungstenite knows of no extension.
+//! Unpacks the messages of a client that agreed to permessage-deflate (RFC 7692), so that tungstenite, which knows no extension,
+//! reads what a client without compression would have sent.
 //!
-//! Frames pass as they are, but for those of a compressed message (RFC 7692), which becomes one frame. What breaks the rules
+//! Frames pass as they are; only a compressed message becomes one frame. What breaks the rules
 //! of the extension ends reading; what breaks those of the protocol passes, for tungstenite to refuse.
 
 use std::{
@@ -30,7 +31,7 @@ pub(super) struct Inflate {
     /// What was taken in, and how much of it was looked at.
     packed: Vec<u8>,
     looked_at: usize,
-    place: Place,
+    state: ParserState,
     /// The compressed message whose end did not come yet.
     message: Option<Box<Message>>,
     /// What was not read yet.
@@ -39,7 +40,7 @@ pub(super) struct Inflate {
 
 /// Where in the stream of frames it is.
 #[derive(Debug)]
-enum Place {
+enum ParserState {
     /// In the head of a frame, which begins like this.
     Head(Vec<u8>),
     /// In a frame that passes, with so many bytes to come.
@@ -74,7 +75,7 @@ impl Inflate {
             max_message_bytes,
             packed: Vec::new(),
             looked_at: 0,
-            place: Place::Head(Vec::new()),
+            state: ParserState::Head(Vec::new()),
             message: None,
             out: VecDeque::new(),
         }
@@ -82,7 +83,7 @@ impl Inflate {
 
     /// Whether nothing that came is held here.
     pub(super) fn is_idle(&self) -> bool {
-        let between_frames = matches!(&self.place, Place::Head(head) if head.is_empty());
+        let between_frames = matches!(&self.state, ParserState::Head(head) if head.is_empty());
         between_frames && self.message.is_none() && self.out.is_empty() && self.looked_at == self.packed.len()
     }
 
@@ -94,7 +95,7 @@ impl Inflate {
 
     /// Whether what came cannot be understood, nor anything after it.
     pub(super) fn is_over(&self) -> bool {
-        matches!(self.place, Place::Over)
+        matches!(self.state, ParserState::Over)
     }
 
     /// Takes in what came.
@@ -126,23 +127,23 @@ impl Inflate {
             // To be refused like any message that is too long: by what its frame says of itself.
             self.put_head(OpCode::Data(Data::Binary), self.max_message_bytes + 1);
         }
-        self.place = Place::Over;
+        self.state = ParserState::Over;
         self.message = None;
     }
 
     /// Takes in some of `bytes`, and says how many.
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
-        let some = match &mut self.place {
-            Place::Head(_) => &bytes[..1],
-            Place::Passing(left) | Place::Inflating(Part { left, .. }) => {
+        let some = match &mut self.state {
+            ParserState::Head(_) => &bytes[..1],
+            ParserState::Passing(left) | ParserState::Inflating(Part { left, .. }) => {
                 let some = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
                 *left -= some as u64;
                 &bytes[..some]
             }
-            Place::Over => bytes,
+            ParserState::Over => bytes,
         };
-        match &mut self.place {
-            Place::Head(head) => {
+        match &mut self.state {
+            ParserState::Head(head) => {
                 head.extend_from_slice(some);
                 match FrameHeader::parse(&mut Cursor::new(&*head)) {
                     Ok(Some((header, length))) => self.begin(&header, length)?,
@@ -150,14 +151,14 @@ impl Inflate {
                     Err(_) => self.pass(u64::MAX),
                 }
             }
-            Place::Passing(_) => self.out.extend(some),
-            Place::Inflating(part) => {
+            ParserState::Passing(_) => self.out.extend(some),
+            ParserState::Inflating(part) => {
                 let mask = part.mask.iter().cycle().skip(part.taken % part.mask.len());
                 let unmasked: Vec<u8> = some.iter().zip(mask).map(|(byte, mask)| byte ^ mask).collect();
                 part.taken += some.len();
                 self.inflate(&unmasked)?;
             }
-            Place::Over => {}
+            ParserState::Over => {}
         }
         self.end_frame()?;
         Ok(some.len())
@@ -193,24 +194,24 @@ impl Inflate {
                 return Err(Fault::TooLong);
             }
         }
-        self.place = Place::Inflating(Part { left: length, mask, taken: 0, is_last: header.is_final });
+        self.state = ParserState::Inflating(Part { left: length, mask, taken: 0, is_last: header.is_final });
         Ok(())
     }
 
     /// Lets a frame pass that has so many bytes behind its head.
     fn pass(&mut self, length: u64) {
-        if let Place::Head(head) = &self.place {
+        if let ParserState::Head(head) = &self.state {
             self.out.extend(head);
         }
-        self.place = Place::Passing(length);
+        self.state = ParserState::Passing(length);
     }
 
     /// If a frame is complete, goes on to the next; and if a compressed message is, lets it out.
     fn end_frame(&mut self) -> Result<(), Fault> {
-        match &self.place {
-            Place::Passing(0) => {}
-            Place::Inflating(Part { left: 0, is_last: false, .. }) => {}
-            Place::Inflating(Part { left: 0, is_last: true, .. }) => {
+        match &self.state {
+            ParserState::Passing(0) => {}
+            ParserState::Inflating(Part { left: 0, is_last: false, .. }) => {}
+            ParserState::Inflating(Part { left: 0, is_last: true, .. }) => {
                 self.inflate(&TAIL)?;
                 if let Some(message) = self.message.take() {
                     self.put_head(message.opcode, message.content.len());
@@ -219,7 +220,7 @@ impl Inflate {
             }
             _ => return Ok(()),
         }
-        self.place = Place::Head(Vec::new());
+        self.state = ParserState::Head(Vec::new());
         Ok(())
     }
 

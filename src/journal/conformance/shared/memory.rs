@@ -19,8 +19,8 @@ use super::{
 use crate::{
     domain::{Audience, Break, Delivery, Ephemeral, Epoch, Interest, Seq},
     journal::{
-        Answer, Append, Attend, Attendance, Attended, Bounds, Entry, Error, Follow, Incarnation, Journal, Page, Query,
-        Read, Relay, Tail,
+        Answer, Append, Attend, Attendance, Attended, Bounds, CommitStream, Entry, Error, Follow, Incarnation, Journal,
+        Page, Query, Read, Relay,
     },
     worker::Worker,
 };
@@ -34,15 +34,15 @@ struct Commons(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Held over "commit, then hand to the tails".
+    /// Held over "commit, then hand to the commit streams".
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 impl Commons {
     async fn tell_all(&self, interruption: Break) {
-        let nodes: Vec<_> = self.0.state.lock().nodes.iter().map(|node| Arc::clone(&node.tails)).collect();
-        for tails in nodes {
-            tails.send([Delivery::Break(interruption.clone())].into()).await;
+        let nodes: Vec<_> = self.0.state.lock().nodes.iter().map(|node| Arc::clone(&node.fanout)).collect();
+        for fanout in nodes {
+            fanout.send([Delivery::Break(interruption.clone())].into()).await;
         }
     }
 }
@@ -123,8 +123,8 @@ impl Append for Node {
                 state.answers.insert(self.number, (number, answer.clone()));
                 (answer, state.feeds(before), mem::take(&mut state.loses_answer))
             };
-            for (tails, fresh) in feeds.into_iter().filter(|(_, fresh)| !fresh.is_empty()) {
-                tails.send(fresh.into_iter().map(Delivery::from).collect()).await;
+            for (fanout, fresh) in feeds.into_iter().filter(|(_, fresh)| !fresh.is_empty()) {
+                fanout.send(fresh.into_iter().map(Delivery::from).collect()).await;
             }
             if !is_lost {
                 return Ok(answer);
@@ -140,22 +140,22 @@ impl Relay for Node {
         let nodes: Vec<_> = {
             let state = self.store.0.state.lock();
             let wanting = state.nodes.iter().filter(|node| node.attends_to(&frame.audiences));
-            wanting.map(|node| Arc::clone(&node.tails)).collect()
+            wanting.map(|node| Arc::clone(&node.fanout)).collect()
         };
-        for tails in nodes {
-            tails.send([Delivery::Ephemeral(Arc::clone(&frame))].into()).await;
+        for fanout in nodes {
+            fanout.send([Delivery::Ephemeral(Arc::clone(&frame))].into()).await;
         }
         Ok(())
     }
 }
 
 impl Follow for Node {
-    fn tail(&self) -> Tail {
-        self.store.0.state.lock().nodes[self.number].tails.follow()
+    fn commit_stream(&self) -> CommitStream {
+        self.store.0.state.lock().nodes[self.number].fanout.follow()
     }
 
-    fn end_tails(&self) {
-        self.store.0.state.lock().nodes[self.number].tails.end();
+    fn end_commit_streams(&self) {
+        self.store.0.state.lock().nodes[self.number].fanout.end();
     }
 }
 

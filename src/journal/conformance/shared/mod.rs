@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use super::{Fate, append, append_one, chat, entry, everything, keyed, next_seqs, read, room, user};
 use crate::{
     domain::{Audience, Audiences, Break, Delivery, Ephemeral, Interest, Publication, Seq},
-    journal::{Append, Attend, Follow, Incarnation, Journal, Query, Read, Relay, Tail},
+    journal::{Append, Attend, CommitStream, Follow, Incarnation, Journal, Query, Read, Relay},
 };
 
 /// A store that several nodes share, and what can happen to it.
@@ -69,10 +69,10 @@ fn listening(audience: Audience) -> [Interest; 1] {
     [Interest::In(audience)]
 }
 
-/// What waits in a tail of which nothing more is to come.
-fn waiting(tail: &mut Tail) -> Vec<Seq> {
+/// What waits in a commit stream of which nothing more is to come.
+fn waiting(commits: &mut CommitStream) -> Vec<Seq> {
     let mut seqs = Vec::new();
-    while let Some(batch) = tail.try_next() {
+    while let Some(batch) = commits.try_next() {
         for delivery in &*batch {
             let Delivery::Notification(Publication { notification, .. }) = delivery else { panic!("{delivery:?}") };
             seqs.push(notification.seq);
@@ -81,9 +81,9 @@ fn waiting(tail: &mut Tail) -> Vec<Seq> {
     seqs
 }
 
-async fn next_break(tail: &mut Tail) -> Break {
+async fn next_break(commits: &mut CommitStream) -> Break {
     loop {
-        for delivery in &*tail.next().await.expect("the journal lives") {
+        for delivery in &*commits.next().await.expect("the journal lives") {
             if let Delivery::Break(interruption) = delivery {
                 return interruption.clone();
             }
@@ -93,7 +93,7 @@ async fn next_break(tail: &mut Tail) -> Break {
 
 async fn there_is_one_order_over_both(store: &impl Store) {
     let nodes = both(store);
-    let mut tails = nodes.each_ref().map(|node| node.tail());
+    let mut streams = nodes.each_ref().map(|node| node.commit_stream());
     let attendances = nodes.each_ref().map(async |node| node.attend(&[Interest::Everything], None).await);
     let _held = join_all(attendances).await;
     let appends = (0..40).map(|number| append_one(&*nodes[number % 2], entry("e", room("r"))));
@@ -107,8 +107,8 @@ async fn there_is_one_order_over_both(store: &impl Store) {
         .collect();
     places.sort_unstable();
     assert_eq!(places, (1..=40).collect::<Vec<_>>());
-    for (node, tail) in nodes.iter().zip(&mut tails) {
-        assert_eq!(next_seqs(tail, 40).await, places);
+    for (node, commits) in nodes.iter().zip(&mut streams) {
+        assert_eq!(next_seqs(commits, 40).await, places);
         assert_eq!(read(&**node, everything()).await, places);
         assert_eq!((node.bounds().newest, node.bounds().appended), (40, 40));
     }
@@ -116,7 +116,7 @@ async fn there_is_one_order_over_both(store: &impl Store) {
 
 async fn a_tail_gets_only_what_is_attended_to(store: &impl Store) {
     let nodes = both(store);
-    let mut tails = nodes.each_ref().map(|node| node.tail());
+    let mut streams = nodes.each_ref().map(|node| node.commit_stream());
     let mut first = nodes[0].attend(&listening(room("r")), None).await.expect("attends");
     let second = nodes[1].attend(&listening(user("u")), None).await.expect("attends");
     let for_both = Audiences::from_target(false, &["u".to_owned()], &["r".to_owned()]).expect("a target");
@@ -127,22 +127,22 @@ async fn a_tail_gets_only_what_is_attended_to(store: &impl Store) {
     first.remove(&Interest::In(room("x")));
     drop(second);
     append(&*nodes[1], vec![entry("7", room("r")), entry("8", user("u"))]).await;
-    assert_eq!(next_seqs(&mut tails[0], 4).await, [1, 3, 5, 7]);
-    assert_eq!(next_seqs(&mut tails[1], 2).await, [2, 3]);
-    for tail in &mut tails {
+    assert_eq!(next_seqs(&mut streams[0], 4).await, [1, 3, 5, 7]);
+    assert_eq!(next_seqs(&mut streams[1], 2).await, [2, 3]);
+    for commits in &mut streams {
         // A node may go on getting for a while what nobody there listens to any more; nothing else.
-        assert!(waiting(tail).iter().all(|seq| [5, 8].contains(seq)));
+        assert!(waiting(commits).iter().all(|seq| [5, 8].contains(seq)));
     }
 }
 
 async fn relayed_frames_reach_the_nodes_that_attend_to_them(store: &impl Store) {
     let nodes = both(store);
-    let mut tails = nodes.each_ref().map(|node| node.tail());
+    let mut streams = nodes.each_ref().map(|node| node.commit_stream());
     let _first = nodes[0].attend(&listening(room("r")), None).await.expect("attends");
     let second = nodes[1].attend(&listening(room("r")), None).await.expect("attends");
     nodes[1].relay(Ephemeral::notice(chat("hola"))).await.expect("relays");
-    for tail in &mut tails {
-        let batch = tail.next().await.expect("the journal lives");
+    for commits in &mut streams {
+        let batch = commits.next().await.expect("the journal lives");
         assert!(matches!(batch[..], [Delivery::Ephemeral(_)]));
     }
     drop(second);
@@ -151,12 +151,12 @@ async fn relayed_frames_reach_the_nodes_that_attend_to_them(store: &impl Store) 
 
 async fn what_is_appended_behind_the_answer_is_delivered_and_before_it_can_be_read(store: &impl Store) {
     let [listener, publisher] = both(store);
-    let mut tail = listener.tail();
+    let mut commits = listener.commit_stream();
     append_one(&*publisher, entry("1", room("r"))).await;
     let attendance = listener.attend(&listening(room("r")), Some(1)).await.expect("attends");
     append_one(&*publisher, entry("2", room("r"))).await;
     assert_eq!((attendance.epoch(), attendance.bounds().newest), (&publisher.epoch(), 1));
-    assert_eq!(next_seqs(&mut tail, 1).await, [2]);
+    assert_eq!(next_seqs(&mut commits, 1).await, [2]);
     assert_eq!(read(&*listener, Query { before: Some(2), ..everything() }).await, [1]);
 }
 
@@ -167,7 +167,7 @@ async fn attending_and_appending_at_the_same_time_misses_nothing(store: &impl St
     for before in 0..MANY {
         // A node of its own, so that nobody attends there yet.
         let listener = if before == 0 { Arc::clone(&listener) } else { store.open() };
-        let mut tail = listener.tail();
+        let mut commits = listener.commit_stream();
         let appending = async {
             for _ in 0..MANY {
                 append_one(&*publisher, entry("e", room("r"))).await;
@@ -184,7 +184,7 @@ async fn attending_and_appending_at_the_same_time_misses_nothing(store: &impl St
         due += MANY as Seq;
         let known = attendance.bounds().newest;
         let mut got = read(&*listener, Query { before: Some(known + 1), ..everything() }).await;
-        got.extend(next_seqs(&mut tail, (due - known) as usize).await);
+        got.extend(next_seqs(&mut commits, (due - known) as usize).await);
         assert_eq!(got, (1..=due).collect::<Vec<_>>());
     }
 }
@@ -200,7 +200,7 @@ async fn a_key_that_was_used_on_one_is_known_on_the_other(store: &impl Store) {
 
 async fn an_append_that_is_sent_again_is_appended_once(store: &impl Store) {
     let [first, second] = both(store);
-    let mut tail = second.tail();
+    let mut commits = second.commit_stream();
     let _held = second.attend(&[Interest::Everything], None).await.expect("attends");
     store.lose_an_answer();
     assert_eq!(
@@ -208,7 +208,7 @@ async fn an_append_that_is_sent_again_is_appended_once(store: &impl Store) {
         [Fate::Appended(1), Fate::Appended(2)]
     );
     append_one(&*first, entry("b", room("r"))).await;
-    assert_eq!(next_seqs(&mut tail, 3).await, [1, 2, 3]);
+    assert_eq!(next_seqs(&mut commits, 3).await, [1, 2, 3]);
     assert_eq!(read(&*second, everything()).await, [1, 2, 3]);
 }
 
@@ -232,13 +232,13 @@ async fn another_run_never_gives_a_place_again(store: &impl Store) {
 
 async fn lost_ranges_reach_both(store: &impl Store) {
     let nodes = both(store);
-    let mut tails = nodes.each_ref().map(|node| node.tail());
+    let mut streams = nodes.each_ref().map(|node| node.commit_stream());
     append(&*nodes[0], (0..5).map(|_| entry("e", room("r"))).collect()).await;
     store.fail_over(2).await;
     let Fate::Appended(next) = append_one(&*nodes[1], entry("e", room("r"))).await else { panic!("not appended") };
     assert!(next > 5);
-    for (node, tail) in nodes.iter().zip(&mut tails) {
-        assert_eq!(next_break(tail).await, Break::Lost(4..=5));
+    for (node, commits) in nodes.iter().zip(&mut streams) {
+        assert_eq!(next_break(commits).await, Break::Lost(4..=5));
         let page = node.read(everything()).await.expect("reads");
         let expected: Vec<RangeInclusive<Seq>> = vec![4..=5];
         assert_eq!(page.lost, expected, "whoever reads is told, too");
@@ -248,12 +248,12 @@ async fn lost_ranges_reach_both(store: &impl Store) {
 
 async fn another_epoch_breaks_both(store: &impl Store) {
     let nodes = both(store);
-    let mut tails = nodes.each_ref().map(|node| node.tail());
+    let mut streams = nodes.each_ref().map(|node| node.commit_stream());
     append_one(&*nodes[0], keyed("k", 1)).await;
     let before = nodes[0].epoch();
     store.wipe().await;
-    for (node, tail) in nodes.iter().zip(&mut tails) {
-        assert_eq!(next_break(tail).await, Break::Anew);
+    for (node, commits) in nodes.iter().zip(&mut streams) {
+        assert_eq!(next_break(commits).await, Break::Anew);
         assert_ne!(node.epoch(), before);
     }
     let answer = nodes[1].append(vec![keyed("k", 2)]).await.expect("appends");

@@ -6,7 +6,7 @@ use chrono::DateTime;
 
 use crate::{
     domain::{Audience, Audiences, Durability, Epoch, Fingerprint, IdempotencyKey, Interest, Notification, Seq},
-    journal::{Answer, Bounds, Entry, Outcome, Stored, Tails},
+    journal::{Answer, Bounds, CommitFanout, Entry, Outcome, Stored},
 };
 
 /// What the store holds.
@@ -25,7 +25,7 @@ pub(super) struct State {
 
 #[derive(Debug, Default)]
 pub(super) struct NodeState {
-    pub(super) tails: Arc<Tails>,
+    pub(super) fanout: Arc<CommitFanout>,
     /// By the number of the subscriber.
     pub(super) attended: Vec<(u64, Interest)>,
 }
@@ -77,9 +77,9 @@ impl State {
     }
 
     /// What each node gets of what lies after `after`.
-    pub(super) fn feeds(&self, after: Seq) -> Vec<(Arc<Tails>, Vec<Arc<Notification>>)> {
+    pub(super) fn feeds(&self, after: Seq) -> Vec<(Arc<CommitFanout>, Vec<Arc<Notification>>)> {
         let fresh = || self.kept.iter().filter(|kept| kept.seq > after);
         let of = |node: &NodeState| fresh().filter(|kept| node.attends_to(&kept.audiences)).cloned().collect();
-        self.nodes.iter().map(|node| (Arc::clone(&node.tails), of(node))).collect()
+        self.nodes.iter().map(|node| (Arc::clone(&node.fanout), of(node))).collect()
     }
 }

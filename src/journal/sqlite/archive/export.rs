@@ -101,7 +101,7 @@ impl<W: Write> Export<'_, W> {
         for found in Walk::new(snapshot, places) {
             match found {
                 Found::Nothing(range) => self.miss(range)?,
-                Found::Block(block, places) => {
+                Found::BatchRow(block, places) => {
                     for seq in places {
                         match block.notification(epoch, seq) {
                             Ok(notification) => self.notification(&notification, block.appended_at)?,

@@ -9,7 +9,7 @@ use crate::{
     journal::sqlite::{
         archive::{
             END, FORMAT, Line, Notification, Raw,
-            key::{self, Keys},
+            key::{self, ImportedKeys},
             lines::{Lines, Next},
             restore::Rows,
         },
@@ -51,7 +51,7 @@ pub(in crate::journal::sqlite) fn import(
     let header = header(&mut lines, manner)?;
     lines.long_values = header.format == 1;
     let next = header.oldest;
-    let (rows, keys) = (Rows::new(&transaction), Keys::new(&transaction));
+    let (rows, keys) = (Rows::new(&transaction), ImportedKeys::new(&transaction));
     let mut import = Import {
         connection: &transaction,
         manner,
@@ -141,7 +141,7 @@ struct Import<'c> {
     manner: Manner,
     header: Header,
     rows: Rows<'c>,
-    keys: Keys<'c>,
+    keys: ImportedKeys<'c>,
     /// The place of which the next line must speak.
     next: Seq,
     /// What is missing before it, once something came before that.

@@ -133,12 +133,12 @@ pub(super) fn each<E: From<rusqlite::Error>>(
 }
 
 /// The keys of an import on their way into the file.
-pub(super) struct Keys<'c> {
+pub(super) struct ImportedKeys<'c> {
     filling: Filling<'c>,
     seen: HashSet<[u8; 16]>,
 }
 
-impl<'c> Keys<'c> {
+impl<'c> ImportedKeys<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
         Self { filling: Filling::new(connection), seen: HashSet::new() }
     }

@@ -9,8 +9,8 @@ use crate::{
     domain::{self, Epoch, Event, Payload},
     journal::sqlite::{
         archive::{Notification, Raw},
-        block,
-        index::Unindexed,
+        batch_row,
+        index::PendingIndex,
         record,
     },
 };
@@ -55,13 +55,13 @@ pub(super) struct Rows<'c> {
     bytes: usize,
     /// The latest time at which one of those so far was appended.
     reached_at: i64,
-    unindexed: Unindexed,
+    pending_index: PendingIndex,
 }
 
 impl<'c> Rows<'c> {
     pub(super) fn new(connection: &'c Connection) -> Self {
-        let unindexed = Unindexed::new(&[], SEGMENT);
-        Self { connection, waiting: Vec::new(), appended_at: i64::MIN, bytes: 0, reached_at: i64::MIN, unindexed }
+        let pending_index = PendingIndex::new(&[], SEGMENT);
+        Self { connection, waiting: Vec::new(), appended_at: i64::MIN, bytes: 0, reached_at: i64::MIN, pending_index }
     }
 
     pub(super) fn push(&mut self, notification: domain::Notification, appended_at: i64) -> rusqlite::Result<()> {
@@ -82,16 +82,16 @@ impl<'c> Rows<'c> {
             return Ok(());
         }
         self.reached_at = self.reached_at.max(self.appended_at);
-        block::write(self.connection, (self.appended_at, self.reached_at), &self.waiting)?;
-        self.unindexed.extend(&self.waiting);
+        batch_row::write(self.connection, (self.appended_at, self.reached_at), &self.waiting)?;
+        self.pending_index.extend(&self.waiting);
         self.waiting.clear();
         self.bytes = 0;
-        if self.unindexed.is_full() { self.index() } else { Ok(()) }
+        if self.pending_index.is_full() { self.index() } else { Ok(()) }
     }
 
     fn index(&mut self) -> rusqlite::Result<()> {
-        self.unindexed.write(self.connection, 0)?;
-        self.unindexed.clear();
+        self.pending_index.write(self.connection, 0)?;
+        self.pending_index.clear();
         Ok(())
     }
 

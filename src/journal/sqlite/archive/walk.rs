@@ -9,13 +9,13 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{
     domain::Seq,
-    journal::sqlite::block::{Block, MAX_COUNT},
+    journal::sqlite::batch_row::{BatchRow, MAX_COUNT},
 };
 
 /// What there is at the next places.
 pub(in crate::journal::sqlite) enum Found {
     /// Notifications that were committed together, and which of their places are meant.
-    Block(Block, Range<Seq>),
+    BatchRow(BatchRow, Range<Seq>),
     /// Nothing that could be read.
     Nothing(RangeInclusive<Seq>),
 }
@@ -64,9 +64,9 @@ impl<'c> Walk<'c> {
     }
 
     /// The last block that begins at `seq` or before it.
-    fn block(&self, seq: Seq) -> rusqlite::Result<Option<Block>> {
-        let sql = format!("SELECT {} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1", Block::COLUMNS);
-        self.connection.prepare_cached(&sql)?.query_row([seq as i64], Block::from_row).optional()
+    fn block(&self, seq: Seq) -> rusqlite::Result<Option<BatchRow>> {
+        let sql = format!("SELECT {} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1", BatchRow::COLUMNS);
+        self.connection.prepare_cached(&sql)?.query_row([seq as i64], BatchRow::from_row).optional()
     }
 
     /// Where the first block begins that lies behind `seq`; the end of the walk, if there is none before that.
@@ -79,7 +79,7 @@ impl<'c> Walk<'c> {
 
     /// The block that has the place `seq`, with how far it reaches; without one, where the next begins. A row that says it has
     /// more than a row can have, or than there is room for, is not believed.
-    fn look(&self, seq: Seq) -> rusqlite::Result<Result<(Block, Seq), Seq>> {
+    fn look(&self, seq: Seq) -> rusqlite::Result<Result<(BatchRow, Seq), Seq>> {
         let block = self.block(seq)?;
         let next = self.next_first(seq);
         if let Some(block) = block {
@@ -110,7 +110,7 @@ impl Iterator for Walk<'_> {
             match self.look(at) {
                 Ok(Ok((block, end))) if at == from => {
                     self.places.start = end;
-                    return Some(Found::Block(block, at..end));
+                    return Some(Found::BatchRow(block, at..end));
                 }
                 Ok(Ok(_)) => break,
                 Ok(Err(next)) => at = next,
@@ -128,7 +128,7 @@ impl Iterator for Walk<'_> {
 pub(in crate::journal::sqlite) struct Holes(Vec<(Seq, Seq)>);
 
 impl Holes {
-    /// Those of a journal, as far as they lie within `places`.
+    /// Reads the holes of a journal, as far as they lie within `places`.
     pub(in crate::journal::sqlite) fn read(snapshot: &Connection, places: &Range<Seq>) -> rusqlite::Result<Self> {
         let sql = "SELECT first, last FROM holes WHERE last >= ?1 AND first < ?2 ORDER BY first";
         let mut holes = snapshot.prepare(sql)?;

@@ -9,8 +9,8 @@ use crate::{
     journal::{
         Error,
         sqlite::{
-            acknowledged::{self, Acknowledged, Note},
-            boot,
+            ack_watermark::{self, AckWatermark, Note},
+            boot_id,
             files::{self, Files},
             log_file, opening,
             schema::{self, Kind},
@@ -21,7 +21,7 @@ use crate::{
 
 pub(super) fn run(dir: &Path, accept_loss: bool, out: &mut impl Write) -> Result<(), ToolError> {
     let there = |name: &str| dir.join(name).exists();
-    if !there(files::FILE) && !there(&format!("{}-wal", files::FILE)) && acknowledged::read(dir) == Note::Absent {
+    if !there(files::FILE) && !there(&format!("{}-wal", files::FILE)) && ack_watermark::read(dir) == Note::Absent {
         return Err(ToolError::Absent(dir.to_owned()));
     }
     let files = match Files::take(dir) {
@@ -51,8 +51,8 @@ fn renew(
     out: &mut impl Write,
 ) -> Result<(), ToolError> {
     let schema::Ends { epoch: before, newest, .. } = schema::ends(connection)?;
-    let lost = acknowledged::newest(dir, &before)
-        .filter(|seq| *seq > newest && !boot::may_have_lost(connection).unwrap_or(false));
+    let lost = ack_watermark::newest(dir, &before)
+        .filter(|seq| *seq > newest && !boot_id::may_have_lost(connection).unwrap_or(false));
     match lost {
         Some(acknowledged) if !accept_loss => return Err(ToolError::Lost { acknowledged, newest }),
         Some(acknowledged) => writeln!(out, "places {} to {acknowledged} are given up", newest + 1)?,
@@ -77,7 +77,7 @@ fn begin(files: &Files, accept_loss: bool, out: &mut impl Write) -> Result<(), T
         files::refuse_acknowledged(files.dir())?;
     }
     // Should this end in between, there is neither a journal nor a note, and the next start begins the same.
-    acknowledged::forget(files.dir()).map_err(|source| ToolError::File { path: files.dir().to_owned(), source })?;
+    ack_watermark::forget(files.dir()).map_err(|source| ToolError::File { path: files.dir().to_owned(), source })?;
     let connection = opening::open_to_write(files, true)?;
     let schema::Ends { epoch, newest, .. } = schema::ends(&connection)?;
     note(files.dir(), &epoch, newest)?;
@@ -87,6 +87,6 @@ fn begin(files: &Files, accept_loss: bool, out: &mut impl Write) -> Result<(), T
 
 /// Notes what counts as acknowledged from now on.
 fn note(dir: &Path, epoch: &Epoch, newest: Seq) -> Result<(), ToolError> {
-    let noted = Acknowledged::open(dir, epoch.clone()).and_then(|mut noted| noted.note(newest));
+    let noted = AckWatermark::open(dir, epoch.clone()).and_then(|mut noted| noted.note(newest));
     noted.and_then(|()| File::open(dir)?.sync_all()).map_err(|source| ToolError::File { path: dir.to_owned(), source })
 }

@@ -12,7 +12,7 @@ use crate::{
     domain::Seq,
     journal::sqlite::{
         access::Access,
-        acknowledged,
+        ack_watermark,
         files::{self, Files},
         schema::Kind,
         tools::ToolError,
@@ -127,5 +127,5 @@ pub(super) fn layout(connection: &Connection) -> rusqlite::Result<i64> {
 /// The newest place that is known to have been given. Asked for before the journal is read, which may go on meanwhile.
 pub(super) fn acknowledged(connection: &Connection, dir: &Path) -> Result<Option<Seq>, ToolError> {
     let epoch: String = connection.query_row("SELECT epoch FROM journal", [], |row| row.get(0))?;
-    Ok(acknowledged::newest(dir, &crate::domain::Epoch::from_text(&epoch)))
+    Ok(ack_watermark::newest(dir, &crate::domain::Epoch::from_text(&epoch)))
 }

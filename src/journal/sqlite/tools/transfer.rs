@@ -12,7 +12,7 @@ use rusqlite::Connection;
 use crate::{
     domain::Seq,
     journal::sqlite::{
-        acknowledged::Acknowledged,
+        ack_watermark::AckWatermark,
         archive::{self, Exported, Manner},
         files::Files,
         opening, schema,
@@ -112,7 +112,7 @@ pub(super) fn import(
     let unusable = |source| ToolError::File { path: dir.to_owned(), source };
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(unusable)?;
     let schema::Ends { epoch, newest, .. } = schema::ends(&connection)?;
-    Acknowledged::open(dir, epoch).and_then(|mut noted| noted.note(newest)).map_err(unusable)?;
+    AckWatermark::open(dir, epoch).and_then(|mut noted| noted.note(newest)).map_err(unusable)?;
     writeln!(out, "imported {} notifications and {} idempotency keys", imported.notifications, imported.keys)?;
     if imported.missing > 0 {
         writeln!(out, "{} notifications are missing; from now on that is known", imported.missing)?;

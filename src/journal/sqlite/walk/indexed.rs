@@ -8,7 +8,7 @@ use crate::{
     journal::{
         Error,
         sqlite::{
-            block::{Block, Blocks},
+            batch_row::{BatchRow, BatchRows},
             failure,
             index::{Index, Segment},
             record,
@@ -31,13 +31,13 @@ impl Walk<'_> {
         &mut self,
         audiences: &[Audience],
         reach: &Reach,
-        mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
+        mut visit: impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         if reach.places.is_empty() {
             return Ok(());
         }
         let snapshot = self.snapshot;
-        let mut blocks = Blocks::prepare(snapshot).map_err(|error| failure(&error))?;
+        let mut blocks = BatchRows::prepare(snapshot).map_err(|error| failure(&error))?;
         let mut places = Vec::new();
         for part in self.parts(reach)? {
             self.find(part, audiences, reach, &mut places)?;

@@ -12,7 +12,7 @@ use crate::{
         Error,
         faults::Faults,
         sqlite::{
-            block::Block,
+            batch_row::BatchRow,
             damage::{Damage, Ranges},
             failure,
         },
@@ -46,7 +46,7 @@ impl Walk<'_> {
     pub(super) fn all(
         &mut self,
         reach: &Reach,
-        mut visit: impl FnMut(&Block, Seq) -> Result<bool, Error>,
+        mut visit: impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let mut left = reach.places.clone();
         while !left.is_empty() {
@@ -65,12 +65,12 @@ impl Walk<'_> {
         &mut self,
         left: &mut Range<Seq>,
         newest_first: bool,
-        visit: &mut impl FnMut(&Block, Seq) -> Result<bool, Error>,
+        visit: &mut impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let sql = format!(
             "SELECT {} FROM blocks WHERE first >= (SELECT coalesce(max(first), 0) FROM blocks WHERE first <= ?1) \
              AND first < ?2 ORDER BY first {}",
-            Block::COLUMNS,
+            BatchRow::COLUMNS,
             if newest_first { "DESC" } else { "ASC" }
         );
         let snapshot = self.snapshot;
@@ -97,9 +97,9 @@ impl Walk<'_> {
         row: &Row<'_>,
         left: &mut Range<Seq>,
         newest_first: bool,
-        visit: &mut impl FnMut(&Block, Seq) -> Result<bool, Error>,
+        visit: &mut impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let block = Block::from_row(row).map_err(|error| failure(&error))?;
+        let block = BatchRow::from_row(row).map_err(|error| failure(&error))?;
         if !block.is_whole {
             return Err(Error::Damaged(format!("the row of notification {} is not as it was written", block.first)));
         }

@@ -25,18 +25,18 @@ use crate::{
         idempotency::KeyWindow,
         log::millis,
         sqlite::{
-            acknowledged::Acknowledged,
-            admission::Admission,
-            boot,
-            commit::{Before, Place, STEP, Terms, Written},
+            ack_watermark::AckWatermark,
+            boot_id,
+            commit::{Before, STEP, Terms, Tip, Written},
             damage::Damage,
             failure,
             files::Files,
-            index::Unindexed,
+            index::PendingIndex,
             keys::KeyTable,
             mending,
             opening::Opened,
             queue::{Job, Next, Queue},
+            read_gate::ReadGate,
             recent::{self, Recent},
             retention::{self, Retention},
             schema,
@@ -71,12 +71,12 @@ pub(super) struct Writer {
     /// The connection is one that writes.
     can_write: bool,
     retention: Retention,
-    place: Place,
+    tip: Tip,
     keys: KeyWindow,
     key_table: KeyTable,
-    unindexed: Unindexed,
-    acknowledged: Option<Acknowledged>,
-    admission: Arc<Admission>,
+    pending_index: PendingIndex,
+    ack_watermark: Option<AckWatermark>,
+    read_gate: Arc<ReadGate>,
     /// How many pages the write-ahead log has that the file may lack, with how many it is to be carried over, and with how many
     /// the next time.
     log_pages: Arc<AtomicI32>,
@@ -102,17 +102,17 @@ impl Writer {
     ) -> Result<(Self, Arc<Shared>), Error> {
         let Opened { connection, access, epoch, unwritable } = opened;
         let failed = |error: rusqlite::Error| failure(&error);
-        let (place, held) = Place::read(&connection)?;
+        let (tip, held) = Tip::read(&connection)?;
         let faults = Arc::new(Faults::new(Arc::clone(&clock)));
         let damage = Damage::read(&connection, &faults).map_err(failed)?;
         let Recent { log, unindexed, cut_off } =
-            recent::read(&connection, &epoch, place.bounds(), Shared::limits(options))?;
+            recent::read(&connection, &epoch, tip.bounds(), Shared::limits(options))?;
         mending::index(&connection, &epoch, &damage, &faults, cut_off)?;
         let (keys, key_table) = read_keys(&connection, options).map_err(failed)?;
         let life = Arc::clone(keys.life());
-        let shared = Arc::new(Shared::new(epoch, place.bounds(), log, life, (faults, damage)));
+        let shared = Arc::new(Shared::new(epoch, tip.bounds(), log, life, (faults, damage)));
         let max_log_pages = schema::max_log_pages(&connection, retention::log_bytes(options)).map_err(failed)?;
-        let reached_at = Some(place.reached_at).filter(|reached_at| *reached_at > i64::MIN);
+        let reached_at = Some(tip.reached_at).filter(|reached_at| *reached_at > i64::MIN);
         let mut writer = Self {
             connection,
             queue,
@@ -127,12 +127,12 @@ impl Writer {
             settled: unwritable.is_none(),
             can_write: access.can_write(),
             retention: options.into(),
-            place,
+            tip,
             keys,
             key_table,
-            unindexed: Unindexed::new(&unindexed, options.memory_bytes.get() / 2),
-            acknowledged: None,
-            admission: Arc::new(Admission::new(access)),
+            pending_index: PendingIndex::new(&unindexed, options.memory_bytes.get() / 2),
+            ack_watermark: None,
+            read_gate: Arc::new(ReadGate::new(access)),
             log_pages: Arc::default(),
             max_log_pages,
             log_bytes: retention::log_bytes(options),
@@ -149,8 +149,8 @@ impl Writer {
     }
 
     /// Who admits those who read the file.
-    pub(super) fn admission(&self) -> &Arc<Admission> {
-        &self.admission
+    pub(super) fn read_gate(&self) -> &Arc<ReadGate> {
+        &self.read_gate
     }
 
     /// Lets the database say how long its log is.
@@ -167,7 +167,7 @@ impl Writer {
     pub(super) fn run(mut self, lifeline: &Lifeline) {
         // Whoever waits when this thread ends, however it ends, must not wait for ever.
         let (queue, shared) = (Arc::clone(&self.queue), Arc::clone(&self.shared));
-        let _abandon = Abandon { queue, shared, admission: Arc::clone(&self.admission) };
+        let _abandon = Abandon { queue, shared, read_gate: Arc::clone(&self.read_gate) };
         let mut carried_over = true;
         loop {
             let next = self.queue.next(if carried_over { IDLE } else { MOMENT });
@@ -231,8 +231,8 @@ impl Writer {
             // Of what a commit reads and can do without, the keys that are gone are all that is left.
             self.key_table.rest();
         }
-        let Committed { place, notifications, outcomes } = committed?;
-        self.hand_on(place, now, notifications);
+        let Committed { tip, notifications, outcomes } = committed?;
+        self.hand_on(tip, now, notifications);
         Ok(outcomes)
     }
 
@@ -245,19 +245,19 @@ impl Writer {
     ) -> rusqlite::Result<Committed> {
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
-            boot::note_unsynced(&self.connection)?;
+            boot_id::note_unsynced(&self.connection)?;
             self.unsynced = true;
         }
         self.set_level(level)?;
         let aged = self.aged(old_at)?;
         let transaction = self.begin()?;
-        let indexing = self.unindexed.is_full();
+        let indexing = self.pending_index.is_full();
         if indexing {
-            self.unindexed.write(&transaction, self.place.oldest)?;
+            self.pending_index.write(&transaction, self.tip.oldest)?;
         }
         let ended = self.keys.ended(old_at);
-        let (place, key_table) = (self.place, self.key_table.clone());
-        let before = Before { epoch: &self.shared.epoch, place, keys: &self.keys, key_table };
+        let (tip, key_table) = (self.tip, self.key_table.clone());
+        let before = Before { epoch: &self.shared.epoch, tip, keys: &self.keys, key_table };
         let terms = Terms { now, level, ended, aged };
         let written = self.retention.write(&transaction, entries, before, terms)?;
         let hold = self.note_hold(&transaction)?;
@@ -265,26 +265,26 @@ impl Writer {
         self.noted_hold = hold;
         self.files.remember_log();
         if indexing {
-            self.unindexed.clear();
+            self.pending_index.clear();
         }
-        let Written { outcomes, notifications, place, keys, key_table } = written;
-        self.unindexed.extend(&notifications);
+        let Written { outcomes, notifications, tip, keys, key_table } = written;
+        self.pending_index.extend(&notifications);
         self.key_table = key_table;
         self.keys.expire(ended, STEP + 2 * outcomes.len());
         self.keys.commit(keys, ended, now, self.clock.monotonic());
-        Ok(Committed { place, notifications, outcomes })
+        Ok(Committed { tip, notifications, outcomes })
     }
 
     /// Lets followers and readers have what was committed.
-    fn hand_on(&mut self, place: Place, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
-        self.place = place;
+    fn hand_on(&mut self, tip: Tip, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
+        self.tip = tip;
         if self.shared.faults.set(Kind::Write, None) {
             tracing::info!("the journal can be written to again");
         }
-        self.shared.committed((millis(now), place.reached_at), &notifications, place.oldest, self.unindexed.len());
+        self.shared.committed((millis(now), tip.reached_at), &notifications, tip.oldest, self.pending_index.len());
         if !notifications.is_empty() {
             self.note_acknowledged();
-            self.shared.tails.send_blocking(&notifications.into_iter().map(Delivery::from).collect());
+            self.shared.fanout.send_blocking(&notifications.into_iter().map(Delivery::from).collect());
         }
     }
 
@@ -312,7 +312,7 @@ fn read_keys(connection: &Connection, options: &Options) -> rusqlite::Result<(Ke
 
 /// What a commit made.
 struct Committed {
-    place: Place,
+    tip: Tip,
     notifications: Vec<Arc<Notification>>,
     outcomes: Vec<Outcome>,
 }
@@ -321,13 +321,13 @@ struct Committed {
 struct Abandon {
     queue: Arc<Queue>,
     shared: Arc<Shared>,
-    admission: Arc<Admission>,
+    read_gate: Arc<ReadGate>,
 }
 
 impl Drop for Abandon {
     fn drop(&mut self) {
         self.queue.abandon();
-        self.admission.resume();
+        self.read_gate.resume();
         if std::thread::panicking() {
             self.shared.faults.set(Kind::Write, Some("the journal's writer ended; start the service again"));
         }

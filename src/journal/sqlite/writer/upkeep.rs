@@ -13,9 +13,9 @@ use crate::{
         aging::Hold,
         faults::Kind,
         sqlite::{
-            acknowledged::Acknowledged,
-            boot,
-            commit::{Place, STEP},
+            ack_watermark::AckWatermark,
+            boot_id,
+            commit::{STEP, Tip},
             failure,
             keys::KeyTable,
             log_file,
@@ -55,7 +55,7 @@ impl Writer {
         match self.let_go(old_at, degraded) {
             Ok((oldest, key_table, hold)) => {
                 (self.key_table, self.noted_hold) = (key_table, hold);
-                self.hand_on(Place { oldest, ..self.place }, self.clock.wall(), Vec::new());
+                self.hand_on(Tip { oldest, ..self.tip }, self.clock.wall(), Vec::new());
             }
             Err(error) => {
                 let error = failure(&error);
@@ -73,7 +73,7 @@ impl Writer {
         self.set_level(Durability::Process)?;
         let aged = self.aged(old_at)?;
         let transaction = self.begin()?;
-        let bounds = (self.place.oldest, self.place.newest);
+        let bounds = (self.tip.oldest, self.tip.newest);
         let oldest = self.retention.apply(&transaction, bounds, aged, STEP)?;
         if asked {
             transaction.execute("UPDATE journal SET oldest = ?1", [oldest as i64])?;
@@ -87,13 +87,13 @@ impl Writer {
 
     /// The oldest place that is not too old.
     pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Aged> {
-        self.retention.aged(&self.connection, (self.place.oldest, self.place.newest), old_at)
+        self.retention.aged(&self.connection, (self.tip.oldest, self.tip.newest), old_at)
     }
 
     /// Begins a transaction, with what is gone since the last one removed.
     pub(super) fn begin(&self) -> rusqlite::Result<Transaction<'_>> {
         let transaction = self.connection.unchecked_transaction()?;
-        if self.retention.remove(&transaction, self.place.oldest)? {
+        if self.retention.remove(&transaction, self.tip.oldest)? {
             return Ok(transaction);
         }
         transaction.rollback()?;
@@ -102,7 +102,7 @@ impl Writer {
 
     /// Looks at the clock, and gives the time at which what is old may go, if anything may.
     pub(super) fn look_at_clock(&mut self) -> Option<DateTime<Utc>> {
-        let old_at = self.aging.look(self.place.reached_at);
+        let old_at = self.aging.look(self.tip.reached_at);
         self.shared.faults.set(Kind::Clock, self.aging.fault().as_deref());
         old_at
     }
@@ -147,27 +147,27 @@ impl Writer {
         if !self.can_write {
             self.open_again()?;
         }
-        boot::note_epoch(&self.connection, &self.shared.epoch).map_err(failed)?;
+        boot_id::note_epoch(&self.connection, &self.shared.epoch).map_err(failed)?;
         self.settled = true;
         Ok(())
     }
 
     /// Opens the file in a way in which it can be written to. Nobody may have it open otherwise meanwhile.
     fn open_again(&mut self) -> Result<(), Error> {
-        let opened = if self.admission.suspend_within(LET_GO_IN) {
+        let opened = if self.read_gate.suspend_within(LET_GO_IN) {
             self.connection = Connection::open_in_memory().map_err(|error| failure(&error))?;
             opening::open_again(&self.files, &self.shared.epoch)
         } else {
             Err(Error::Io("the file cannot be written to".to_owned()))
         };
         let taken = opened.and_then(|opened| self.take_over(opened));
-        self.admission.resume();
+        self.read_gate.resume();
         taken
     }
 
     fn take_over(&mut self, Opened { connection, access, unwritable, .. }: Opened) -> Result<(), Error> {
         self.connection = connection;
-        self.admission.set_access(access);
+        self.read_gate.set_access(access);
         if let Some(error) = unwritable {
             return Err(error);
         }
@@ -180,15 +180,15 @@ impl Writer {
     /// Notes beside the file what is about to be acknowledged.
     pub(super) fn note_acknowledged(&mut self) {
         let opened = self
-            .acknowledged
+            .ack_watermark
             .take()
-            .map_or_else(|| Acknowledged::open(self.files.dir(), self.shared.epoch.clone()), Ok);
-        let noted = opened.and_then(|mut acknowledged| {
-            acknowledged.note(self.place.newest)?;
-            Ok(acknowledged)
+            .map_or_else(|| AckWatermark::open(self.files.dir(), self.shared.epoch.clone()), Ok);
+        let noted = opened.and_then(|mut watermark| {
+            watermark.note(self.tip.newest)?;
+            Ok(watermark)
         });
         match noted {
-            Ok(acknowledged) => self.acknowledged = Some(acknowledged),
+            Ok(watermark) => self.ack_watermark = Some(watermark),
             // With an older place there, less would be found after an accident; nothing is wrong with the journal.
             Err(error) => tracing::debug!(%error, "the newest acknowledged place could not be noted"),
         }
@@ -215,11 +215,11 @@ impl Writer {
         if pages < self.checkpoint_at {
             return true;
         }
-        let alone = self.admission.suspend();
+        let alone = self.read_gate.suspend();
         if alone {
             self.checkpoint("PASSIVE");
             self.checkpoint_at = pages.saturating_add(self.max_log_pages);
-            self.admission.resume();
+            self.read_gate.resume();
         }
         alone
     }
@@ -262,7 +262,7 @@ impl Writer {
     /// Leaves a file in which everything is synced, and no write-ahead log; or the log, where that cannot be had.
     pub(super) fn end(&mut self) {
         let epoch = self.shared.epoch.clone();
-        let noted = self.set_level(Durability::Fsync).and_then(|()| boot::note_epoch(&self.connection, &epoch));
+        let noted = self.set_level(Durability::Fsync).and_then(|()| boot_id::note_epoch(&self.connection, &epoch));
         if let Err(error) = noted {
             self.suspect(&failure(&error));
         }

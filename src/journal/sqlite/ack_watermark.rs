@@ -16,14 +16,14 @@ const FILE: &str = "acknowledged";
 
 /// Where the newest acknowledged place is noted.
 #[derive(Debug)]
-pub(super) struct Acknowledged {
+pub(super) struct AckWatermark {
     file: File,
     /// How long a note is there that may be longer than ours.
     length: u64,
     epoch: Epoch,
 }
 
-impl Acknowledged {
+impl AckWatermark {
     /// Begins to note the places of `epoch`.
     pub(super) fn open(dir: &Path, epoch: Epoch) -> std::io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(dir.join(FILE))?;
@@ -115,7 +115,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         assert_eq!(read(dir.path()), Note::Absent);
         let epoch = Epoch::from_text("e");
-        let mut noted = Acknowledged::open(dir.path(), epoch.clone()).expect("opens");
+        let mut noted = AckWatermark::open(dir.path(), epoch.clone()).expect("opens");
         assert_eq!(read(dir.path()), Note::Absent);
         noted.note(7).expect("writes");
         noted.note(1_000).expect("writes");

@@ -58,7 +58,7 @@ pub(super) fn write(
 
 /// A row, with its first place and how many there are.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(super) struct BatchRow {
     pub(super) first: Seq,
     count: u64,
     pub(super) appended_at: i64,
@@ -68,7 +68,7 @@ pub(super) struct Block {
     records: Vec<u8>,
 }
 
-impl Block {
+impl BatchRow {
     /// The columns that [`from_row`](Self::from_row) reads.
     pub(super) const COLUMNS: &str = "first, count, appended_at, notifications, checksum, reached_at";
 
@@ -102,23 +102,23 @@ impl Block {
 }
 
 /// Finds notifications by their places; quick where they lie together.
-pub(super) struct Blocks<'c> {
+pub(super) struct BatchRows<'c> {
     by_place: CachedStatement<'c>,
-    current: Option<Block>,
+    current: Option<BatchRow>,
 }
 
-impl<'c> Blocks<'c> {
+impl<'c> BatchRows<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let columns = Block::COLUMNS;
+        let columns = BatchRow::COLUMNS;
         let sql = format!("SELECT {columns} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1");
         Ok(Self { by_place: connection.prepare_cached(&sql)?, current: None })
     }
 
     /// The block that has the place `seq`.
-    pub(super) fn find(&mut self, seq: Seq) -> Result<&Block, Error> {
-        let has = |block: &Block| (block.first..block.end()).contains(&seq);
+    pub(super) fn find(&mut self, seq: Seq) -> Result<&BatchRow, Error> {
+        let has = |block: &BatchRow| (block.first..block.end()).contains(&seq);
         if !self.current.as_ref().is_some_and(has) {
-            let found = self.by_place.query_row([seq as i64], Block::from_row).optional();
+            let found = self.by_place.query_row([seq as i64], BatchRow::from_row).optional();
             self.current = found.map_err(|error| failure(&error))?;
         }
         let found = self.current.as_ref().filter(|block| has(block));

@@ -15,14 +15,14 @@ pub type Batch = Arc<[Delivery]>;
 
 /// The followers of a journal. Every engine has one and sends through it, one batch at a time.
 #[derive(Debug, Default)]
-pub struct Tails(Mutex<Vec<mpsc::Sender<Batch>>>);
+pub struct CommitFanout(Mutex<Vec<mpsc::Sender<Batch>>>);
 
-impl Tails {
+impl CommitFanout {
     /// A follower that gets every batch sent from now on.
-    pub fn follow(&self) -> Tail {
+    pub fn follow(&self) -> CommitStream {
         let (sender, receiver) = mpsc::channel(CAPACITY);
         self.0.lock().push(sender);
-        Tail(receiver)
+        CommitStream(receiver)
     }
 
     /// Lets every follower end behind what it was sent.
@@ -57,9 +57,9 @@ impl Tails {
 
 /// What a journal commits from the moment it is followed: every notification once, in order.
 #[derive(Debug)]
-pub struct Tail(mpsc::Receiver<Batch>);
+pub struct CommitStream(mpsc::Receiver<Batch>);
 
-impl Tail {
+impl CommitStream {
     /// The next batch; `None` when the journal is gone and everything it committed was taken.
     pub async fn next(&mut self) -> Option<Batch> {
         self.0.recv().await

@@ -1,4 +1,4 @@
-//! Who may read the file now. The write-ahead log begins anew only at a moment when nobody reads what it holds, and where
+//! The gate that says who may read the file now. The write-ahead log begins anew only at a moment when nobody reads what it holds, and where
 //! somebody always does there is none: it would grow with all that is written. So the writer can ask for one.
 
 use std::{sync::Arc, time::Duration};
@@ -9,7 +9,7 @@ use crate::journal::sqlite::access::Access;
 
 /// Admits those who read, except while the writer needs the file for itself.
 #[derive(Debug)]
-pub(super) struct Admission {
+pub(super) struct ReadGate {
     state: Mutex<State>,
     resumed: Condvar,
     /// Nobody reads any more.
@@ -25,14 +25,14 @@ struct State {
 
 /// The right to read, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Pass {
-    admission: Arc<Admission>,
+pub(super) struct ReadGuard {
+    read_gate: Arc<ReadGate>,
     /// How the file is to be opened.
     pub(super) access: Access,
 }
 
-impl Admission {
-    /// Admits to a file that is opened so.
+impl ReadGate {
+    /// Makes a gate to a file that readers open with `access`.
     pub(super) fn new(access: Access) -> Self {
         let state = State { reading: 0, suspended: false, access };
         Self { state: Mutex::new(state), resumed: Condvar::new(), alone: Condvar::new() }
@@ -44,11 +44,11 @@ impl Admission {
     }
 
     /// Waits for the right to read.
-    pub(super) fn enter(self: &Arc<Self>) -> Pass {
+    pub(super) fn enter(self: &Arc<Self>) -> ReadGuard {
         let mut state = self.state.lock();
         self.resumed.wait_while(&mut state, |state| state.suspended);
         state.reading += 1;
-        Pass { admission: Arc::clone(self), access: state.access }
+        ReadGuard { read_gate: Arc::clone(self), access: state.access }
     }
 
     /// Admits nobody until [`resume`](Self::resume), and says whether nobody reads any more.
@@ -58,7 +58,7 @@ impl Admission {
         state.reading == 0
     }
 
-    /// The same, for who can wait a while until nobody reads.
+    /// Admits nobody until [`resume`](Self::resume), waits at most `patience` until nobody reads, and says whether nobody does.
     pub(super) fn suspend_within(&self, patience: Duration) -> bool {
         let mut state = self.state.lock();
         state.suspended = true;
@@ -72,19 +72,19 @@ impl Admission {
     }
 }
 
-impl Pass {
+impl ReadGuard {
     /// Whether whoever reads is to give it back as soon as may be.
     pub(super) fn is_recalled(&self) -> bool {
-        self.admission.state.lock().suspended
+        self.read_gate.state.lock().suspended
     }
 }
 
-impl Drop for Pass {
+impl Drop for ReadGuard {
     fn drop(&mut self) {
-        let mut state = self.admission.state.lock();
+        let mut state = self.read_gate.state.lock();
         state.reading -= 1;
         if state.reading == 0 {
-            self.admission.alone.notify_all();
+            self.read_gate.alone.notify_all();
         }
     }
 }
