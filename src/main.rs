@@ -10,7 +10,7 @@ use anyhow::{Context, anyhow, bail};
 use exposia_notifications::{
     app::App,
     clock::{Clock, System},
-    config::{Cli, Command, Config, Environment, Faults, Variables},
+    config::{Cli, Command, Config, ConfigFaults, Environment, Variables},
     heap, ops,
     shutdown::Signals,
     telemetry,
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("{error:#}"));
-            ExitCode::from(if error.is::<Faults>() { BAD_SETTINGS } else { FAILED })
+            ExitCode::from(if error.is::<ConfigFaults>() { BAD_SETTINGS } else { FAILED })
         }
     }
 }
@@ -114,7 +114,7 @@ fn take_faults(workers: exposia_notifications::app::Workers) {
     if std::env::var_os("FAULTS_FROM_STDIN").is_some() {
         let take = move || {
             let named = io::stdin().lines().map_while(Result::ok).filter_map(|name| workers.find(&name));
-            named.for_each(|worker| worker.inject(exposia_notifications::worker::Fault::Panic));
+            named.for_each(|worker| worker.inject(exposia_notifications::worker::InjectedFault::Panic));
         };
         std::thread::spawn(take);
     }

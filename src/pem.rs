@@ -35,12 +35,12 @@ pub enum PemError {
     NoList(PathBuf),
     /// It is broken, in the line of this number.
     #[error("{0} is no good PEM: line {1}: {2}")]
-    Malformed(PathBuf, usize, Fault),
+    Malformed(PathBuf, usize, PemFault),
 }
 
 /// What is wrong with a line of a PEM file. It tells nothing of the line but labels, for the file may have a key in it.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum PemFault {
     /// What begins there is hidden from whoever reads it.
     ByteOrderMark,
     /// The file is not in UTF-8.
@@ -57,7 +57,7 @@ pub enum Fault {
     Block(String),
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for PemFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByteOrderMark => {
@@ -182,7 +182,7 @@ impl Pem {
                 // What it says may have a line of the file in it.
                 _ => "it is no block".to_owned(),
             };
-            PemError::Malformed(self.path.clone(), block.line, Fault::Block(error))
+            PemError::Malformed(self.path.clone(), block.line, PemFault::Block(error))
         })
     }
 }
@@ -195,9 +195,9 @@ const END: &str = "-----END ";
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// The blocks in a text; or the number of the first line that is wrong, and what is wrong with it.
-fn blocks(text: &[u8]) -> Result<Vec<Block>, (usize, Fault)> {
+fn blocks(text: &[u8]) -> Result<Vec<Block>, (usize, PemFault)> {
     if text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff]) {
-        return Err((1, Fault::Utf16));
+        return Err((1, PemFault::Utf16));
     }
     let mut blocks = Vec::new();
     let mut open: Option<(&'static str, usize, usize)> = None;
@@ -217,13 +217,13 @@ fn blocks(text: &[u8]) -> Result<Vec<Block>, (usize, Fault)> {
                 (open, before) = (None, None);
             }
             Some((label, line_begun, _)) if line.trim_start().starts_with(is_hyphen) => {
-                return Err((number, Fault::NotEnded(label.to_owned(), line_begun)));
+                return Err((number, PemFault::NotEnded(label.to_owned(), line_begun)));
             }
             Some(_) => {}
         }
     }
     match open {
-        Some((label, line, _)) => Err((line, Fault::NotEnded(label.to_owned(), line))),
+        Some((label, line, _)) => Err((line, PemFault::NotEnded(label.to_owned(), line))),
         None => Ok(blocks),
     }
 }
@@ -243,23 +243,23 @@ fn lines(text: &[u8]) -> impl Iterator<Item = (usize, Range<usize>)> {
 
 /// The label of the block that a line outside of blocks begins, if it begins one. `before` is the last line that had something
 /// in it, and whether there was a hyphen.
-fn begun(line: &str, number: usize, before: Option<(usize, bool)>) -> Result<Option<&'static str>, (usize, Fault)> {
+fn begun(line: &str, number: usize, before: Option<(usize, bool)>) -> Result<Option<&'static str>, (usize, PemFault)> {
     if let Some(label) = label(line) {
         let known = LABELS.into_iter().find(|known| *known == label);
-        return known.map(Some).ok_or_else(|| (number, Fault::Unknown(label.to_owned())));
+        return known.map(Some).ok_or_else(|| (number, PemFault::Unknown(label.to_owned())));
     }
     let bare = line.trim_start();
     if let Some(hidden) = bare.strip_prefix(BYTE_ORDER_MARK).filter(|hidden| hidden.starts_with(BEGIN)) {
-        return Err((number, label(hidden).map_or(Fault::Boundary, |_| Fault::ByteOrderMark)));
+        return Err((number, label(hidden).map_or(PemFault::Boundary, |_| PemFault::ByteOrderMark)));
     }
     if bare.starts_with(BEGIN) {
-        return Err((number, Fault::Boundary));
+        return Err((number, PemFault::Boundary));
     }
     if is_inside(line) {
         let mistyped = before.filter(|(_, has_hyphen)| *has_hyphen).map(|(number, _)| number);
-        return Err((mistyped.unwrap_or(number), Fault::Boundary));
+        return Err((mistyped.unwrap_or(number), PemFault::Boundary));
     }
-    if bare.starts_with(END) { Err((number, Fault::NotBegun)) } else { Ok(None) }
+    if bare.starts_with(END) { Err((number, PemFault::NotBegun)) } else { Ok(None) }
 }
 
 /// The label in a line that begins a block.
@@ -300,7 +300,7 @@ mod tests {
         block("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----")
     }
 
-    fn found(text: &str) -> Result<usize, (usize, Fault)> {
+    fn found(text: &str) -> Result<usize, (usize, PemFault)> {
         blocks(text.as_bytes()).map(|blocks| blocks.len())
     }
 
@@ -325,32 +325,32 @@ mod tests {
     #[test]
     fn what_would_be_dropped_is_told_with_its_line() {
         let (begin, end) = ("-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----");
-        let not_ended = || Fault::NotEnded("CERTIFICATE".to_owned(), 4);
+        let not_ended = || PemFault::NotEnded("CERTIFICATE".to_owned(), 4);
         let cases = [
-            (block("\u{feff}-----BEGIN CERTIFICATE-----", end), 4, Fault::ByteOrderMark),
-            (block("----BEGIN CERTIFICATE-----", end), 4, Fault::Boundary),
-            (block("-----BEGN CERTIFICATE-----", end), 4, Fault::Boundary),
-            (block("-----begin certificate-----", end), 4, Fault::Boundary),
-            (block("-----BEGIN CERTIFICATE----", end), 4, Fault::Boundary),
-            (block(" -----BEGIN CERTIFICATE-----", end), 4, Fault::Boundary),
-            (block("—–BEGIN CERTIFICATE—–", "—–END CERTIFICATE—–"), 4, Fault::Boundary),
-            (block("-----BEGIN CERTIFCATE-----", end), 4, Fault::Unknown("CERTIFCATE".to_owned())),
-            (block("-----BEGIN TRUSTED CERTIFICATE-----", end), 4, Fault::Unknown("TRUSTED CERTIFICATE".to_owned())),
-            (block("my certificate", end), 5, Fault::Boundary),
-            (format!("{end}\n"), 4, Fault::NotBegun),
+            (block("\u{feff}-----BEGIN CERTIFICATE-----", end), 4, PemFault::ByteOrderMark),
+            (block("----BEGIN CERTIFICATE-----", end), 4, PemFault::Boundary),
+            (block("-----BEGN CERTIFICATE-----", end), 4, PemFault::Boundary),
+            (block("-----begin certificate-----", end), 4, PemFault::Boundary),
+            (block("-----BEGIN CERTIFICATE----", end), 4, PemFault::Boundary),
+            (block(" -----BEGIN CERTIFICATE-----", end), 4, PemFault::Boundary),
+            (block("—–BEGIN CERTIFICATE—–", "—–END CERTIFICATE—–"), 4, PemFault::Boundary),
+            (block("-----BEGIN CERTIFCATE-----", end), 4, PemFault::Unknown("CERTIFCATE".to_owned())),
+            (block("-----BEGIN TRUSTED CERTIFICATE-----", end), 4, PemFault::Unknown("TRUSTED CERTIFICATE".to_owned())),
+            (block("my certificate", end), 5, PemFault::Boundary),
+            (format!("{end}\n"), 4, PemFault::NotBegun),
             (block(begin, "----END CERTIFICATE-----"), 6, not_ended()),
             (block(begin, "-----END CERTIFICAT-----"), 6, not_ended()),
             (block(begin, ""), 4, not_ended()),
-            (format!("{begin}MIIB{end}\n"), 4, Fault::Boundary),
+            (format!("{begin}MIIB{end}\n"), 4, PemFault::Boundary),
         ];
         for (text, line, fault) in cases {
             assert_eq!(found(&format!("{}{text}", good())), Err((line, fault)), "{text}");
         }
-        assert_eq!(blocks(b"\xff\xfe-\0").err(), Some((1, Fault::Utf16)));
+        assert_eq!(blocks(b"\xff\xfe-\0").err(), Some((1, PemFault::Utf16)));
         // The next begins before it has ended.
         assert_eq!(
             found(&format!("{begin}\n{BODY}{}", good())),
-            Err((3, Fault::NotEnded("CERTIFICATE".to_owned(), 1)))
+            Err((3, PemFault::NotEnded("CERTIFICATE".to_owned(), 1)))
         );
     }
 }

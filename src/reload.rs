@@ -17,7 +17,7 @@ use tokio::{
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// A value that comes from files.
-pub trait Source {
+pub trait Reloadable {
     /// What it is called in the log.
     const NAME: &'static str;
 
@@ -48,13 +48,13 @@ type Contents = Vec<Option<[u8; 32]>>;
 
 /// A value that follows its files.
 #[derive(Debug)]
-pub struct Followed<S: Source> {
+pub struct Watched<S: Reloadable> {
     source: S,
     contents: Contents,
     current: watch::Sender<S::Value>,
 }
 
-impl<S: Source> Followed<S> {
+impl<S: Reloadable> Watched<S> {
     /// Reads it for the first time.
     pub async fn read(source: S) -> Result<Self, S::Error> {
         let contents = contents(&source).await;
@@ -109,7 +109,7 @@ impl<S: Source> Followed<S> {
     }
 }
 
-async fn contents(source: &impl Source) -> Contents {
+async fn contents(source: &impl Reloadable) -> Contents {
     let files: Vec<PathBuf> = source.files().into_iter().map(Path::to_owned).collect();
     let mut contents = Vec::with_capacity(files.len());
     for file in files {

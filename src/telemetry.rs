@@ -60,14 +60,14 @@ fn level(text: &str) -> Result<LevelFilter, String> {
 /// A log that is written, until this is dropped, which waits about a second at the most for the last lines to be taken.
 #[derive(Debug)]
 #[must_use]
-pub struct Log {
+pub struct LogHandle {
     /// The thread that writes it, which ends when this is dropped.
     pub worker: Worker,
     _until_dropped: WorkerGuard,
 }
 
 /// Logs to standard error from now on, panics too, until what this gives is dropped. Other crates are heard only when they warn.
-pub fn init(options: &Options, production: bool) -> Log {
+pub fn init(options: &Options, production: bool) -> LogHandle {
     let filter =
         Targets::new().with_target(env!("CARGO_CRATE_NAME"), options.log_level).with_default(LevelFilter::WARN);
     let (writer, log) = written_to(io::stderr());
@@ -86,11 +86,11 @@ pub fn init(options: &Options, production: bool) -> Log {
 
 /// Has a thread of its own write to `out`: where nobody takes what is written, as when somebody stops a terminal, all that
 /// log would stop.
-pub fn written_to(out: impl Write + Send + 'static) -> (NonBlocking, Log) {
+pub fn written_to(out: impl Write + Send + 'static) -> (NonBlocking, LogHandle) {
     let (worker, lifeline) = Worker::new(THREAD);
     let builder = NonBlockingBuilder::default().buffered_lines_limit(WAITING_LINES).thread_name(THREAD);
     let (writer, _until_dropped) = builder.finish(Held { out, lifeline });
-    (writer, Log { worker, _until_dropped })
+    (writer, LogHandle { worker, _until_dropped })
 }
 
 /// What the thread of the log writes to. The thread has it for as long as it lives, and so its end is told.

@@ -24,7 +24,7 @@ pub enum Exit {
 /// What a test does to a worker. Builds for release cannot.
 #[cfg(debug_assertions)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
+pub enum InjectedFault {
     /// A task ends; a thread panics all the same.
     End,
     /// It panics.
@@ -37,7 +37,7 @@ pub struct Worker {
     name: Cow<'static, str>,
     exit: watch::Receiver<Option<Exit>>,
     #[cfg(debug_assertions)]
-    fault: watch::Sender<Option<Fault>>,
+    fault: watch::Sender<Option<InjectedFault>>,
 }
 
 impl Worker {
@@ -95,7 +95,7 @@ impl Worker {
 
     /// Lets it end: a task at once, a thread when it has something to do.
     #[cfg(debug_assertions)]
-    pub fn inject(&self, fault: Fault) {
+    pub fn inject(&self, fault: InjectedFault) {
         self.fault.send_replace(Some(fault));
     }
 }
@@ -105,7 +105,7 @@ impl Worker {
 pub struct Lifeline {
     exit: watch::Sender<Option<Exit>>,
     #[cfg(debug_assertions)]
-    fault: watch::Receiver<Option<Fault>>,
+    fault: watch::Receiver<Option<InjectedFault>>,
 }
 
 impl Lifeline {
@@ -119,8 +119,8 @@ impl Lifeline {
         let broken = async {
             let fault = self.fault.wait_for(Option::is_some).await.ok().and_then(|fault| *fault);
             match fault {
-                Some(Fault::End) => {}
-                Some(Fault::Panic) => panic!("a test lets this task panic"),
+                Some(InjectedFault::End) => {}
+                Some(InjectedFault::Panic) => panic!("a test lets this task panic"),
                 // Nobody has the handle.
                 None => std::future::pending().await,
             }
@@ -187,7 +187,7 @@ mod tests {
     #[tokio::test]
     async fn a_fault_ends_what_it_is_injected_into() {
         let tasks = TaskTracker::new();
-        for (fault, exit) in [(Fault::End, Exit::Ended), (Fault::Panic, Exit::Panicked)] {
+        for (fault, exit) in [(InjectedFault::End, Exit::Ended), (InjectedFault::Panic, Exit::Panicked)] {
             let worker = Worker::spawn("task", &tasks, pending());
             worker.inject(fault);
             assert_eq!(worker.ended().await, exit);
@@ -197,7 +197,7 @@ mod tests {
             thread::yield_now();
         };
         let (worker, thread) = Worker::start_thread("thread", busy).expect("a thread");
-        worker.inject(Fault::Panic);
+        worker.inject(InjectedFault::Panic);
         assert_eq!(worker.ended().await, Exit::Panicked);
         assert!(thread.join().is_err());
     }

@@ -15,13 +15,13 @@ use tower::{Layer, Service};
 use crate::{
     domain::Code,
     gate::{Caller, HangUp, Refusal},
-    listen::{Connection, Turn},
+    listen::{GrpcConnectInfo, Turn},
     wire::status::grpc_status,
 };
 
 /// Tells the gate who is at the other end of the connection that a call comes by, and how it is closed.
 pub(super) fn with_peer<B>(mut request: Request<B>) -> Request<B> {
-    let connection: Option<&Connection> = request.extensions().get();
+    let connection: Option<&GrpcConnectInfo> = request.extensions().get();
     let told = connection.map(|connection| (connection.peer().clone(), HangUp::new(connection.ending())));
     if let Some((peer, hang_up)) = told {
         request.extensions_mut().insert(peer);
@@ -60,13 +60,13 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let connection = request.extensions().get::<Connection>().cloned();
+        let connection = request.extensions().get::<GrpcConnectInfo>().cloned();
         let caller = request.extensions().get::<Caller>().cloned();
         let answering = self.0.call(request);
         // By now the caller was asked for its credential, if the method asks for one.
         let is_good = caller.is_some_and(|caller| caller.is_recognised());
         let turn = connection.as_ref().and_then(|connection| connection.begin(is_good));
-        let mut cut = connection.as_ref().and_then(Connection::cut).map(Box::pin);
+        let mut cut = connection.as_ref().and_then(GrpcConnectInfo::cut).map(Box::pin);
         Box::pin(async move {
             let answer = match &mut cut {
                 None => answering.await?,

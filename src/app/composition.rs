@@ -19,20 +19,20 @@ use crate::{
     listen::{self, Acceptor, Listener, OnFull, Tls, TlsFiles},
     ops::{Health, HealthPart, Stats},
     peers::Alone,
-    reload::Followed,
+    reload::Watched,
     rooms::{self, Reader},
     worker::Worker,
 };
 
 /// What the service is made of: the settings, and what was opened by them.
 #[derive(Debug)]
-pub(super) struct Opened {
+pub(super) struct Prepared {
     pub(super) config: Config,
     pub(super) rules: Rules,
     pub(super) journal: Arc<dyn Journal>,
     pub(super) keys: VerificationKeys,
-    pub(super) tls: Option<Followed<TlsFiles>>,
-    pub(super) grants: Option<Followed<GrantsFile>>,
+    pub(super) tls: Option<Watched<TlsFiles>>,
+    pub(super) grants: Option<Watched<GrantsFile>>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
@@ -58,9 +58,9 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Puts the parts together in the order of the flow, and starts those that deliver.
-    pub(super) fn assemble(opened: Opened, supervisor: &mut Supervisor) -> Self {
+    pub(super) fn assemble(opened: Prepared, supervisor: &mut Supervisor) -> Self {
         let lifecycle = Lifecycle::default();
-        let Opened { config, rules, journal, keys, tls, grants, clock } = opened;
+        let Prepared { config, rules, journal, keys, tls, grants, clock } = opened;
         let (intake, rooms, publishing) = deliver(&config, rules, &journal, &clock, &lifecycle, supervisor);
         let grants = grants.map(|grants| lifecycle.follow("grants-file", grants, supervisor));
         let open = config.gate.open(config.environment == Environment::Production);
@@ -102,7 +102,7 @@ impl Parts {
     /// Serves gRPC.
     pub(super) fn serve_grpc(&self, socket: TcpListener, supervisor: &mut Supervisor) {
         let (stopping, servers) = (self.lifecycle.stopping.clone(), self.lifecycle.servers.clone());
-        let service = grpc::Notifications {
+        let service = grpc::GrpcService {
             publisher: PublishService::new(&self.config.ingress, self.intake.clone()),
             subscriber: Subscriber::new(
                 &self.config.egress,

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The name under which health is asked for.
-pub(super) const SERVICE: &str = <NotificationServiceServer<Notifications> as NamedService>::NAME;
+pub(super) const SERVICE: &str = <NotificationServiceServer<GrpcService> as NamedService>::NAME;
 
 /// How often a connection is pinged, and how long it may take to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
@@ -58,7 +58,7 @@ const DISCARDING: Duration = Duration::from_secs(1);
 
 /// Both halves of the service, and what stands between.
 #[derive(Debug, Clone)]
-pub(super) struct Notifications {
+pub(super) struct GrpcService {
     pub(super) publisher: PublishService,
     pub(super) subscriber: Subscriber,
     pub(super) history: History,
@@ -68,7 +68,7 @@ pub(super) struct Notifications {
 
 /// Serves until `stopping` is cancelled and the calls in hand are finished. What nobody reads of a call is read on `tasks`.
 pub(super) fn serve(
-    service: Notifications,
+    service: GrpcService,
     health: HealthService,
     gate: Gate,
     listener: Listener,
@@ -133,9 +133,9 @@ fn with_our_codes<B>(mut response: http::Response<B>) -> http::Response<B> {
 type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl NotificationService for Notifications {
+impl NotificationService for GrpcService {
     type PublishStreamStream = ingress::Results;
-    type SubscribeStream = egress::Notifications;
+    type SubscribeStream = egress::NotificationStream;
 
     async fn publish(&self, request: Request<v1::PublishRequest>) -> Answer<v1::PublishResponse> {
         self.publisher.publish(request).await

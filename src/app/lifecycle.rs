@@ -17,7 +17,7 @@ use crate::{
     gate::Issuer,
     journal::Follow,
     ops::{Health, Phase},
-    reload::{Followed, Source},
+    reload::{Reloadable, Watched},
     worker::Worker,
 };
 
@@ -44,10 +44,10 @@ pub(super) struct Lifecycle {
 
 impl Lifecycle {
     /// Follows the files of `value` as long as there are listeners.
-    pub(super) fn follow<S: Source<Value: Send + Sync, Error: Send> + Send + Sync + 'static>(
+    pub(super) fn follow<S: Reloadable<Value: Send + Sync, Error: Send> + Send + Sync + 'static>(
         &self,
         name: &'static str,
-        value: Followed<S>,
+        value: Watched<S>,
         supervisor: &mut Supervisor,
     ) -> watch::Receiver<S::Value> {
         let current = value.watch();

@@ -18,7 +18,7 @@ use anyhow::Context;
 use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use composition::{Opened, Parts};
+use composition::{Parts, Prepared};
 use supervisor::Supervisor;
 pub use supervisor::{Failure, Workers};
 
@@ -28,7 +28,7 @@ use crate::{
     gate::Issuer,
     journal::{self, Journal},
     listen,
-    reload::{Followed, Source},
+    reload::{Reloadable, Watched},
     worker::Worker,
 };
 
@@ -38,7 +38,7 @@ const MIN_TO_CLOSE: Duration = Duration::from_secs(1);
 /// The service, with its listeners bound and nothing running yet.
 #[derive(Debug)]
 pub struct App {
-    opened: Opened,
+    opened: Prepared,
     http: TcpListener,
     grpc: TcpListener,
     issuer: Option<Issuer>,
@@ -46,9 +46,9 @@ pub struct App {
 }
 
 /// Reads `source`, if there is one.
-async fn follow<S: Source>(source: Option<S>) -> Result<Option<Followed<S>>, S::Error> {
+async fn follow<S: Reloadable>(source: Option<S>) -> Result<Option<Watched<S>>, S::Error> {
     match source {
-        Some(source) => Ok(Some(Followed::read(source).await?)),
+        Some(source) => Ok(Some(Watched::read(source).await?)),
         None => Ok(None),
     }
 }
@@ -80,7 +80,7 @@ impl App {
         let journal = opening.await?;
         let http = bind(&config.listen.host, config.listen.port, "PORT").await?;
         let grpc = bind(&config.listen.host, config.listen.grpc_port, "GRPC_PORT").await?;
-        let opened = Opened { config, rules, journal, keys, tls, grants, clock };
+        let opened = Prepared { config, rules, journal, keys, tls, grants, clock };
         Ok(Self { opened, http, grpc, issuer, supervisor: Supervisor::default() })
     }
 

@@ -22,7 +22,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use command::{Accepted, Pending, Published};
 pub use route::{Route, RouteError, Rules};
-pub use rules::{Fault, RulesError};
+pub use rules::{RuleFault, RulesError};
 
 use crate::{
     broker::command::Submission,

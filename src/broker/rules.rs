@@ -26,7 +26,7 @@ pub enum RulesError {
         /// What it calls itself.
         name: String,
         /// What is wrong with it.
-        fault: Fault,
+        fault: RuleFault,
     },
     /// There is an event that no rule would take.
     #[error("the last rule must match every event: leave out its `events` and `field`, and use no placeholder")]
@@ -35,7 +35,7 @@ pub enum RulesError {
 
 /// What can be wrong with a rule.
 #[derive(Debug, thiserror::Error)]
-pub enum Fault {
+pub enum RuleFault {
     /// A pattern is not one.
     #[error("events: `{0}` {1}")]
     Pattern(String, SyntaxError),
@@ -100,11 +100,11 @@ impl Default for Rules {
 }
 
 impl RawRule {
-    fn check(self) -> Result<Rule, Fault> {
+    fn check(self) -> Result<Rule, RuleFault> {
         let events = match self.events {
             None => None,
             Some(OneOrMany::One(pattern)) => Some(patterns(vec![pattern])?),
-            Some(OneOrMany::Many(patterns)) if patterns.is_empty() => return Err(Fault::NoEvents),
+            Some(OneOrMany::Many(patterns)) if patterns.is_empty() => return Err(RuleFault::NoEvents),
             Some(OneOrMany::Many(list)) => Some(patterns(list)?),
         };
         let destination = match (self.user, self.room, self.everyone) {
@@ -115,24 +115,24 @@ impl RawRule {
                 Destination::Room(template("room", &room, |text| RoomId::parse(text).map(drop))?)
             }
             (None, None, Some(true)) => Destination::Everyone,
-            _ => return Err(Fault::Destination),
+            _ => return Err(RuleFault::Destination),
         };
         Ok(Rule { name: self.name, events, field: self.field, destination })
     }
 }
 
-fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, Fault> {
-    texts.into_iter().map(|text| Pattern::by_segments(&text).map_err(|error| Fault::Pattern(text, error))).collect()
+fn patterns(texts: Vec<String>) -> Result<Vec<Pattern>, RuleFault> {
+    texts.into_iter().map(|text| Pattern::by_segments(&text).map_err(|error| RuleFault::Pattern(text, error))).collect()
 }
 
 fn template(
     key: &'static str,
     text: &str,
     check_name: impl Fn(&str) -> Result<(), NameError>,
-) -> Result<Template, Fault> {
-    let template = Template::parse(text).map_err(|error| Fault::Template(key, error))?;
+) -> Result<Template, RuleFault> {
+    let template = Template::parse(text).map_err(|error| RuleFault::Template(key, error))?;
     if template.fields().next().is_none() {
-        check_name(text).map_err(|error| Fault::Name(key, error))?;
+        check_name(text).map_err(|error| RuleFault::Name(key, error))?;
     }
     Ok(template)
 }

@@ -51,10 +51,10 @@ pub enum Command {
     Check,
     /// Mint tokens for development, and see what a token is good for.
     #[command(subcommand)]
-    Token(gate::Tool),
+    Token(gate::TokenTool),
     /// Look after the journal in DATA_DIR.
     #[command(subcommand)]
-    Journal(journal::Tool),
+    Journal(journal::JournalTool),
 }
 
 /// The settings of all modules.
@@ -109,20 +109,20 @@ pub enum Environment {
 
 /// Everything that is wrong with the settings.
 #[derive(Debug)]
-pub struct Faults(Vec<String>);
+pub struct ConfigFaults(Vec<String>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for ConfigFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.join("\n"))
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for ConfigFaults {}
 
 impl Cli {
     /// Reads the command line and the `variables`, and reports all that is wrong with them at once. `--help`,
     /// `--version` and an unknown flag end the process, as clap does it.
-    pub fn load(variables: &Variables) -> Result<Self, Faults> {
+    pub fn load(variables: &Variables) -> Result<Self, ConfigFaults> {
         let (bad, mut faults) = bad_variables(variables);
         let matches = matches(&settings_first(std::env::args_os().collect()), &bad, variables);
         let mut cli = Self::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
@@ -131,13 +131,13 @@ impl Cli {
         let checking = matches!(cli.command, Some(Command::Check));
         if checking || !faults.is_empty() {
             // With their defaults in place of the bad ones, the settings may show further faults.
-            faults.extend(cli.config.check().err().map(|Faults(more)| more).unwrap_or_default());
+            faults.extend(cli.config.check().err().map(|ConfigFaults(more)| more).unwrap_or_default());
         }
         if checking {
             faults.extend(cli.config.faults_outside());
             cli.effective = EffectiveConfig::of(Self::command().get_arguments(), &matches, variables);
         }
-        if faults.is_empty() { Ok(cli) } else { Err(Faults(faults)) }
+        if faults.is_empty() { Ok(cli) } else { Err(ConfigFaults(faults)) }
     }
 }
 
@@ -224,7 +224,7 @@ impl Config {
 
     /// Checks what the settings say together and what they point to, and gives the routing rules. Reports all faults at
     /// once.
-    pub fn check(&self) -> Result<Rules, Faults> {
+    pub fn check(&self) -> Result<Rules, ConfigFaults> {
         let mut faults = self.gate.faults(self.environment == Environment::Production);
         let (port, grpc_port) = (self.listen.port, self.listen.grpc_port);
         if port == grpc_port && port != 0 {
@@ -242,7 +242,7 @@ impl Config {
             Ok(_) => {}
             Err(fault) => faults.push(fault),
         }
-        Err(Faults(faults))
+        Err(ConfigFaults(faults))
     }
 
     /// What is wrong outside that the start would run into, as far as that can be seen beside a service that runs already.

@@ -46,7 +46,7 @@ pub(crate) async fn attend(
     interests: &[Interest],
     since: Option<&Position>,
 ) -> Result<Attendance, Error> {
-    // Of places of another epoch there is nothing to wait for.
+    // Of positions of another epoch there is nothing to wait for.
     let since = since.filter(|since| since.epoch == journal.epoch()).map(|since| since.seq);
     journal.attend(interests, since).await
 }

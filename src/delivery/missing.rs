@@ -9,7 +9,7 @@ use crate::{domain::Seq, journal::Page};
 /// others, so that nobody hears of it less, and an answer has at most one range more than it has notifications.
 const TOLD_APART: usize = 64;
 
-/// What is missing from the page, in the order of the places and none touching another.
+/// What is missing from the page, in the order of the positions and none touching another.
 pub(crate) fn missing(page: &Page, newest_first: bool) -> Vec<RangeInclusive<Seq>> {
     let (first, last) = covered(page, newest_first);
     let within = page.lost.iter().map(|range| *range.start().max(&first)..=*range.end().min(&last));
@@ -19,7 +19,7 @@ pub(crate) fn missing(page: &Page, newest_first: bool) -> Vec<RangeInclusive<Seq
     }
     let mut seqs: Vec<Seq> = page.notifications.iter().map(|notification| notification.seq).collect();
     seqs.sort_unstable();
-    let before = |place| seqs.partition_point(|seq| *seq < place);
+    let before = |position| seqs.partition_point(|seq| *seq < position);
     joined(apart.into_iter(), |to, from| before(to) == before(from))
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn end(page: &Page, missing: &[RangeInclusive<Seq>], newest_first: bo
     }
 }
 
-/// The places that the page covers, as far as its last notification bounds them: what is missing behind that one belongs to
+/// The positions that the page covers, as far as its last notification bounds them: what is missing behind that one belongs to
 /// the next page.
 fn covered(page: &Page, newest_first: bool) -> (Seq, Seq) {
     match page.notifications.last().filter(|_| page.more) {

@@ -17,16 +17,16 @@ pub enum Delivery {
     Break(Break),
 }
 
-/// A place in what is delivered at which something does not come, or will not come in this way. It comes in the order of the
+/// A position in what is delivered at which something does not come, or will not come in this way. It comes in the order of the
 /// notifications: all that was to be delivered before it was, and nothing that lies behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Break {
     /// What lies up to here was not delivered, and must be read from the journal.
     Behind(Seq),
-    /// What has these places is lost. Whoever began to listen before the last of them is to know it, also when it was delivered
+    /// What has these positions is lost. Whoever began to listen before the last of them is to know it, also when it was delivered
     /// or passed by before; from now on the journal's pages say so, too.
     Lost(RangeInclusive<Seq>),
-    /// The journal is another one: what comes has places of another epoch.
+    /// The journal is another one: what comes has positions of another epoch.
     Anew,
 }
 

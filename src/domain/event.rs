@@ -40,7 +40,7 @@ impl Event {
 /// An event that is in the journal.
 #[derive(Debug)]
 pub struct Notification {
-    /// Its place in the journal.
+    /// Its position in the journal.
     pub seq: Seq,
     /// The journal's incarnation.
     pub epoch: Epoch,
@@ -55,7 +55,7 @@ pub struct Notification {
 }
 
 impl Notification {
-    /// An event that the journal gave a place.
+    /// An event that the journal gave a position.
     pub fn new(epoch: Epoch, seq: Seq, event: Event, audiences: Audiences, expires_at: Option<DateTime<Utc>>) -> Self {
         Self { seq, epoch, event, audiences, expires_at, forms: Forms::default() }
     }
@@ -76,7 +76,7 @@ impl Notification {
     }
 }
 
-/// The id of the notification that `epoch` gave the place `seq`.
+/// The id of the notification that `epoch` gave the position `seq`.
 pub fn notification_id(epoch: &Epoch, seq: Seq) -> String {
     let mut id = String::with_capacity(epoch.as_str().len() + 21);
     id.push_str(epoch.as_str());

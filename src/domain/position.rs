@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-/// A notification's place in the journal: 1 for the first one; 0 stands before all of them.
+/// A notification's position in the journal: 1 for the first one; 0 stands before all of them.
 pub type Seq = u64;
 
 /// The id of a journal's incarnation. A [`Seq`] means something only together with the epoch that gave it.

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// What a subscriber receives.
-pub type Notifications = Pin<Box<dyn Stream<Item = Result<v1::Notification, Status>> + Send>>;
+pub type NotificationStream = Pin<Box<dyn Stream<Item = Result<v1::Notification, Status>> + Send>>;
 
 /// Serves `Subscribe`.
 #[derive(Debug, Clone)]
@@ -60,7 +60,7 @@ impl Subscriber {
         &self,
         request: Request<v1::SubscribeRequest>,
         deadline: Option<Instant>,
-    ) -> Result<Response<Notifications>, Status> {
+    ) -> Result<Response<NotificationStream>, Status> {
         let caller = gate::caller(&request)?;
         let permit = caller.subscriber()?;
         let transit: Option<Transit> = request.extensions().get().cloned();
@@ -69,14 +69,14 @@ impl Subscriber {
             request.since.as_ref().map(|since| Position { seq: since.sequence, epoch: Epoch::from_text(&since.epoch) });
         let filter = filter(&request)?;
         permit.check_all(filter.audiences())?;
-        let place = caller.place()?;
+        let permit = caller.connection_permit()?;
         let subscribed = self.source.subscribe(Grpc::default(), filter.clone(), since.as_ref()).await;
         let (stream, beginning) = subscribed.map_err(|error| gate::Error::by_journal(error.code(), &error))?;
         if beginning.start.recovery == Recovery::Unrecoverable {
             return Err(unrecoverable(&beginning, since.as_ref()));
         }
         let subscriber = Arc::clone(stream.subscriber());
-        subscriber.transport().holds.take(Holding { place, charge: caller.charge(), transit: transit.clone() });
+        subscriber.transport().holds.take(Holding { permit, charge: caller.charge(), transit: transit.clone() });
         let (standing, slow_timeout) = (caller.standing(), self.slow_timeout);
         self.watchers.spawn(Watcher { subscriber, standing, filter, deadline, slow_timeout, transit }.watch());
         let answer = Answer { stream, standing: caller.standing(), epoch: beginning.epoch.clone(), given: 0 };
@@ -85,7 +85,7 @@ impl Subscriber {
 }
 
 /// The answer that says from where it is live.
-fn response(notifications: Notifications, beginning: &Beginning) -> Response<Notifications> {
+fn response(notifications: NotificationStream, beginning: &Beginning) -> Response<NotificationStream> {
     let mut response = Response::new(notifications);
     let metadata = response.metadata_mut();
     metadata.insert("x-sequence", MetadataValue::from(beginning.start.live_from));

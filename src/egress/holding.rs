@@ -10,7 +10,7 @@ const END_BYTES: usize = 4 * 1024;
 /// What a subscription holds besides what it hears.
 #[derive(Debug)]
 pub(super) struct Holding {
-    pub(super) place: ConnectionPermit,
+    pub(super) permit: ConnectionPermit,
     /// What its client has not taken is counted by this when it is over.
     pub(super) charge: Charge,
     pub(super) transit: Option<Transit>,
@@ -41,7 +41,7 @@ impl Holding {
             return None;
         }
         let counted = self.charge.set(bytes);
-        Some(counted.map_or_else(|_| Unread::InItsPlace(self.place), |()| Unread::Counted(self.charge)))
+        Some(counted.map_or_else(|_| Unread::InItsPlace(self.permit), |()| Unread::Counted(self.charge)))
     }
 }
 

@@ -16,10 +16,10 @@ pub mod ws;
 
 use std::{num::NonZeroUsize, time::Duration};
 
-pub use grpc::{Notifications, Subscriber};
+pub use grpc::{NotificationStream, Subscriber};
 pub use history::{Gap, History, Recent};
 pub use removal::Removal;
-pub use session::{Clients, Sessions, Walk};
+pub use session::{ClientWalk, Clients, Sessions};
 
 use clap::{ArgAction, builder::BoolishValueParser};
 

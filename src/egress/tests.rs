@@ -32,7 +32,7 @@ struct Damaged {
     memory: Memory,
     /// What cannot be read, as the pages say it.
     lost: Vec<RangeInclusive<Seq>>,
-    /// How many places a page reaches over at the most.
+    /// How many positions a page reaches over at the most.
     reach: Seq,
     /// Nothing can be read, for this reason.
     failure: Mutex<Option<Error>>,
@@ -219,13 +219,13 @@ fn entry(room: &str, expires_at: Option<DateTime<Utc>>) -> Entry {
 }
 
 /// The `seq`s and gaps of what a WebSocket was told.
-fn places(told: &[Value]) -> Vec<(Seq, Seq)> {
-    let place = |message: &Value| match message["type"].as_str()? {
+fn positions(told: &[Value]) -> Vec<(Seq, Seq)> {
+    let position = |message: &Value| match message["type"].as_str()? {
         "system_notification" => Some((message["seq"].as_u64()?, message["seq"].as_u64()?)),
         "gap" => Some((message["from"].as_u64()?, message["to"].as_u64()?)),
         _ => None,
     };
-    told.iter().filter_map(place).collect()
+    told.iter().filter_map(position).collect()
 }
 
 #[tokio::test]
@@ -234,8 +234,8 @@ async fn a_websocket_that_resumes_is_told_what_is_lost_in_its_place() {
     let told = outlets.resume(0, 8).await;
     assert_eq!((&told[0]["recovered"], &told[0]["replayed"]), (&json!(true), &json!(4)));
     assert_eq!(told[1], json!({ "type": "gap", "from": 1, "to": 1 }));
-    assert_eq!(places(&told), [(1, 1), (2, 2), (3, 4), (5, 5), (6, 6), (7, 7), (8, 8)]);
-    assert_eq!(places(&outlets.resume(7, 8).await), [(8, 8)]);
+    assert_eq!(positions(&told), [(1, 1), (2, 2), (3, 4), (5, 5), (6, 6), (7, 7), (8, 8)]);
+    assert_eq!(positions(&outlets.resume(7, 8).await), [(8, 8)]);
 }
 
 // the first page is read before the session begins, the others when it is behind
@@ -247,7 +247,7 @@ async fn a_websocket_is_told_of_what_is_lost_in_later_pages() {
     let alone = |seqs: RangeInclusive<Seq>| seqs.map(|seq| (seq, seq));
     let due: Vec<_> =
         alone(1..=299).chain([(300, 310)]).chain(alone(311..=699)).chain([(700, 999), (1_000, 1_000)]).collect();
-    assert_eq!(places(&told), due);
+    assert_eq!(positions(&told), due);
 }
 
 #[tokio::test]
@@ -255,7 +255,7 @@ async fn what_cannot_be_read_at_all_is_passed_over_page_by_page() {
     let outlets = Outlets::of(&["general"; 50], &[1..=49], 10).await;
     let told = outlets.resume(0, 50).await;
     assert_eq!(told[0]["replayed"], 1);
-    assert_eq!(places(&told), [(1, 10), (11, 20), (21, 30), (31, 40), (41, 49), (50, 50)]);
+    assert_eq!(positions(&told), [(1, 10), (11, 20), (21, 30), (31, 40), (41, 49), (50, 50)]);
 }
 
 #[tokio::test]
@@ -266,7 +266,7 @@ async fn a_journal_that_cannot_be_read_now_asks_to_come_back_later() {
         assert_eq!(outlets.resume(0, 2).await, [json!(code)]);
     }
     *outlets.journal.failure.lock() = None;
-    assert_eq!(places(&outlets.resume(0, 2).await), [(1, 1), (2, 2)]);
+    assert_eq!(positions(&outlets.resume(0, 2).await), [(1, 1), (2, 2)]);
 }
 
 #[tokio::test]

@@ -251,13 +251,13 @@ impl Caller {
     }
 
     /// How much it may publish, if that is limited.
-    pub fn budget(&self) -> Option<PublishQuota> {
-        self.gate.budget(&self.known().ok()?.identity)
+    pub fn publish_quota(&self) -> Option<PublishQuota> {
+        self.gate.publish_quota(&self.known().ok()?.identity)
     }
 
     /// Counts a publish, whatever will come of it, and says what is left if that is limited.
     pub fn count_publish(&self) -> Result<Option<Quota>, Error> {
-        self.budget().map(|budget| budget.take()).transpose()
+        self.publish_quota().map(|quota| quota.take()).transpose()
     }
 
     /// Whose the idempotency keys are that come with its requests.
@@ -265,9 +265,9 @@ impl Caller {
         self.known().map_or(KeyOwner::NOBODY, |known| known.identity.key_owner)
     }
 
-    /// A place for one subscription of its.
-    pub fn place(&self) -> Result<ConnectionPermit, Error> {
-        self.gate.place(self.address, self.user())
+    /// Takes the permit for one more subscription of this caller, until it is dropped.
+    pub fn connection_permit(&self) -> Result<ConnectionPermit, Error> {
+        self.gate.connection_permit(self.address, self.user())
     }
 
     /// What it holds of the bytes that are unfinished or unread, which is nothing yet.

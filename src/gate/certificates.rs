@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use crate::{
     domain::{Certificate, KeyOwner},
     gate::{Credential, Grant, Identity, Patterns, Rate, subject::Subject},
-    reload::Source,
+    reload::Reloadable,
 };
 
 /// How many rows the table may have: they are tried one by one.
@@ -114,7 +114,7 @@ impl Grants {
 #[derive(Debug, Clone)]
 pub struct GrantsFile(pub PathBuf);
 
-impl Source for GrantsFile {
+impl Reloadable for GrantsFile {
     const NAME: &'static str = "MTLS_GRANTS";
     type Value = Grants;
     type Error = GrantsError;

@@ -27,7 +27,7 @@ pub(super) enum Holder {
     User(UserId),
 }
 
-/// A place for one subscription, until it is dropped. Where nothing is limited it holds nothing.
+/// The permit for one subscription, until it is dropped. Where nothing is limited it holds nothing.
 #[derive(Debug)]
 pub struct ConnectionPermit {
     _address: Option<Box<Held>>,
@@ -36,7 +36,7 @@ pub struct ConnectionPermit {
 
 #[derive(Debug)]
 struct Held {
-    places: ConnectionLimits,
+    limits: ConnectionLimits,
     holder: Holder,
 }
 
@@ -45,7 +45,7 @@ impl ConnectionLimits {
         Self(Arc::new(Inner { per_address, per_user, taken: Mutex::default() }))
     }
 
-    /// A place for one more subscription of `user` from `address`.
+    /// Takes the permit for one more subscription of `user` from `address`.
     pub(super) fn take(&self, address: IpAddr, user: Option<&UserId>) -> Result<ConnectionPermit, Error> {
         let (per_address, per_user) = (self.0.per_address, self.0.per_user);
         let address = per_address.map(|max| self.hold(Holder::Address(address::counted(address)), max));
@@ -62,13 +62,13 @@ impl ConnectionLimits {
             return Err(max);
         }
         *count += 1;
-        Ok(Box::new(Held { places: self.clone(), holder }))
+        Ok(Box::new(Held { limits: self.clone(), holder }))
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut taken = self.places.0.taken.lock();
+        let mut taken = self.limits.0.taken.lock();
         if let Some(count) = taken.get_mut(&self.holder) {
             *count -= 1;
             if *count == 0 {

@@ -123,7 +123,7 @@ impl Error {
     /// The rate that was met.
     pub fn quota(&self) -> Option<Quota> {
         match self {
-            Self::PublishRate(_, rate, _) => Some(publish_quotas::quota(*rate, 0)),
+            Self::PublishRate(_, rate, _) => Some(publish_quotas::told(*rate, 0)),
             _ => None,
         }
     }

@@ -36,9 +36,9 @@ struct Inner {
     open: AnonymousAccess,
     origins: Origins,
     proxies: Proxies,
-    failures: AuthFailureLimiter,
-    budgets: PublishQuotas,
-    places: ConnectionLimits,
+    auth_failures: AuthFailureLimiter,
+    publish_quotas: PublishQuotas,
+    connection_limits: ConnectionLimits,
     unfinished: Unfinished,
     message_timeout: Duration,
     refusals: RejectionCounters,
@@ -66,9 +66,12 @@ impl Gate {
             open,
             origins: Origins::new(&options.allowed_origins),
             proxies: Proxies::new(&options.trusted_proxies),
-            failures: AuthFailureLimiter::new(options.auth_failure_rate.0),
-            budgets: PublishQuotas::new(options.publish_rate.0),
-            places: ConnectionLimits::new(options.max_connections_per_address, options.max_connections_per_user),
+            auth_failures: AuthFailureLimiter::new(options.auth_failure_rate.0),
+            publish_quotas: PublishQuotas::new(options.publish_rate.0),
+            connection_limits: ConnectionLimits::new(
+                options.max_connections_per_address,
+                options.max_connections_per_user,
+            ),
             unfinished: Unfinished::new(options.unfinished_bytes.get()),
             message_timeout: options.message_timeout,
             refusals: RejectionCounters::default(),
@@ -133,7 +136,7 @@ impl Gate {
         }
         let (mut first, mut guesses, mut unchecked) = (None, 0, None);
         for token in tokens {
-            if let Err(wait) = self.0.failures.may_check(address) {
+            if let Err(wait) = self.0.auth_failures.may_check(address) {
                 unchecked = Some(wait);
                 break;
             }
@@ -146,7 +149,7 @@ impl Gate {
             }
         }
         for _ in 0..guesses {
-            unchecked = self.0.failures.count(address).err().or(unchecked);
+            unchecked = self.0.auth_failures.count(address).err().or(unchecked);
         }
         Err(unchecked.map_or(Error::Unauthenticated(first), Error::AuthFailures))
     }
@@ -184,13 +187,13 @@ impl Gate {
         !self.0.open.subscribing
     }
 
-    pub(super) fn budget(&self, identity: &Identity) -> Option<PublishQuota> {
+    pub(super) fn publish_quota(&self, identity: &Identity) -> Option<PublishQuota> {
         let claimed = identity.grant.as_ref().and_then(|grant| grant.rate);
-        self.0.budgets.budget(&identity.credential, claimed)
+        self.0.publish_quotas.quota(&identity.credential, claimed)
     }
 
-    pub(super) fn place(&self, address: IpAddr, user: Option<&UserId>) -> Result<ConnectionPermit, Error> {
-        self.0.places.take(address, user)
+    pub(super) fn connection_permit(&self, address: IpAddr, user: Option<&UserId>) -> Result<ConnectionPermit, Error> {
+        self.0.connection_limits.take(address, user)
     }
 
     /// What somebody at `address` holds of the bytes that are unfinished or unread, which is nothing yet.

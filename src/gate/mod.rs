@@ -53,6 +53,6 @@ pub use revocations::{Revocations, Watch};
 pub use roots::Roots;
 pub use secret::Secret;
 pub use standing::{Right, Standing};
-pub use tool::{Tool, ToolError};
+pub use tool::{TokenTool, TokenToolError};
 pub use unfinished::{Charge, Share, Unfinished};
 pub use verification_keys::VerificationKeys;

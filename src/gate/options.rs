@@ -11,7 +11,7 @@ use crate::{
         AnonymousAccess, Expected, GrantsFile, Key, OriginPattern, RateLimit, Roots, Secret, VerificationKeys, address,
         issuer,
     },
-    reload::Source,
+    reload::Reloadable,
 };
 
 /// The settings of the gate.

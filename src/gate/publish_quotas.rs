@@ -29,7 +29,7 @@ impl PublishQuotas {
     }
 
     /// How much `credential` may publish, if that is limited.
-    pub(super) fn budget(&self, credential: &Credential, claimed: Option<Rate>) -> Option<PublishQuota> {
+    pub(super) fn quota(&self, credential: &Credential, claimed: Option<Rate>) -> Option<PublishQuota> {
         let rate = claimed.or(self.rate)?;
         let mut by_publisher = self.by_publisher.lock();
         let bucket = by_publisher.get_or_insert((credential.clone(), rate), || Arc::new(Bucket::new(rate)));
@@ -49,11 +49,11 @@ impl PublishQuota {
     /// Takes one publish out, and says what is left.
     pub fn take(&self) -> Result<Quota, Error> {
         let left = self.bucket.take().map_err(|wait| Error::PublishRate(self.credential.clone(), self.rate, wait))?;
-        Ok(quota(self.rate, left))
+        Ok(told(self.rate, left))
     }
 }
 
 /// What is left of a publisher's rate, as it is told.
-pub(super) fn quota(rate: Rate, left: u32) -> Quota {
+pub(super) fn told(rate: Rate, left: u32) -> Quota {
     Quota { policy: "publish", count: rate.count.get(), window: rate.period, left }
 }

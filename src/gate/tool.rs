@@ -21,7 +21,7 @@ const MAX_TOKEN_BYTES: u64 = 65_536;
 
 /// What can be done with tokens.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum Tool {
+pub enum TokenTool {
     /// Sign a token with JWT_SECRET (HS256) and print it.
     Mint(Mint),
     /// Say whose token it is, what it may do and until when; exit code 0, or 1 with the reason why it is refused.
@@ -69,7 +69,7 @@ pub struct Mint {
 
 /// Why there is nothing to say of a token, or nothing good.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolError {
+pub enum TokenToolError {
     /// There is nothing to sign with.
     #[error("JWT_SECRET: tokens are minted with it, and it is not set")]
     NoSecret,
@@ -93,7 +93,7 @@ pub enum ToolError {
     Stream(#[from] io::Error),
 }
 
-impl Tool {
+impl TokenTool {
     /// Does the work with the keys of the settings and the time of `clock`; what there is to say goes to `out`.
     pub async fn run(
         &self,
@@ -101,8 +101,8 @@ impl Tool {
         clock: Arc<dyn Clock>,
         input: &mut impl Read,
         out: &mut impl Write,
-    ) -> Result<(), ToolError> {
-        let keys = options.keys().map_err(ToolError::Keys)?;
+    ) -> Result<(), TokenToolError> {
+        let keys = options.keys().map_err(TokenToolError::Keys)?;
         if matches!(self, Self::Verify { .. })
             && let Some(issuer) = Issuer::new(options, keys.clone())?
         {
@@ -129,8 +129,9 @@ impl Tool {
 }
 
 impl Mint {
-    fn sign(&self, options: &Options, now: DateTime<Utc>) -> Result<String, ToolError> {
-        let secret = options.jwt_secret.as_ref().and_then(|secret| secret.forms().next()).ok_or(ToolError::NoSecret)?;
+    fn sign(&self, options: &Options, now: DateTime<Utc>) -> Result<String, TokenToolError> {
+        let secret =
+            options.jwt_secret.as_ref().and_then(|secret| secret.forms().next()).ok_or(TokenToolError::NoSecret)?;
         let now = now.timestamp();
         let lifetime = i64::try_from(self.expires.as_secs()).unwrap_or(i64::MAX);
         let claims = [

@@ -72,7 +72,7 @@ pub(super) fn publish(
     let requests = Requests {
         stream: requests,
         standing: caller.standing(),
-        budget: caller.budget(),
+        quota: caller.publish_quota(),
         rules: Arc::clone(intake.rules()),
         max_message_bytes,
     };
@@ -99,7 +99,7 @@ struct Reading<R> {
 struct Requests<R> {
     stream: R,
     standing: Standing,
-    budget: Option<PublishQuota>,
+    quota: Option<PublishQuota>,
     rules: Arc<Rules>,
     max_message_bytes: usize,
 }
@@ -186,9 +186,9 @@ impl<R: Stream<Item = Result<Streamed, Status>> + Unpin> Requests<R> {
     /// What comes of one request; or what ends the stream before it.
     fn judge(&mut self, read: Streamed) -> Result<Result<Draft, Status>, Status> {
         if self.standing.check().map_err(no_longer_good)? == Right::Renewed {
-            self.budget = self.standing.caller().budget();
+            self.quota = self.standing.caller().publish_quota();
         }
-        let counted = self.budget.as_ref().map(PublishQuota::take).transpose().map_err(Status::from);
+        let counted = self.quota.as_ref().map(PublishQuota::take).transpose().map_err(Status::from);
         Ok(counted.and_then(|_| {
             let request = read.request.map_err(|error| undecodable(&error))?;
             grpc::draft(request, read.bytes, (self.standing.caller(), &self.rules), self.max_message_bytes)
@@ -286,7 +286,7 @@ mod tests {
         };
         let stream = stream::iter(vec![Ok(Streamed::from(request)); count]);
         let rules = Arc::new(Rules::default());
-        Requests { stream, standing: caller.standing(), budget: None, rules, max_message_bytes: usize::MAX }
+        Requests { stream, standing: caller.standing(), quota: None, rules, max_message_bytes: usize::MAX }
     }
 
     async fn batches(mut requests: Requests<impl Stream<Item = Result<Streamed, Status>> + Unpin>) -> Vec<usize> {

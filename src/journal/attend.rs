@@ -16,7 +16,7 @@ use crate::{
 #[async_trait]
 pub trait Attend: Incarnation {
     /// What is appended for `interests` after the answered bounds reaches this node's commit streams for as long as the answer is held;
-    /// what lies before can be read. Waits until the journal is known up to the place `since` of the present epoch, if
+    /// what lies before can be read. Waits until the journal is known up to the position `since` of the present epoch, if
     /// another node was ahead.
     async fn attend(&self, interests: &[Interest], since: Option<Seq>) -> Result<Attendance, Error>;
 }

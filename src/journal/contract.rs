@@ -42,7 +42,7 @@ pub enum Outcome {
 /// What an entry became, as its publisher is told; the same for a retry as for the first time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stored {
-    /// Its place.
+    /// Its position.
     pub seq: Seq,
     /// What it survives; `None` for a retry of what an older version kept, which did not write that down.
     pub durability: Option<Durability>,
@@ -53,7 +53,7 @@ pub struct Stored {
 /// What became of the entries that were appended together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The epoch that the places in the outcomes belong to.
+    /// The epoch that the positions in the outcomes belong to.
     pub epoch: Epoch,
     /// One outcome for each entry, in their order.
     pub outcomes: Vec<Outcome>,
@@ -61,7 +61,7 @@ pub struct Answer {
 
 /// Which incarnation of a journal this is.
 pub trait Incarnation: Debug + Send + Sync {
-    /// The epoch that places belong to which are given now. It may change while the journal is open, if the store that holds it
+    /// The epoch that positions belong to which are given now. It may change while the journal is open, if the store that holds it
     /// lost its data; every commit stream then breaks with [`Break::Anew`](crate::domain::Break::Anew). What must agree with it takes both
     /// from one answer, and does not ask here.
     fn epoch(&self) -> Epoch;
@@ -72,7 +72,7 @@ pub trait Incarnation: Debug + Send + Sync {
 pub trait Append: Incarnation {
     /// Appends the entries in their order, as one atomic act, and answers one outcome for each.
     ///
-    /// When this returns, the appended entries are as durable as the engine makes them, have consecutive places, can
+    /// When this returns, the appended entries are as durable as the engine makes them, have consecutive positions, can
     /// be read, and are on their way to every [`CommitStream`] that is to have them, in order. A key that comes twice, in this batch
     /// or an earlier one, is a duplicate or a conflict. On an error nothing of the batch was kept, but for
     /// [`Error::Unknown`]: then it may have been, and the same keys make a retry safe. An embedded engine waits while a commit stream
@@ -145,14 +145,14 @@ pub trait Journal: Append + Relay + Follow + Read + Attend {
     async fn close(&self) -> Result<(), Error>;
 }
 
-/// The places that a journal holds.
+/// The positions that a journal holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// The oldest notification that is kept; one more than `newest` when there is none.
     pub oldest: Seq,
     /// The newest notification; 0 when nothing was appended yet.
     pub newest: Seq,
-    /// How many notifications were ever appended. Where places were passed over that is fewer than `newest`.
+    /// How many notifications were ever appended. Where positions were passed over that is fewer than `newest`.
     pub appended: u64,
 }
 
@@ -168,9 +168,9 @@ impl Bounds {
 pub struct Query {
     /// Only what is for one of these; `None` for everything.
     pub audiences: Option<Vec<Audience>>,
-    /// Only what lies after this place.
+    /// Only what lies after this position.
     pub after: Seq,
-    /// Only what lies before this place; `None` up to the newest.
+    /// Only what lies before this position; `None` up to the newest.
     pub before: Option<Seq>,
     /// Only what was appended at this time or later, to the millisecond.
     pub since: Option<DateTime<Utc>>,
@@ -192,7 +192,7 @@ pub struct Page {
     /// What the journal held when the page was read. What lies before `bounds.oldest` is gone.
     pub bounds: Bounds,
     /// What of the part that the page covers cannot be read, or is known to be missing: it may have been asked for. In the
-    /// order of the places, whatever order was asked for, and none of them touching another. A page covers what lies between
+    /// order of the positions, whatever order was asked for, and none of them touching another. A page covers what lies between
     /// where it was to begin and its last notification or, when there is no more behind that, where it was to end.
     pub lost: Vec<RangeInclusive<Seq>>,
 }

@@ -22,7 +22,7 @@ const QUIET: Duration = Duration::from_secs(10);
 
 /// What can be wrong.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum FaultKind {
     /// What is appended cannot be written down.
     Write,
     /// The file is no longer where it was.
@@ -75,12 +75,12 @@ impl Faults {
 
     /// Says what is wrong of this kind; nothing, if it is well. Gives whether that is to be logged: what is wrong once for as
     /// long as it lasts, and not too often; that it is well, if the log has it that it was not.
-    pub(super) fn set(&self, kind: Kind, reason: Option<&str>) -> bool {
+    pub(super) fn set(&self, kind: FaultKind, reason: Option<&str>) -> bool {
         let now = self.clock.monotonic();
         self.kinds.lock()[kind as usize].set(reason, now)
     }
 
-    pub(super) fn has(&self, kind: Kind) -> bool {
+    pub(super) fn has(&self, kind: FaultKind) -> bool {
         self.kinds.lock()[kind as usize].reason.is_some()
     }
 
@@ -143,11 +143,11 @@ mod tests {
     #[test]
     fn what_is_wrong_is_told_together_and_goes_by_kind() {
         let faults = Faults::new(Arc::new(Manual::new(DateTime::UNIX_EPOCH)));
-        assert!(faults.set(Kind::Clock, Some("late")));
-        assert!(faults.set(Kind::Write, Some("full")));
-        assert!(!faults.set(Kind::Write, Some("fuller")));
+        assert!(faults.set(FaultKind::Clock, Some("late")));
+        assert!(faults.set(FaultKind::Write, Some("full")));
+        assert!(!faults.set(FaultKind::Write, Some("fuller")));
         assert_eq!(faults.condition(), Condition::Degraded("fuller; late".into()));
-        faults.set(Kind::Write, None);
+        faults.set(FaultKind::Write, None);
         assert_eq!(faults.condition(), Condition::Degraded("late".into()));
     }
 
@@ -155,17 +155,17 @@ mod tests {
     fn what_comes_and_goes_is_not_logged_each_time() {
         let clock = Arc::new(Manual::new(DateTime::UNIX_EPOCH));
         let faults = Faults::new(clock.clone());
-        assert!(faults.set(Kind::Write, Some("full")));
-        assert!(!faults.set(Kind::Write, Some("full")), "it is known");
-        assert!(faults.set(Kind::Write, None));
+        assert!(faults.set(FaultKind::Write, Some("full")));
+        assert!(!faults.set(FaultKind::Write, Some("full")), "it is known");
+        assert!(faults.set(FaultKind::Write, None));
         for _ in 0..1_000 {
-            assert!(!faults.set(Kind::Write, Some("full")), "too soon");
-            assert!(!faults.set(Kind::Write, None), "nobody was told");
+            assert!(!faults.set(FaultKind::Write, Some("full")), "too soon");
+            assert!(!faults.set(FaultKind::Write, None), "nobody was told");
         }
-        assert!(!faults.set(Kind::Write, Some("full")));
+        assert!(!faults.set(FaultKind::Write, Some("full")));
         clock.advance(QUIET);
-        assert!(faults.set(Kind::Write, Some("full")), "it lasts, and the log does not have it");
-        assert!(faults.set(Kind::Write, None));
-        assert!(!faults.set(Kind::Write, None));
+        assert!(faults.set(FaultKind::Write, Some("full")), "it lasts, and the log does not have it");
+        assert!(faults.set(FaultKind::Write, None));
+        assert!(!faults.set(FaultKind::Write, None));
     }
 }

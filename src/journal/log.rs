@@ -13,20 +13,20 @@ use crate::{
 
 /// What a log keeps at the most, by whichever is reached first.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct LogLimits {
     pub(super) entries: usize,
     pub(super) bytes: usize,
     pub(super) age: TimeDelta,
 }
 
-/// Notifications with consecutive places, and when they were appended.
+/// Notifications with consecutive positions, and when they were appended.
 #[derive(Debug)]
 pub(super) struct Log {
-    limits: Limits,
+    limits: LogLimits,
     newest: Seq,
     entries: VecDeque<Entry>,
     bytes: usize,
-    places: HashMap<Audience, VecDeque<Seq>>,
+    positions: HashMap<Audience, VecDeque<Seq>>,
 }
 
 /// A notification in the log. Times are milliseconds since 1970.
@@ -40,20 +40,20 @@ struct Entry {
 }
 
 impl Log {
-    /// An empty log, whose first notification will have the place after `newest`.
-    pub(super) fn new(limits: Limits, newest: Seq) -> Self {
-        Self { limits, newest, entries: VecDeque::new(), bytes: 0, places: HashMap::new() }
+    /// An empty log, whose first notification will have the position after `newest`.
+    pub(super) fn new(limits: LogLimits, newest: Seq) -> Self {
+        Self { limits, newest, entries: VecDeque::new(), bytes: 0, positions: HashMap::new() }
     }
 
-    /// Takes in the notification of the next place.
+    /// Takes in the notification of the next position.
     pub(super) fn push(&mut self, appended_at: i64, reached_at: i64, notification: Arc<Notification>) {
         self.newest = notification.seq;
         self.bytes += notification.size();
         for audience in notification.audiences.as_slice() {
-            match self.places.get_mut(audience) {
-                Some(places) => places.push_back(notification.seq),
+            match self.positions.get_mut(audience) {
+                Some(positions) => positions.push_back(notification.seq),
                 None => {
-                    self.places.insert(audience.clone(), VecDeque::from([notification.seq]));
+                    self.positions.insert(audience.clone(), VecDeque::from([notification.seq]));
                 }
             }
         }
@@ -88,10 +88,10 @@ impl Log {
         let Some(Entry { notification: oldest, .. }) = self.entries.pop_front() else { return };
         self.bytes -= oldest.size();
         for audience in oldest.audiences.as_slice() {
-            if let Some(places) = self.places.get_mut(audience) {
-                places.pop_front();
-                if places.is_empty() {
-                    self.places.remove(audience);
+            if let Some(positions) = self.positions.get_mut(audience) {
+                positions.pop_front();
+                if positions.is_empty() {
+                    self.positions.remove(audience);
                 }
             }
         }
@@ -105,11 +105,11 @@ impl Log {
     /// Reads a page, without what expired by `now`.
     pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> Page {
         let bounds = self.bounds();
-        let places = self.matching(query, query.limit.saturating_add(1), now);
-        let mut notifications = Vec::with_capacity(places.len().min(query.limit));
+        let positions = self.matching(query, query.limit.saturating_add(1), now);
+        let mut notifications = Vec::with_capacity(positions.len().min(query.limit));
         let mut bytes = 0;
-        for place in &places {
-            let notification = &self.at(*place).notification;
+        for position in &positions {
+            let notification = &self.at(*position).notification;
             bytes += notification.size();
             let full = notifications.len() == query.limit || (bytes > query.max_bytes && !notifications.is_empty());
             if full {
@@ -117,7 +117,7 @@ impl Log {
             }
             notifications.push(Arc::clone(notification));
         }
-        Page { more: notifications.len() < places.len(), notifications, bounds, lost: Vec::new() }
+        Page { more: notifications.len() < positions.len(), notifications, bounds, lost: Vec::new() }
     }
 
     /// How many notifications for `audiences` lie after `after` and not after `until`, without what expired by `now`.
@@ -134,27 +134,27 @@ impl Log {
         self.matching(&query, usize::MAX, now).len() as u64
     }
 
-    /// The first place before which nothing was appended at `since` or later, to the millisecond; the one that comes next if
+    /// The first position before which nothing was appended at `since` or later, to the millisecond; the one that comes next if
     /// there is nothing else.
     pub(super) fn place_since(&self, since: DateTime<Utc>) -> Seq {
         let earlier = self.entries.partition_point(|entry| entry.reached_at < millis(since));
         self.bounds().oldest + earlier as Seq
     }
 
-    fn at(&self, place: Seq) -> &Entry {
+    fn at(&self, position: Seq) -> &Entry {
         // Places are consecutive, so the offset from the oldest one is the index.
-        &self.entries[(place - self.bounds().oldest) as usize]
+        &self.entries[(position - self.bounds().oldest) as usize]
     }
 
-    /// The first `limit` places that `query` asks for, in its order, without those that expired by `now`.
+    /// The first `limit` positions that `query` asks for, in its order, without those that expired by `now`.
     fn matching(&self, query: &Query, limit: usize, now: DateTime<Utc>) -> Vec<Seq> {
         let bounds = self.bounds();
         let reached = query.since.map_or(0, |since| self.place_since(since));
         let from = bounds.oldest.max(query.after.saturating_add(1)).max(reached);
         let to = query.before.unwrap_or(Seq::MAX).min(bounds.newest + 1);
         let since = query.since.map_or(i64::MIN, millis);
-        let alive = |place: &Seq| {
-            let Entry { appended_at, notification, .. } = self.at(*place);
+        let alive = |position: &Seq| {
+            let Entry { appended_at, notification, .. } = self.at(*position);
             *appended_at >= since && !notification.is_expired(now)
         };
         let Some(audiences) = &query.audiences else {
@@ -162,10 +162,10 @@ impl Log {
             return if query.newest_first { all.rev().take(limit).collect() } else { all.take(limit).collect() };
         };
         let mut found = Vec::new();
-        for places in audiences.iter().filter_map(|audience| self.places.get(audience)) {
-            let first = places.partition_point(|place| *place < from);
-            let end = places.partition_point(|place| *place < to).max(first);
-            let within = places.range(first..end).copied().filter(alive);
+        for positions in audiences.iter().filter_map(|audience| self.positions.get(audience)) {
+            let first = positions.partition_point(|position| *position < from);
+            let end = positions.partition_point(|position| *position < to).max(first);
+            let within = positions.range(first..end).copied().filter(alive);
             if query.newest_first {
                 found.extend(within.rev().take(limit));
             } else {

@@ -13,9 +13,9 @@ use crate::{
         Answer, Append, Attend, Attendance, Batch, Bounds, CommitFanout, CommitStream, Condition, Entry, Error, Follow,
         Incarnation, Journal, Options, Outcome, Page, Query, Read, Relay, Stored,
         aging::{Aging, Hold},
-        faults::{Faults, Kind},
+        faults::{FaultKind, Faults},
         idempotency::{KeyWindow, Staged},
-        log::{Limits, Log, millis},
+        log::{Log, LogLimits, millis},
     },
     worker::Worker,
 };
@@ -28,14 +28,14 @@ pub struct Memory {
     kept: Mutex<Kept>,
     faults: Faults,
     fanout: CommitFanout,
-    /// Held over "commit, then hand to the commit streams", so that the commit streams see the order of the places.
+    /// Held over "commit, then hand to the commit streams", so that the commit streams see the order of the positions.
     one_at_a_time: tokio::sync::Mutex<()>,
 }
 
 impl Memory {
     /// An empty journal.
     pub fn new(options: &Options, clock: Arc<dyn Clock>) -> Self {
-        let limits = Limits {
+        let limits = LogLimits {
             entries: options.max_entries.get(),
             bytes: options.max_bytes.min(options.memory_bytes).get(),
             age: options.max_age(),
@@ -180,7 +180,7 @@ impl Kept {
     /// Looks at the clock, and gives the time at which what is old may go, if anything may.
     fn look(&mut self, faults: &Faults) -> Option<DateTime<Utc>> {
         let old_at = self.aging.look(self.reached_at);
-        faults.set(Kind::Clock, self.aging.fault().as_deref());
+        faults.set(FaultKind::Clock, self.aging.fault().as_deref());
         old_at
     }
 

@@ -29,7 +29,7 @@ pub use contract::{
 pub use error::Error;
 pub use memory::Memory;
 pub use options::{Engine, Options, Promise};
-pub use sqlite::{Sqlite, Tool, ToolError};
+pub use sqlite::{JournalTool, JournalToolError, Sqlite};
 
 use crate::clock::Clock;
 

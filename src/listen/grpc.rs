@@ -33,7 +33,7 @@ use crate::{
         Acceptor, Listener, Options, Stream,
         descriptors::Descriptors,
         http::ACCEPTS_PER_YIELD,
-        places::{Place, Places, Standing, Turn},
+        places::{ConnectionStanding, Place, Places, Turn},
         tls,
     },
 };
@@ -128,7 +128,7 @@ enum Over {
 
 /// Waits until the connection is over, says so with `leaving`, and sees to its end.
 async fn check_liveness(
-    connection: &Connection,
+    connection: &GrpcConnectInfo,
     begin: Instant,
     options: &Options,
     stopping: &CancellationToken,
@@ -159,7 +159,7 @@ async fn check_liveness(
 }
 
 /// Waits until a client had its time to become known and is not, and no call of its may be accepted yet.
-async fn strangeness(standing: &Standing, begin: Instant, options: &Options) {
+async fn strangeness(standing: &ConnectionStanding, begin: Instant, options: &Options) {
     let life = options.handshake_timeout.saturating_mul(STRANGER_PATIENCE);
     sleep(life.saturating_sub(begin.elapsed())).await;
     while !standing.is_known() {
@@ -172,7 +172,7 @@ async fn strangeness(standing: &Standing, begin: Instant, options: &Options) {
 }
 
 /// Waits until a client that is known has made no call for `patience`.
-async fn idleness(standing: &Standing, patience: Duration) {
+async fn idleness(standing: &ConnectionStanding, patience: Duration) {
     loop {
         standing.rested(patience).await;
         if standing.is_known() {
@@ -216,7 +216,7 @@ async fn open(
     let cut = options.grpc_max_age.map(|_| CancellationToken::new());
     let over = CancellationToken::new();
     let closed = Box::pin(over.clone().cancelled_owned());
-    let connection = Connection { peer, standing: place.standing().clone(), over, cut };
+    let connection = GrpcConnectInfo { peer, standing: place.standing().clone(), over, cut };
     let awaiting_preface = Some(AwaitingPreface { patience, missing: PREFACE });
     Some(GrpcConnection {
         stream,
@@ -241,15 +241,15 @@ const PREFACE: usize = 24;
 
 /// What each call is told of the connection that it comes by.
 #[derive(Debug, Clone)]
-pub struct Connection {
+pub struct GrpcConnectInfo {
     peer: Peer,
-    standing: Standing,
+    standing: ConnectionStanding,
     /// Cancelled when it is to end at once.
     over: CancellationToken,
     cut: Option<CancellationToken>,
 }
 
-impl Connection {
+impl GrpcConnectInfo {
     /// Who is at its other end.
     pub fn peer(&self) -> &Peer {
         &self.peer
@@ -278,7 +278,7 @@ impl Connection {
 #[derive(Debug)]
 pub struct GrpcConnection {
     stream: Stream,
-    connection: Connection,
+    connection: GrpcConnectInfo,
     /// Of one that was opened with a certificate.
     trust: Option<tls::Trust>,
     awaiting_preface: Option<AwaitingPreface>,
@@ -312,9 +312,9 @@ impl GrpcConnection {
 }
 
 impl Connected for GrpcConnection {
-    type ConnectInfo = Connection;
+    type ConnectInfo = GrpcConnectInfo;
 
-    fn connect_info(&self) -> Connection {
+    fn connect_info(&self) -> GrpcConnectInfo {
         self.connection.clone()
     }
 }

@@ -27,9 +27,9 @@ use crate::{
         descriptors::Descriptors,
         http2,
         kept::Kept,
-        places::{Place, Places, Standing},
+        places::{ConnectionStanding, Place, Places},
         speaking::speaking,
-        tls::{HTTP_2, Refusal},
+        tls::{HTTP_2, TlsRefusal},
         unread::Taker,
     },
 };
@@ -121,7 +121,7 @@ async fn encrypted(
             http2::connection(stream, service, taker, place.standing(), options, stopping).await;
         }
         Ok(stream) => connection(Either::Right(stream), service, taker, place, options, stopping).await,
-        Err(Refusal::Plain(stream)) => return Some(stream),
+        Err(TlsRefusal::Plain(stream)) => return Some(stream),
         Err(_) => {}
     }
     None
@@ -145,7 +145,7 @@ async fn connection(
         .max_header_size(options.max_header_bytes)
         .half_close(false);
     let stream = TokioIo::new(Kept::new(stream, standing.clone(), options));
-    let service = speaking(service, standing.clone(), taker, Standing::begin_until_flushed);
+    let service = speaking(service, standing.clone(), taker, ConnectionStanding::begin_until_flushed);
     let connection = server.serve_connection(stream, service).with_upgrades();
     tokio::pin!(connection);
     let speaking = async {

@@ -16,7 +16,7 @@ use crate::listen::{
     Options,
     http::{Service, WRITE_TIMEOUT},
     pieces::Untaken,
-    places::Standing,
+    places::ConnectionStanding,
     speaking::speaking,
     tls::Encrypted,
     unread::Taker,
@@ -37,7 +37,7 @@ pub(super) async fn connection(
     stream: Encrypted,
     service: Service,
     taker: Taker,
-    standing: &Standing,
+    standing: &ConnectionStanding,
     options: &Options,
     stopping: &CancellationToken,
 ) {
@@ -48,7 +48,7 @@ pub(super) async fn connection(
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(WINDOW)
         .max_header_list_size(u32::try_from(options.max_header_bytes).unwrap_or(u32::MAX));
-    let service = speaking(service, standing.clone(), taker, Standing::begin);
+    let service = speaking(service, standing.clone(), taker, ConnectionStanding::begin);
     let untaken = Untaken::new(standing.clone());
     let service = service_fn(|request| {
         let (answer, untaken) = (service.call(request), Arc::clone(&untaken));

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::listen::{Options, Stream, places::Standing};
+use crate::listen::{Options, Stream, places::ConnectionStanding};
 
 /// A connection on which a client that takes too long is hung up on.
 ///
@@ -22,7 +22,7 @@ use crate::listen::{Options, Stream, places::Standing};
 #[derive(Debug)]
 pub(super) struct Kept {
     stream: Stream,
-    standing: Standing,
+    standing: ConnectionStanding,
     /// How long a head may take, from its first byte on; the first one from the beginning.
     head: Duration,
     /// How long there may be none.
@@ -42,7 +42,7 @@ struct Waiting {
 }
 
 impl Kept {
-    pub(super) fn new(stream: Stream, standing: Standing, options: &Options) -> Self {
+    pub(super) fn new(stream: Stream, standing: ConnectionStanding, options: &Options) -> Self {
         let (head, idle) = (options.handshake_timeout, options.idle_timeout);
         Self { stream, standing, head, idle, waiting: None, flushed: 0 }
     }

@@ -20,14 +20,14 @@ use ipnet::IpNet;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, lookup_host};
 use tokio_util::either::Either;
 
-pub use grpc::{Connection, GrpcConnection, serve as serve_grpc};
+pub use grpc::{GrpcConnectInfo, GrpcConnection, serve as serve_grpc};
 pub use http::serve as serve_http;
 pub use places::{OnFull, Turn};
 pub use socket::Socket;
 pub use tls::{
-    Acceptor, Error as TlsError, Files as TlsFiles, Options as TlsOptions, Standing, Tls, Version as TlsVersion,
+    Acceptor, CertificateStanding, Error as TlsError, Options as TlsOptions, Tls, TlsFiles, Version as TlsVersion,
 };
-pub use unread::{Taken, Taker, Whole};
+pub use unread::{DrainedBody, Taker, Whole};
 
 /// The settings of the listeners.
 #[derive(Debug, Clone, clap::Args)]

@@ -21,7 +21,7 @@ use tokio::{
 
 use crate::listen::{
     http::WRITE_TIMEOUT,
-    places::{Standing, Turn},
+    places::{ConnectionStanding, Turn},
     speaking::Spoken,
 };
 
@@ -34,7 +34,7 @@ const LEFT_ALONE: Duration = Duration::from_secs(5);
 /// What of a connection's answers was handed out and is not written yet.
 #[derive(Debug)]
 pub(super) struct Untaken {
-    standing: Standing,
+    standing: ConnectionStanding,
     out: Mutex<Out>,
     /// Is told when there is a piece again.
     begins: Notify,
@@ -50,7 +50,7 @@ struct Out {
 
 impl Untaken {
     /// Nothing yet.
-    pub(super) fn new(standing: Standing) -> Arc<Self> {
+    pub(super) fn new(standing: ConnectionStanding) -> Arc<Self> {
         let out = Mutex::new(Out { pieces: 0, moved: Instant::now(), yields: false });
         Arc::new(Self { standing, out, begins: Notify::new() })
     }

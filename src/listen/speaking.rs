@@ -16,7 +16,7 @@ use tower::ServiceExt;
 
 use crate::listen::{
     http::Service,
-    places::{Standing, Turn},
+    places::{ConnectionStanding, Turn},
     unread::Taker,
 };
 
@@ -29,9 +29,9 @@ pub(super) struct Closed;
 /// a request whose body is still coming says that the connection ends with it, and `taker` reads the rest.
 pub(super) fn speaking(
     service: Service,
-    standing: Standing,
+    standing: ConnectionStanding,
     taker: Taker,
-    begin: fn(&Standing, bool) -> Option<Turn>,
+    begin: fn(&ConnectionStanding, bool) -> Option<Turn>,
 ) -> impl HyperService<
     Request<Incoming>,
     Response = Response<Spoken>,

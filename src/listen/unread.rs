@@ -50,19 +50,19 @@ impl Taker {
     }
 
     /// Takes what is left of `body` whenever it is let go.
-    pub fn of<B: Whole>(&self, body: B) -> Taken<B> {
-        Taken { body: Some(body), hand: None, taker: self.clone() }
+    pub fn of<B: Whole>(&self, body: B) -> DrainedBody<B> {
+        DrainedBody { body: Some(body), hand: None, taker: self.clone() }
     }
 
     /// The same for a request that is yet to be answered: its rest is asked for then.
-    pub(super) fn watch<B: Whole>(&self, request: Request<B>) -> (Request<Taken<B>>, Option<Rest<B>>) {
+    pub(super) fn watch<B: Whole>(&self, request: Request<B>) -> (Request<DrainedBody<B>>, Option<Rest<B>>) {
         if request.body().is_end_stream() {
             return (request.map(|body| self.of(body)), None);
         }
         let hand = Arc::new(Mutex::new(Hand::Reads));
         let waits = request.headers().contains_key(EXPECT);
         let rest = Rest { hand: Arc::clone(&hand), waits, taker: self.clone() };
-        (request.map(|body| Taken { body: Some(body), hand: Some(hand), taker: self.clone() }), Some(rest))
+        (request.map(|body| DrainedBody { body: Some(body), hand: Some(hand), taker: self.clone() }), Some(rest))
     }
 
     /// Begins to read what is left.
@@ -110,14 +110,14 @@ enum Hand<B> {
 
 /// The body of a request, of which what is not read is taken.
 #[derive(Debug)]
-pub struct Taken<B: Whole> {
+pub struct DrainedBody<B: Whole> {
     body: Option<B>,
     /// Where the body is put while there is no answer.
     hand: Option<Arc<Mutex<Hand<B>>>>,
     taker: Taker,
 }
 
-impl<B: Whole> Body for Taken<B> {
+impl<B: Whole> Body for DrainedBody<B> {
     type Data = Bytes;
     type Error = B::Error;
 
@@ -139,7 +139,7 @@ impl<B: Whole> Body for Taken<B> {
     }
 }
 
-impl<B: Whole> Drop for Taken<B> {
+impl<B: Whole> Drop for DrainedBody<B> {
     fn drop(&mut self) {
         let body = self.body.take().filter(|body| !body.is_end_stream());
         let Some(hand) = &self.hand else { return body.into_iter().for_each(|body| self.taker.take(body)) };

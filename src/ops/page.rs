@@ -19,23 +19,23 @@ const MAX_PAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A page of clients.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct ClientPage {
     limit: usize,
     after: Option<ClientId>,
 }
 
 /// The page that a query asks for.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct PageQuery {
     limit: Option<String>,
     after: Option<String>,
 }
 
-impl Page {
+impl ClientPage {
     /// The page of `GET /stats`.
-    pub(super) fn of_query(asked: Result<Query<Asked>, QueryRejection>) -> Result<Self, Problem> {
+    pub(super) fn of_query(asked: Result<Query<PageQuery>, QueryRejection>) -> Result<Self, Problem> {
         let wrong = |field, message: String| Problem::field("query", field, "value_error", message);
-        let Query(Asked { limit, after }) = asked.map_err(|rejection| wrong("", rejection.body_text()))?;
+        let Query(PageQuery { limit, after }) = asked.map_err(|rejection| wrong("", rejection.body_text()))?;
         let limit = match limit.as_deref().map(str::parse) {
             None => MAX_PAGE,
             Some(Ok(limit @ 1..=MAX_PAGE)) => limit,

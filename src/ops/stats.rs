@@ -18,7 +18,7 @@ use crate::{
     egress::{Clients, Gap, History, Recent},
     gate::{self, RejectionCounters},
     journal::Read,
-    ops::page::{Asked, MAX_PAGE, Page, SHOWN_ROOMS},
+    ops::page::{ClientPage, MAX_PAGE, PageQuery, SHOWN_ROOMS},
     rooms,
     wire::{json, problem::Problem, proto::v1},
 };
@@ -84,7 +84,7 @@ impl Stats {
 
     /// The statistics for `GetStats`. Fails when there is no such page.
     pub async fn report(&self, request: v1::GetStatsRequest) -> Result<v1::GetStatsResponse, Status> {
-        let (clients, clients_truncated) = Page::of_request(&request)?.read(&self.clients).await;
+        let (clients, clients_truncated) = ClientPage::of_request(&request)?.read(&self.clients).await;
         let (rooms, rooms_truncated) = self.rooms.rooms(MAX_PAGE).await;
         let bounds = self.journal.bounds();
         Ok(v1::GetStatsResponse {
@@ -103,7 +103,7 @@ impl Stats {
     }
 
     /// The statistics for `GET /stats`. Those who look into a trouble ask for them, so they come although the journal cannot be read.
-    async fn body(&self, page: Page) -> Body {
+    async fn body(&self, page: ClientPage) -> Body {
         let (recent, recent_unavailable) = match self.history.recent(None, RECENT).await {
             Ok(recent) => (recent, None),
             Err(error) => (Recent::default(), Some(error.to_string())),
@@ -130,10 +130,10 @@ impl Stats {
 
 async fn show(
     gate::Observer(caller): gate::Observer,
-    asked: Result<Query<Asked>, QueryRejection>,
+    asked: Result<Query<PageQuery>, QueryRejection>,
     State(stats): State<Stats>,
 ) -> Result<Response, Problem> {
-    let mut body = stats.body(Page::of_query(asked)?).await;
+    let mut body = stats.body(ClientPage::of_query(asked)?).await;
     caller.counted(Json(&body)).or_else(|denied| {
         // The figures come all the same: they are asked for when something is wrong.
         body.recent_notifications.clear();
@@ -228,7 +228,7 @@ mod tests {
         let journal: Arc<dyn Read> = Arc::new(journal);
         let history = History::new(Arc::clone(&journal));
         let stats = Stats::new(Clients::new(1), reader, journal, history, gate.refusals().clone());
-        serde_json::to_value(stats.body(Page::of_request(&v1::GetStatsRequest::default()).expect("a page")).await)
+        serde_json::to_value(stats.body(ClientPage::of_request(&v1::GetStatsRequest::default()).expect("a page")).await)
             .expect("JSON")
     }
 

@@ -22,7 +22,7 @@ impl<F: Frame> Outbox<F> {
         self.mode = Mode::Over;
     }
 
-    /// What has these places is lost. A subscriber that began before the last of them is told by what `gap` makes of the first and
+    /// What has these positions is lost. A subscriber that began before the last of them is told by what `gap` makes of the first and
     /// the last: in its place, or late, when it has come further; its cursor never goes back. What it will come to by
     /// reading is told by the pages that are read from now on.
     ///

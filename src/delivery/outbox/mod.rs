@@ -36,7 +36,7 @@ pub(crate) struct Outbox<F> {
     mode: Mode,
     /// What was read, or is being read, does not tell of all that is lost: it is read again.
     stale: bool,
-    /// The place after which delivery began.
+    /// The position after which delivery began.
     began: Seq,
     /// How many frames that nobody keeps did not fit, of which the subscriber was not told yet.
     dropped: u32,
@@ -63,7 +63,7 @@ pub(crate) struct CatchUpPage<F> {
     pub(crate) more: bool,
     /// What the journal held when it was read.
     pub(crate) bounds: Bounds,
-    /// What of this part cannot be read, in the order of the places.
+    /// What of this part cannot be read, in the order of the positions.
     pub(crate) lost: Vec<RangeInclusive<Seq>>,
 }
 
@@ -262,10 +262,10 @@ impl<F: Frame> Outbox<F> {
 
     /// Keeps the first `kept` frames, and those after them that `fresh` says yes to.
     pub(crate) fn retain_after(&mut self, kept: usize, fresh: impl Fn(&F) -> bool) {
-        let mut place = 0;
+        let mut position = 0;
         self.queue.retain(|frame| {
-            place += 1;
-            place <= kept || fresh(frame)
+            position += 1;
+            position <= kept || fresh(frame)
         });
         self.queued_bytes = self.queue.iter().map(Frame::size).sum();
     }

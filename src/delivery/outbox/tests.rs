@@ -33,7 +33,7 @@ enum Step {
     /// The subscriber takes this many frames.
     Take(usize),
     /// The owner reads a page of this size from the journal, if the outbox is behind and empty. What is lost is said in
-    /// this form, from this many places before the cursor on.
+    /// this form, from this many positions before the cursor on.
     Read(usize, Form, Seq),
     /// The journal forgets its oldest entries but for this many.
     Forget(usize),
@@ -45,7 +45,7 @@ enum Step {
     Finish,
     /// So much of what comes next is not offered but must be read.
     Swallow(Seq),
-    /// From this far before what is offered next on, this many places turn out to be lost.
+    /// From this far before what is offered next on, this many positions turn out to be lost.
     Lose(Seq, Seq),
 }
 
@@ -157,7 +157,7 @@ impl World {
         self.outbox.is_behind() && self.outbox.is_empty() && self.in_hand.is_none()
     }
 
-    /// Some places of which all before was offered are lost, or some that were offered before, or both.
+    /// Some positions of which all before was offered are lost, or some that were offered before, or both.
     fn lose(&mut self, back: Seq, count: Seq) {
         let from = (self.offered + 1).saturating_sub(back).max(1);
         let to = (from + count - 1).min(self.bounds.newest);
@@ -191,9 +191,9 @@ impl World {
         }
     }
 
-    fn lost_within(&self, places: RangeInclusive<Seq>, form: Form) -> Vec<RangeInclusive<Seq>> {
+    fn lost_within(&self, positions: RangeInclusive<Seq>, form: Form) -> Vec<RangeInclusive<Seq>> {
         let mut stretches: Vec<RangeInclusive<Seq>> = Vec::new();
-        for seq in self.lost.iter().copied().filter(|seq| places.contains(seq)) {
+        for seq in self.lost.iter().copied().filter(|seq| positions.contains(seq)) {
             match stretches.last_mut() {
                 Some(last) if *last.end() + 1 == seq => *last = *last.start()..=seq,
                 _ => stretches.push(seq..=seq),

@@ -70,7 +70,7 @@ impl<I: Frame> Frame for Waiting<I> {
 
 /// What a stream finds when it is asked.
 #[derive(Debug)]
-pub(super) enum Found<T: Transport> {
+pub(super) enum StreamPoll<T: Transport> {
     Waiting(Waiting<T::Item>),
     /// Nothing, until the journal was read after this position.
     CatchUp(Seq),
@@ -83,9 +83,9 @@ pub(super) enum Found<T: Transport> {
 
 /// A stream that is asked for something.
 #[derive(Debug)]
-pub(super) struct Asked<'s>(&'s AtomicBool);
+pub(super) struct AskedGuard<'s>(&'s AtomicBool);
 
-impl Drop for Asked<'_> {
+impl Drop for AskedGuard<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -165,9 +165,9 @@ impl<T: Transport> StreamSubscriber<T> {
     }
 
     /// The stream is asked for something, for as long as the answer is held.
-    pub(super) fn asked(&self) -> Asked<'_> {
+    pub(super) fn asked(&self) -> AskedGuard<'_> {
         self.unasked.store(false, Ordering::Relaxed);
-        Asked(&self.unasked)
+        AskedGuard(&self.unasked)
     }
 
     /// The stream gave something.
@@ -197,21 +197,21 @@ impl<T: Transport> StreamSubscriber<T> {
     }
 
     /// Takes out what comes next.
-    pub(super) fn take(&self) -> Found<T> {
+    pub(super) fn take(&self) -> StreamPoll<T> {
         if let Some(reason) = self.reason.lock().take() {
-            return Found::Over(reason);
+            return StreamPoll::Over(reason);
         }
         let mut outbox = self.outbox.lock();
         if T::GOES_ON_WITHOUT {
             outbox.tell_dropped(Waiting::Dropped);
         } else if outbox.dropped() > 0 {
-            return Found::Waiting(Waiting::Dropped(outbox.dropped()));
+            return StreamPoll::Waiting(Waiting::Dropped(outbox.dropped()));
         }
         match outbox.pop() {
-            Some(waiting) => Found::Waiting(waiting),
-            None if outbox.is_over() => Found::Anew,
-            None if outbox.is_behind() => Found::CatchUp(outbox.cursor()),
-            None => Found::Nothing,
+            Some(waiting) => StreamPoll::Waiting(waiting),
+            None if outbox.is_over() => StreamPoll::Anew,
+            None if outbox.is_behind() => StreamPoll::CatchUp(outbox.cursor()),
+            None => StreamPoll::Nothing,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
         catch_up::{self, Start},
         subscriber::{
             Filter, StreamSubscriber, Transport,
-            member::{Found, Waiting},
+            member::{StreamPoll, Waiting},
         },
     },
     domain::{Epoch, Position, Seq},
@@ -152,18 +152,18 @@ impl<T: Transport> SubscriptionStream<T> {
         loop {
             check(&self.filter).map_err(StreamEnd::Because)?;
             match self.subscriber.take() {
-                Found::Waiting(Waiting::Item(item)) if self.is_expired(&item) => {}
-                Found::Waiting(Waiting::Item(item)) => return Ok(Pulled::Item(item)),
-                Found::Waiting(Waiting::Gap(from, to)) => return Ok(Pulled::Gap(from, to)),
-                Found::Waiting(Waiting::Dropped(count)) => return Ok(Pulled::Dropped(count)),
-                Found::Anew => return Err(StreamEnd::Anew),
-                Found::Over(reason) => return Err(StreamEnd::Because(reason)),
-                Found::CatchUp(cursor) => tokio::select! {
+                StreamPoll::Waiting(Waiting::Item(item)) if self.is_expired(&item) => {}
+                StreamPoll::Waiting(Waiting::Item(item)) => return Ok(Pulled::Item(item)),
+                StreamPoll::Waiting(Waiting::Gap(from, to)) => return Ok(Pulled::Gap(from, to)),
+                StreamPoll::Waiting(Waiting::Dropped(count)) => return Ok(Pulled::Dropped(count)),
+                StreamPoll::Anew => return Err(StreamEnd::Anew),
+                StreamPoll::Over(reason) => return Err(StreamEnd::Because(reason)),
+                StreamPoll::CatchUp(cursor) => tokio::select! {
                     caught_up = self.catch_up(cursor) => caught_up.map_err(StreamEnd::Unreadable)?,
                     // It says so now, however long the journal reads.
                     () = self.subscriber.ended() => {}
                 },
-                Found::Nothing => tokio::select! {
+                StreamPoll::Nothing => tokio::select! {
                     () = self.subscriber.news() => {}
                     () = self.source.stopping.cancelled() => return Err(StreamEnd::GoingAway),
                 },

@@ -42,7 +42,7 @@ impl AdmissionControl {
         }
         let full = || gate::Error::Unserved(Unserved::Connections, "too many connections; try again later".into());
         let among_all = self.clients.place().ok_or_else(full)?;
-        Ok(Admitted { _among_all: among_all, _of_its_own: caller.place()? })
+        Ok(Admitted { _among_all: among_all, _of_its_own: caller.connection_permit()? })
     }
 
     /// Keeps the client id for a connection that is about to begin, unless another user has it.

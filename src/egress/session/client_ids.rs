@@ -30,7 +30,7 @@ impl Owner {
 
 /// Why a connection does not get its client id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(in crate::egress) enum Taken {
+pub(in crate::egress) enum ClientIdTaken {
     /// Another user has it.
     #[error("another user has this client id")]
     OtherUser,
@@ -68,11 +68,11 @@ impl ClientIds {
         behind.take(count).map(|holder| Arc::clone(&holder.0)).collect()
     }
 
-    pub(super) fn claim(&mut self, client_id: &ClientId, owner: Option<Owner>) -> Result<(), Taken> {
+    pub(super) fn claim(&mut self, client_id: &ClientId, owner: Option<Owner>) -> Result<(), ClientIdTaken> {
         if let Some(owner) = &owner
             && self.has_other_owner(client_id, owner)
         {
-            return Err(Taken::OtherUser);
+            return Err(ClientIdTaken::OtherUser);
         }
         self.claims.entry(client_id.clone()).or_insert(Claims { owner, count: 0 }).count += 1;
         Ok(())
@@ -95,11 +95,14 @@ impl ClientIds {
     }
 
     /// Gives a connection its client id, and gives back the connection that had it.
-    pub(super) fn hold(&mut self, handle: &Arc<dyn SessionHandle>) -> Result<Option<Arc<dyn SessionHandle>>, Taken> {
+    pub(super) fn hold(
+        &mut self,
+        handle: &Arc<dyn SessionHandle>,
+    ) -> Result<Option<Arc<dyn SessionHandle>>, ClientIdTaken> {
         let session = handle.session();
         let holder = self.holder(session.client_id());
         if holder.is_some_and(|holder| holder.session().dial().outranks(&session.dial()) && holder.is_open()) {
-            return Err(Taken::Newer);
+            return Err(ClientIdTaken::Newer);
         }
         Ok(self.holders.replace(ByClientId(Arc::clone(handle))).map(|holder| holder.0))
     }

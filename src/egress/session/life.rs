@@ -10,7 +10,7 @@ use crate::{
     domain::{Audience, Interest, Notice, RoomId},
     egress::session::{
         admission::Admitted,
-        client_ids::{Owner, Taken},
+        client_ids::{ClientIdTaken, Owner},
         handle::{Session, SessionHandle},
         notices::RoomNotices,
         registry::{Claim, Clients},
@@ -71,7 +71,7 @@ impl<C: SessionHandle + Member + 'static> ActiveSession<C> {
     /// Enters the clients. With a claim it takes over its client id, and has the others see the session that had it leave.
     ///
     /// Fails when the client dialled again meanwhile, and that connection came first.
-    pub(in crate::egress) async fn enter(&self, claim: Option<Claim>) -> Result<(), Taken> {
+    pub(in crate::egress) async fn enter(&self, claim: Option<Claim>) -> Result<(), ClientIdTaken> {
         let entered = self.context.clients.enter(claim, Arc::clone(&self.handle) as _).await?;
         let Some(replaced) = entered else { return Ok(()) };
         replaced.close(Close::Replaced);

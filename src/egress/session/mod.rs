@@ -30,7 +30,7 @@ use std::{net::IpAddr, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 #[cfg(test)]
-pub(super) use client_ids::{Owner, Taken};
+pub(super) use client_ids::{ClientIdTaken, Owner};
 #[cfg(test)]
 pub(super) use lifecycle_permits::MAX_CONCURRENT_OPEN_CLOSE;
 pub(super) use {
@@ -40,11 +40,11 @@ pub(super) use {
     handle::{Session, SessionHandle},
     life::ActiveSession,
     lifecycle_permits::{LifecyclePermit, LifecyclePermits},
-    machine::{Effect, Limits, Sender},
+    machine::{Effect, Sender, SessionLimits},
     registry::Claim,
     request::ConnectRequest,
 };
-pub use {registry::Clients, walk::Walk};
+pub use {registry::Clients, walk::ClientWalk};
 
 use crate::{
     clock::Clock,

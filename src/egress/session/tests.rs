@@ -160,7 +160,11 @@ impl Scene {
     }
 
     /// Enters one; under its client id, or without it.
-    pub(super) async fn enter(&self, handle: &Arc<Recorder>, holds_id: bool) -> Result<Option<ConnectionId>, Taken> {
+    pub(super) async fn enter(
+        &self,
+        handle: &Arc<Recorder>,
+        holds_id: bool,
+    ) -> Result<Option<ConnectionId>, ClientIdTaken> {
         let claim = match holds_id {
             true => Some(self.clients.claim(handle.session.client_id(), None).await.expect("anybody may claim it")),
             false => None,
@@ -244,7 +248,7 @@ async fn a_session_that_is_dropped_leaves_every_room_that_it_came_into() {
         (ClientMessage::Unsubscribe(room("b")), &["c"]),
         (ClientMessage::Subscribe(room("e")), &["c", "e"]),
     ] {
-        let limits = Limits::of(&scene.config.egress);
+        let limits = SessionLimits::of(&scene.config.egress);
         let sender = Sender { client_id: handle.session.client_id(), limits, now: ana.now() };
         let effects = handle.session.machine().take_in(Ok(message), &sender);
         for effect in effects {

@@ -18,7 +18,7 @@ const LOOKS_PER_YIELD: usize = 128;
 /// A walk over the clients in the order of their names. It comes to everybody who is there from its beginning to its end, once;
 /// who comes or goes meanwhile may be passed by.
 #[derive(Debug)]
-pub struct Walk {
+pub struct ClientWalk {
     clients: Clients,
     after: Option<ClientId>,
     ended: bool,
@@ -26,8 +26,8 @@ pub struct Walk {
 
 impl Clients {
     /// The clients behind `after` in the order of their names, or all, a few at a time.
-    pub fn walk(&self, after: Option<ClientId>) -> Walk {
-        Walk { clients: self.clone(), after, ended: false }
+    pub fn walk(&self, after: Option<ClientId>) -> ClientWalk {
+        ClientWalk { clients: self.clone(), after, ended: false }
     }
 
     /// All sessions in the order in which they began, a few at a time.
@@ -36,7 +36,7 @@ impl Clients {
     }
 }
 
-impl Walk {
+impl ClientWalk {
     /// What is known of the next few clients; none at the end. Other tasks have their turn first.
     pub async fn next(&mut self) -> Option<Vec<ClientInfo>> {
         if self.ended {

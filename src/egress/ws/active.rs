@@ -9,7 +9,7 @@ use crate::{
     delivery::{catch_up, outbox::CatchUpPage},
     domain::Seq,
     egress::{
-        session::{ActiveSession, Effect, LifecyclePermit, Limits, Sender},
+        session::{ActiveSession, Effect, LifecyclePermit, Sender, SessionLimits},
         ws::{
             Connection, OutboundFrame, Server,
             message_limiter::{Decision, MessageLimiter},
@@ -52,8 +52,10 @@ impl WebSocketSession {
     /// Reads what the client says, from `head` on.
     pub(super) fn protocol(&self, head: Vec<u8>) -> Box<Protocol> {
         let options = &self.server.0.options;
-        let limits =
-            protocol::Limits { max_message_bytes: options.max_message_bytes, max_fragments: options.max_fragments };
+        let limits = protocol::ProtocolLimits {
+            max_message_bytes: options.max_message_bytes,
+            max_fragments: options.max_fragments,
+        };
         Box::new(Protocol::new(Arc::clone(self.connection()), head, limits))
     }
 
@@ -78,7 +80,7 @@ impl WebSocketSession {
     /// Takes in a message, and says what is to be done.
     pub(super) fn take_in(&self, message: Result<ClientMessage, MessageError>) -> Vec<Effect> {
         let session = self.active.session();
-        let limits = Limits::of(&self.server.0.options);
+        let limits = SessionLimits::of(&self.server.0.options);
         let sender = Sender { client_id: session.client_id(), limits, now: self.active.now() };
         session.machine().take_in(message, &sender)
     }

@@ -60,7 +60,7 @@ struct Unfinished {
 
 /// How much a client may send.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct ProtocolLimits {
     /// How many bytes a message may have, unpacked.
     pub(super) max_message_bytes: NonZeroUsize,
     /// In how many fragments it may come.
@@ -91,7 +91,7 @@ impl Incoming {
 
 impl Protocol {
     /// Over a socket from which `head` was read already.
-    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, limits: Limits) -> Self {
+    pub(super) fn new(connection: Arc<Connection>, head: Vec<u8>, limits: ProtocolLimits) -> Self {
         let max_message_bytes = limits.max_message_bytes.get();
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER)

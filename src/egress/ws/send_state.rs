@@ -16,7 +16,7 @@ pub(super) struct SendState {
     pub(super) outbox: Outbox<OutboundFrame>,
     /// How much of the first frame is written already.
     pub(super) written: usize,
-    /// The epoch of the places that the client was told of; none before it was told that it is connected.
+    /// The epoch of the positions that the client was told of; none before it was told that it is connected.
     pub(super) epoch: Option<Epoch>,
     /// A flush was asked for and did not come yet.
     pub(super) flush_pending: bool,

@@ -17,7 +17,7 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 
 /// Why a request is no handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum HandshakeRefusal {
     #[error("this address speaks WebSocket: the request must ask for an upgrade to it")]
     NoUpgrade,
     #[error("this address speaks version 13 of WebSocket")]
@@ -29,20 +29,22 @@ pub(super) enum Refusal {
 }
 
 /// The answer that turns the connection of `request` into a WebSocket. Extensions and protocols are none of it.
-pub(super) fn accept(request: &Request) -> Result<Response, Refusal> {
+pub(super) fn accept(request: &Request) -> Result<Response, HandshakeRefusal> {
     let headers = request.headers();
     let upgrades = has_token(headers, &CONNECTION, "upgrade") && has_token(headers, &UPGRADE, "websocket");
     if request.method() != Method::GET || request.version() != Version::HTTP_11 || !upgrades {
-        return Err(Refusal::NoUpgrade);
+        return Err(HandshakeRefusal::NoUpgrade);
     }
     if headers.get(SEC_WEBSOCKET_VERSION) != Some(&VERSION) {
-        return Err(Refusal::OtherVersion);
+        return Err(HandshakeRefusal::OtherVersion);
     }
     if !headers.contains_key(HOST) {
-        return Err(Refusal::NoHost);
+        return Err(HandshakeRefusal::NoHost);
     }
     let mut keys = headers.get_all(SEC_WEBSOCKET_KEY).iter().map(HeaderValue::as_bytes);
-    let (Some(key), None) = (keys.next().filter(|key| is_key(key)), keys.next()) else { return Err(Refusal::BadKey) };
+    let (Some(key), None) = (keys.next().filter(|key| is_key(key)), keys.next()) else {
+        return Err(HandshakeRefusal::BadKey);
+    };
     let accept = HeaderValue::try_from(derive_accept_key(key)).expect("base64 is a header value");
     let headers =
         [(CONNECTION, HeaderValue::from_static("Upgrade")), (UPGRADE, WEBSOCKET), (SEC_WEBSOCKET_ACCEPT, accept)];
@@ -61,7 +63,7 @@ fn is_key(key: &[u8]) -> bool {
     key.strip_suffix(b"==").is_some_and(|digits| digits.len() == 22 && digits.iter().all(in_alphabet))
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for HandshakeRefusal {
     fn into_response(self) -> Response {
         let detail = self.to_string();
         match self {

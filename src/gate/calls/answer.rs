@@ -15,7 +15,7 @@ use tonic::{Status, body::Body};
 use crate::gate::{
     Caller, Error,
     answers::held,
-    calls::{messages::Fault, strangers::Stay},
+    calls::{messages::ToldFault, strangers::Stay},
 };
 
 /// The end of an answer to `caller` that is refused after its head is out.
@@ -85,12 +85,12 @@ const COUNTED: usize = 1024;
 pub(super) struct Passing {
     body: Body,
     caller: Caller,
-    fault: Fault,
+    fault: ToldFault,
     stay: Option<(Arc<Stay>, Pin<Box<WaitForCancellationFutureOwned>>)>,
 }
 
 impl Passing {
-    pub(super) fn new(body: Body, caller: Caller, fault: Fault, stay: Option<Arc<Stay>>) -> Self {
+    pub(super) fn new(body: Body, caller: Caller, fault: ToldFault, stay: Option<Arc<Stay>>) -> Self {
         let stay = stay.map(|stay| {
             let ended = Box::pin(stay.over());
             (stay, ended)

@@ -21,7 +21,7 @@ use crate::{
             methods::Form,
             patience::Patience,
             strangers::Stay,
-            unpack::{Fault as Unreadable, Packed},
+            unpack::{Packed, UnpackFault as Unreadable},
         },
     },
     wire::status::{Limit, grpc_status, grpc_too_large, grpc_too_late},
@@ -31,7 +31,7 @@ use crate::{
 const A_MESSAGE: &str = "a message of this method";
 
 /// What a body ended with, for an answer whose handler does not pass it on.
-pub(super) type Fault = Arc<Mutex<Option<Status>>>;
+pub(super) type ToldFault = Arc<Mutex<Option<Status>>>;
 
 /// The body, as the handler reads it.
 #[derive(Debug)]
@@ -49,14 +49,14 @@ pub(super) struct Messages {
     /// What ends the body, behind what was complete before.
     fault: Option<Status>,
     /// Where that is told besides.
-    told: Fault,
+    told: ToldFault,
     /// Says that the place of this call, whose caller has no credential, is needed for another.
     ended: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
 }
 
 impl Messages {
     pub(super) fn new(body: Body, (form, limit): (Form, Limit), patience: Patience, caller: Caller) -> Self {
-        let (framing, told) = (Framing::default(), Fault::default());
+        let (framing, told) = (Framing::default(), ToldFault::default());
         let (packed, charge, fault, ended) = (None, None, None, None);
         Self { body, form, limit, framing, patience, caller, packed, charge, fault, told, ended }
     }
@@ -74,7 +74,7 @@ impl Messages {
     }
 
     /// What it ends with, once it has.
-    pub(super) fn told(&self) -> Fault {
+    pub(super) fn told(&self) -> ToldFault {
         Arc::clone(&self.told)
     }
 

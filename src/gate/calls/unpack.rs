@@ -24,7 +24,7 @@ pub(super) struct Packed {
 
 /// Why a message cannot be unpacked.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum UnpackFault {
     /// It is longer than its limit when it is unpacked.
     TooLong,
     /// It is no gzip.
@@ -38,7 +38,7 @@ impl Packed {
     }
 
     /// The next complete message, as it would have come without compression; none, where no other is complete.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Option<Result<Bytes, Fault>>> {
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, limit: usize) -> Poll<Option<Result<Bytes, UnpackFault>>> {
         let Some(&[flag, ref length @ ..]) = self.came.first_chunk::<PREFIX>() else { return Poll::Ready(None) };
         let end = PREFIX + u32::from_be_bytes(*length) as usize;
         if self.came.len() < end {
@@ -62,12 +62,12 @@ impl Packed {
 }
 
 /// Unpacks a message into a frame that says that it is not compressed.
-fn unpack(message: &[u8], limit: usize) -> Result<Bytes, Fault> {
+fn unpack(message: &[u8], limit: usize) -> Result<Bytes, UnpackFault> {
     let mut frame = vec![0; PREFIX];
     // One byte more tells what is too long.
     let mut reader = MultiGzDecoder::new(message).take(limit as u64 + 1);
-    let length = reader.read_to_end(&mut frame).map_err(|_| Fault::NotGzip)?;
-    let length = u32::try_from(length).ok().filter(|_| length <= limit).ok_or(Fault::TooLong)?;
+    let length = reader.read_to_end(&mut frame).map_err(|_| UnpackFault::NotGzip)?;
+    let length = u32::try_from(length).ok().filter(|_| length <= limit).ok_or(UnpackFault::TooLong)?;
     frame[1..PREFIX].copy_from_slice(&length.to_be_bytes());
     Ok(frame.into())
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     /// Everything that comes of the pieces.
-    fn unpacked(pieces: &[&[u8]], limit: usize) -> Result<Vec<u8>, Fault> {
+    fn unpacked(pieces: &[&[u8]], limit: usize) -> Result<Vec<u8>, UnpackFault> {
         let mut packed = Packed::default();
         let mut all = Vec::new();
         for piece in pieces {
@@ -119,10 +119,10 @@ mod tests {
     #[test]
     fn what_is_too_long_when_it_is_unpacked_is_refused() {
         assert_eq!(unpacked(&[&packed(&[0; 100])], 100), Ok(framed(0, &[0; 100])));
-        assert_eq!(unpacked(&[&packed(&[0; 101])], 100), Err(Fault::TooLong));
-        assert_eq!(unpacked(&[&framed(1, b"no gzip")], 100), Err(Fault::NotGzip));
+        assert_eq!(unpacked(&[&packed(&[0; 101])], 100), Err(UnpackFault::TooLong));
+        assert_eq!(unpacked(&[&framed(1, b"no gzip")], 100), Err(UnpackFault::NotGzip));
         let broken = packed(b"abc");
-        assert_eq!(unpacked(&[&framed(1, &broken[PREFIX..broken.len() - 4])], 100), Err(Fault::NotGzip));
+        assert_eq!(unpacked(&[&framed(1, &broken[PREFIX..broken.len() - 4])], 100), Err(UnpackFault::NotGzip));
     }
 
     // whoever sends much in little leaves a turn to others

@@ -70,11 +70,11 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
     let journal = open(&options());
     let mut commits = journal.commit_stream();
     let mut appends = Vec::new();
-    let mut places = vec![0; MANY];
-    for (number, known) in places.iter_mut().enumerate() {
+    let mut positions = vec![0; MANY];
+    for (number, known) in positions.iter_mut().enumerate() {
         let mut append = journal.append(vec![entry("e", Audience::Everyone)]);
         match poll_immediate(&mut append).await {
-            Some(answer) => *known = place(&answer.expect("appends").outcomes),
+            Some(answer) => *known = position(&answer.expect("appends").outcomes),
             None => appends.push((number, append)),
         }
     }
@@ -83,7 +83,7 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
             for index in (0..appends.len()).rev() {
                 let (number, append) = &mut appends[index];
                 if let Some(answer) = poll_immediate(append).await {
-                    places[*number] = place(&answer.expect("appends").outcomes);
+                    positions[*number] = position(&answer.expect("appends").outcomes);
                     drop(appends.remove(index));
                 }
             }
@@ -92,10 +92,10 @@ pub(in crate::journal) async fn appends_are_kept_in_the_order_in_which_they_were
     };
     let ((), seqs) = tokio::join!(driving, next_seqs(&mut commits, MANY));
     assert_eq!(seqs, (1..=MANY as Seq).collect::<Vec<_>>());
-    assert_eq!(places, seqs);
+    assert_eq!(positions, seqs);
 }
 
-fn place(outcomes: &[Outcome]) -> Seq {
+fn position(outcomes: &[Outcome]) -> Seq {
     let [Outcome::Appended(stored)] = outcomes else { panic!("{outcomes:?}") };
     stored.seq
 }

@@ -92,7 +92,7 @@ impl KeyEntry {
 
     /// Reads what [`write`](Self::write) wrote.
     pub(in crate::journal) fn read(from: &[u8; ENTRY_BYTES]) -> Self {
-        let number = |place| u64::from_be_bytes(first(&from[place..]));
+        let number = |position| u64::from_be_bytes(first(&from[position..]));
         Self::with(first(from), first(&from[16..]), first(&from[24..]), number(32), number(40) as i64)
     }
 }

@@ -13,19 +13,19 @@ use crate::journal::idempotency::slots::Slots;
 const SHARDS: usize = 64;
 
 #[derive(Debug)]
-pub(super) struct Index {
+pub(super) struct KeyIndex {
     shards: Box<[HashTable<u32>]>,
     /// Nobody outside knows it, so nobody can choose keys that lie in one place.
     seed: RandomState,
 }
 
-impl Default for Index {
+impl Default for KeyIndex {
     fn default() -> Self {
         Self { shards: (0..SHARDS).map(|_| HashTable::new()).collect(), seed: RandomState::default() }
     }
 }
 
-impl Index {
+impl KeyIndex {
     /// Makes room for about `keys` more, so that it need not be made again and again.
     pub(super) fn reserve(&mut self, keys: usize, slots: &Slots) {
         let Self { shards, seed } = self;

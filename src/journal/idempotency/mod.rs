@@ -24,7 +24,7 @@ pub(super) use self::{
     staged::Staged,
 };
 use self::{
-    index::Index,
+    index::KeyIndex,
     owners::Owners,
     slots::{Slot, Slots},
 };
@@ -71,7 +71,7 @@ impl From<&Options> for Limits {
 pub(super) struct KeyWindow {
     limits: Limits,
     slots: Slots,
-    index: Index,
+    index: KeyIndex,
     owners: Owners,
     life: Arc<KeyLife>,
 }
@@ -81,7 +81,7 @@ impl KeyWindow {
         Self {
             limits: options.into(),
             slots: Slots::default(),
-            index: Index::default(),
+            index: KeyIndex::default(),
             owners: Owners::default(),
             life: Arc::default(),
         }

@@ -25,7 +25,7 @@ pub(super) struct Owners {
     by_age: BTreeSet<(i64, u32)>,
 }
 
-/// The count of an owner in sixteen steps from one power of two to the next, so that few of its keys move it to another place.
+/// The count of an owner in sixteen steps from one power of two to the next, so that few of its keys move it to another position.
 fn level(count: u32) -> u32 {
     let shift = (u32::BITS - count.leading_zeros()).saturating_sub(5);
     (shift << 5) + (count >> shift)

@@ -7,22 +7,22 @@ use crate::journal::idempotency::KeyEntry;
 #[derive(Debug)]
 pub(in crate::journal) struct Staged {
     keys: Vec<KeyEntry>,
-    places: HashMap<[u8; 16], usize>,
+    positions: HashMap<[u8; 16], usize>,
 }
 
 impl Default for Staged {
     fn default() -> Self {
-        Self { keys: Vec::new(), places: HashMap::new() }
+        Self { keys: Vec::new(), positions: HashMap::new() }
     }
 }
 
 impl Staged {
     pub(super) fn get(&self, digest: &[u8; 16]) -> Option<KeyEntry> {
-        self.places.get(digest).map(|place| self.keys[*place])
+        self.positions.get(digest).map(|position| self.keys[*position])
     }
 
     pub(super) fn push(&mut self, entry: KeyEntry) {
-        self.places.insert(entry.digest, self.keys.len());
+        self.positions.insert(entry.digest, self.keys.len());
         self.keys.push(entry);
     }
 

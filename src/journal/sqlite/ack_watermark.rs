@@ -1,4 +1,4 @@
-//! The newest place that was acknowledged, written down beside the journal: a journal that ends before it lost something.
+//! The newest position that was acknowledged, written down beside the journal: a journal that ends before it lost something.
 //!
 //! The database cannot tell by itself. A write-ahead log that is damaged in the middle ends there, and looks like one whose
 //! last commit was torn off; an older copy of the file looks like any other.
@@ -11,10 +11,10 @@ use std::{
 
 use crate::domain::{Epoch, Seq};
 
-/// The name of the file in the data directory: one line, the epoch, the place and check digits of both.
+/// The name of the file in the data directory: one line, the epoch, the position and check digits of both.
 const FILE: &str = "acknowledged";
 
-/// Where the newest acknowledged place is noted.
+/// Where the newest acknowledged position is noted.
 #[derive(Debug)]
 pub(super) struct AckWatermark {
     file: File,
@@ -24,14 +24,14 @@ pub(super) struct AckWatermark {
 }
 
 impl AckWatermark {
-    /// Begins to note the places of `epoch`.
+    /// Begins to note the positions of `epoch`.
     pub(super) fn open(dir: &Path, epoch: Epoch) -> std::io::Result<Self> {
         let file = File::options().create(true).truncate(false).write(true).open(dir.join(FILE))?;
         let length = file.metadata()?.len();
         Ok(Self { file, length, epoch })
     }
 
-    /// Notes that everything up to `seq` is about to be acknowledged. It is not synced: after a power cut an older place may
+    /// Notes that everything up to `seq` is about to be acknowledged. It is not synced: after a power cut an older position may
     /// stand there, with which less is found, but nothing that is not so.
     pub(super) fn note(&mut self, seq: Seq) -> std::io::Result<()> {
         // Always as long as before, so that nothing of an older line remains, and no room is needed where there was some.
@@ -58,11 +58,11 @@ pub(super) enum Note {
     Absent,
     /// It says nothing that could be read.
     Garbled,
-    /// The newest place that an epoch acknowledged.
+    /// The newest position that an epoch acknowledged.
     Named {
         /// The epoch.
         epoch: Epoch,
-        /// The place; 0 when there was none yet.
+        /// The position; 0 when there was none yet.
         seq: Seq,
     },
 }
@@ -98,7 +98,7 @@ pub(super) fn forget(dir: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The newest place of `epoch` that was noted in `dir`.
+/// The newest position of `epoch` that was noted in `dir`.
 pub(super) fn newest(dir: &Path, epoch: &Epoch) -> Option<Seq> {
     match read(dir) {
         Note::Named { epoch: of, seq } if of == *epoch => Some(seq),

@@ -23,7 +23,7 @@ use crate::{
 pub(super) const MAX_COUNT: usize = 64;
 const FULL: usize = 16 * 1024;
 
-/// Writes notifications with consecutive places that were appended at the same time; the journal had reached the second of the
+/// Writes notifications with consecutive positions that were appended at the same time; the journal had reached the second of the
 /// two times by then, which is the same or later.
 pub(super) fn write(
     connection: &Connection,
@@ -56,7 +56,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// A row, with its first place and how many there are.
+/// A row, with its first position and how many there are.
 #[derive(Debug)]
 pub(super) struct BatchRow {
     pub(super) first: Seq,
@@ -81,7 +81,7 @@ impl BatchRow {
         Ok(Self { first, count, appended_at, reached_at, is_whole, records })
     }
 
-    /// The place behind the last one.
+    /// The position behind the last one.
     pub(super) fn end(&self) -> Seq {
         self.first.saturating_add(self.count)
     }
@@ -103,7 +103,7 @@ impl BatchRow {
 
 /// Finds notifications by their places; quick where they lie together.
 pub(super) struct BatchRows<'c> {
-    by_place: CachedStatement<'c>,
+    by_seq: CachedStatement<'c>,
     current: Option<BatchRow>,
 }
 
@@ -111,14 +111,14 @@ impl<'c> BatchRows<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         let columns = BatchRow::COLUMNS;
         let sql = format!("SELECT {columns} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1");
-        Ok(Self { by_place: connection.prepare_cached(&sql)?, current: None })
+        Ok(Self { by_seq: connection.prepare_cached(&sql)?, current: None })
     }
 
-    /// The block that has the place `seq`.
+    /// The block that has the position `seq`.
     pub(super) fn find(&mut self, seq: Seq) -> Result<&BatchRow, Error> {
         let has = |block: &BatchRow| (block.first..block.end()).contains(&seq);
         if !self.current.as_ref().is_some_and(has) {
-            let found = self.by_place.query_row([seq as i64], BatchRow::from_row).optional();
+            let found = self.by_seq.query_row([seq as i64], BatchRow::from_row).optional();
             self.current = found.map_err(|error| failure(&error))?;
         }
         let found = self.current.as_ref().filter(|block| has(block));

@@ -24,7 +24,7 @@ pub(super) fn may_have_lost(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(noted.is_some_and(|noted| noted.is_empty() || noted != id()))
 }
 
-/// The epoch that begins with this start, if one does: places that were given to others before, or are given by the journal
+/// The epoch that begins with this start, if one does: positions that were given to others before, or are given by the journal
 /// that this one is a copy of, belong to another from now on.
 pub(super) fn new_epoch(connection: &Connection) -> rusqlite::Result<Option<Epoch>> {
     let is_copy: bool = connection.query_row("SELECT is_copy FROM journal", [], |row| row.get(0))?;

@@ -12,7 +12,7 @@ use crate::{
     journal::{
         Error,
         sqlite::{
-            archive::{self, Found, Holes, Joined, Walk},
+            archive::{self, Found, Holes, Joined, RowWalk},
             batch_row::BatchRow,
             checksum,
             index::{self, Index, Segment},
@@ -26,7 +26,7 @@ const MOST_OF_FILE: usize = 100_000;
 
 /// A kind of what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum FindingKind {
     File,
     Notifications,
     Times,
@@ -39,35 +39,35 @@ pub(super) enum Kind {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) notifications: u64,
-    /// How many places are known to hold nothing.
+    /// How many positions are known to hold nothing.
     pub(super) known_missing: u64,
     /// The latest time at which a notification was appended, in milliseconds since 1970.
     pub(super) latest: Option<i64>,
 }
 
-/// Tells what is wrong with a journal of which the place `acknowledged` is known to have been given; nothing if it is sound.
+/// Tells what is wrong with a journal of which the position `acknowledged` is known to have been given; nothing if it is sound.
 pub(super) fn findings(
     snapshot: &Connection,
     acknowledged: Option<Seq>,
-    mut tell: impl FnMut(Kind, String),
+    mut tell: impl FnMut(FindingKind, String),
 ) -> Result<Seen, Error> {
     let failed = |error| super::failure(&error);
-    file(snapshot, |finding| tell(Kind::File, finding)).map_err(failed)?;
+    file(snapshot, |finding| tell(FindingKind::File, finding)).map_err(failed)?;
     let ends = match schema::ends(snapshot) {
         Ok(ends) => ends,
         Err(error) => {
-            tell(Kind::End, format!("where the journal ends cannot be read: {error}"));
+            tell(FindingKind::End, format!("where the journal ends cannot be read: {error}"));
             return Ok(Seen::default());
         }
     };
     let schema::Ends { epoch, oldest, newest } = &ends;
     let seen = notifications(snapshot, epoch, *oldest..newest + 1, &mut tell).map_err(failed)?;
-    let index = index(snapshot, epoch, *oldest, |finding| tell(Kind::Index, finding));
+    let index = index(snapshot, epoch, *oldest, |finding| tell(FindingKind::Index, finding));
     if let Err(error) = index {
-        tell(Kind::Index, error.to_string());
+        tell(FindingKind::Index, error.to_string());
     }
-    if let Err(error) = archive::key_findings(snapshot, *newest, |finding| tell(Kind::Keys, finding)) {
-        tell(Kind::Keys, error.to_string());
+    if let Err(error) = archive::key_findings(snapshot, *newest, |finding| tell(FindingKind::Keys, finding)) {
+        tell(FindingKind::Keys, error.to_string());
     }
     tell_lost_end(*newest, acknowledged, &mut tell);
     Ok(seen)
@@ -77,14 +77,14 @@ pub(super) fn findings(
 pub(super) fn pages_and_rows(
     file: &Connection,
     acknowledged: Option<Seq>,
-    mut tell: impl FnMut(Kind, String),
+    mut tell: impl FnMut(FindingKind, String),
 ) -> Result<(), Error> {
     let failed = |error| super::failure(&error);
     let mut statement = file.prepare("PRAGMA quick_check").map_err(failed)?;
     let pages = statement.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
     for finding in pages.map(|finding| finding.unwrap_or_else(|error| error.to_string())) {
         if finding != "ok" {
-            tell(Kind::File, finding);
+            tell(FindingKind::File, finding);
         }
     }
     let schema::Ends { epoch, oldest, newest } = schema::ends(file).map_err(failed)?;
@@ -93,9 +93,9 @@ pub(super) fn pages_and_rows(
     Ok(())
 }
 
-fn tell_lost_end(newest: Seq, acknowledged: Option<Seq>, tell: &mut impl FnMut(Kind, String)) {
+fn tell_lost_end(newest: Seq, acknowledged: Option<Seq>, tell: &mut impl FnMut(FindingKind, String)) {
     if let Some(acknowledged) = acknowledged.filter(|seq| *seq > newest) {
-        tell(Kind::End, format!("it ends at notification {newest}, but {acknowledged} was acknowledged"));
+        tell(FindingKind::End, format!("it ends at notification {newest}, but {acknowledged} was acknowledged"));
     }
 }
 
@@ -108,29 +108,29 @@ fn file(snapshot: &Connection, mut tell: impl FnMut(String)) -> rusqlite::Result
     Ok(())
 }
 
-/// Every place holds a notification that can be read, or is known to hold none.
+/// Every position holds a notification that can be read, or is known to hold none.
 fn notifications(
     snapshot: &Connection,
     epoch: &Epoch,
-    places: Range<Seq>,
-    tell: &mut impl FnMut(Kind, String),
+    positions: Range<Seq>,
+    tell: &mut impl FnMut(FindingKind, String),
 ) -> rusqlite::Result<Seen> {
-    let holes = Holes::read(snapshot, &places)?;
+    let holes = Holes::read(snapshot, &positions)?;
     let (mut seen, mut times, mut missing) = (Seen::default(), Times::default(), Joined::default());
     let mut lost = Vec::new();
-    for found in Walk::new(snapshot, places) {
+    for found in RowWalk::new(snapshot, positions) {
         match found {
             Found::Nothing(range) => {
                 times.unknown = true;
                 lost.push(range);
             }
-            Found::BatchRow(block, places) => {
-                lost.extend(unreadable(&block, epoch, &places));
-                let held = places.end - places.start - archive::sum(&lost);
+            Found::BatchRow(block, positions) => {
+                lost.extend(unreadable(&block, epoch, &positions));
+                let held = positions.end - positions.start - archive::sum(&lost);
                 seen.notifications += held;
                 match held {
                     0 => times.unknown = true,
-                    _ => times.follow(&block).into_iter().for_each(|finding| tell(Kind::Times, finding)),
+                    _ => times.follow(&block).into_iter().for_each(|finding| tell(FindingKind::Times, finding)),
                 }
             }
         }
@@ -146,9 +146,9 @@ fn notifications(
 }
 
 /// Tells what of a range is not known to hold nothing, and gives how much is.
-fn tell_unknown(holes: &Holes, range: &RangeInclusive<Seq>, tell: &mut impl FnMut(Kind, String)) -> u64 {
+fn tell_unknown(holes: &Holes, range: &RangeInclusive<Seq>, tell: &mut impl FnMut(FindingKind, String)) -> u64 {
     let (known, unknown) = holes.split(range);
-    unknown.iter().for_each(|range| tell(Kind::Notifications, cannot_be_read(range)));
+    unknown.iter().for_each(|range| tell(FindingKind::Notifications, cannot_be_read(range)));
     archive::sum(&known)
 }
 
@@ -159,13 +159,13 @@ fn cannot_be_read(range: &RangeInclusive<Seq>) -> String {
     }
 }
 
-/// Which of `places` of a block hold nothing that a subscriber could get.
-fn unreadable(block: &BatchRow, epoch: &Epoch, places: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
+/// Which of `positions` of a block hold nothing that a subscriber could get.
+fn unreadable(block: &BatchRow, epoch: &Epoch, positions: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
     let readable = |seq| {
         let notification = block.notification(epoch, seq);
         notification.is_ok_and(|notification| Payload::check_json(notification.event.payload.as_bytes()).is_ok())
     };
-    places.clone().filter(|seq| !readable(*seq)).map(|seq| seq..=seq).collect()
+    positions.clone().filter(|seq| !readable(*seq)).map(|seq| seq..=seq).collect()
 }
 
 /// The times that were reached never fall, and none of them comes from nowhere. Those at which notifications were appended may
@@ -202,16 +202,16 @@ fn index(snapshot: &Connection, epoch: &Epoch, oldest: Seq, mut tell: impl FnMut
             tell("a part of the index is not as it was written".to_owned());
             continue;
         };
-        let first = found.places.start;
-        let places = first.max(oldest)..found.places.end.min(first.saturating_add(index::MAX_PLACES));
-        if let Some(finding) = segment(snapshot, epoch, &found, places.clone()).map_err(failed)? {
+        let first = found.positions.start;
+        let positions = first.max(oldest)..found.positions.end.min(first.saturating_add(index::MAX_POSITIONS));
+        if let Some(finding) = segment(snapshot, epoch, &found, positions.clone()).map_err(failed)? {
             tell(finding);
         }
-        let unindexed = Walk::new(snapshot, end..first.max(end)).find(|found| matches!(found, Found::BatchRow(..)));
-        if let Some(Found::BatchRow(_, places)) = unindexed {
-            tell(format!("no index has the notifications from {} on", places.start));
+        let unindexed = RowWalk::new(snapshot, end..first.max(end)).find(|found| matches!(found, Found::BatchRow(..)));
+        if let Some(Found::BatchRow(_, positions)) = unindexed {
+            tell(format!("no index has the notifications from {} on", positions.start));
         }
-        end = places.end.max(end);
+        end = positions.end.max(end);
     }
     Ok(())
 }
@@ -230,18 +230,18 @@ fn pages(snapshot: &Connection, tell: &mut impl FnMut(String)) -> rusqlite::Resu
     Ok(())
 }
 
-/// The index of a segment finds, for each audience, just those of its `places` that are for it.
+/// The index of a segment finds, for each audience, just those of its `positions` that are for it.
 fn segment(
     snapshot: &Connection,
     epoch: &Epoch,
     segment: &Segment,
-    places: Range<Seq>,
+    positions: Range<Seq>,
 ) -> rusqlite::Result<Option<String>> {
-    let first = segment.places.start;
+    let first = segment.positions.start;
     let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
-    for found in Walk::new(snapshot, places.clone()) {
-        let Found::BatchRow(block, places) = found else { continue };
-        for seq in places {
+    for found in RowWalk::new(snapshot, positions.clone()) {
+        let Found::BatchRow(block, positions) = found else { continue };
+        for seq in positions {
             // Without one that cannot be read, which is found elsewhere, nothing can be said of the index.
             let Ok(notification) = block.notification(epoch, seq) else { return Ok(None) };
             for audience in notification.audiences.as_slice() {
@@ -252,7 +252,7 @@ fn segment(
     let mut index = Index::prepare(snapshot)?;
     for (audience, expected) in by_audience {
         let mut found = Vec::new();
-        let read = index.find(segment, &audience, &places, i64::MIN, &mut found);
+        let read = index.find(segment, &audience, &positions, i64::MIN, &mut found);
         if read.is_err() || found != expected {
             return Ok(Some(format!("the index of the notifications from {first} on is wrong for `{audience}`")));
         }

@@ -50,7 +50,7 @@ impl Tip {
         let reached_at = Self::reached_at(connection).map_err(|error| failure(&error))?;
         let newest = match last {
             Some(last) if !last.is_whole => {
-                // No place is given twice: as many as a row may have were given, if it is where it should be.
+                // No position is given twice: as many as a row may have were given, if it is where it should be.
                 if before.map_or(oldest, |end| end as Seq) != last.first {
                     return Err(Error::Damaged("its newest notifications cannot be read".to_owned()));
                 }
@@ -81,7 +81,7 @@ impl Tip {
     }
 }
 
-/// The time of a transaction, what its commit waits for, when a key was used whose window ends with it, and before which place
+/// The time of a transaction, what its commit waits for, when a key was used whose window ends with it, and before which position
 /// everything is too old.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Terms {

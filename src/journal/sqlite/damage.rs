@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use crate::{
     domain::Seq,
-    journal::faults::{Faults, Kind},
+    journal::faults::{FaultKind, Faults},
 };
 
 /// How many stretches are remembered one by one; beyond that, the two that lie closest together count as one.
@@ -33,15 +33,15 @@ impl Ranges {
         true
     }
 
-    /// Whether a place is in one of them.
+    /// Whether a position is in one of them.
     pub(super) fn contains(&self, seq: Seq) -> bool {
         self.0.get(self.0.partition_point(|range| range.end <= seq)).is_some_and(|range| range.contains(&seq))
     }
 
-    /// What of them lies in `places`.
-    pub(super) fn within(&self, places: &Range<Seq>) -> impl Iterator<Item = Range<Seq>> {
-        let first = self.0.partition_point(|range| range.end <= places.start);
-        let cut = |range: &Range<Seq>| range.start.max(places.start)..range.end.min(places.end);
+    /// What of them lies in `positions`.
+    pub(super) fn within(&self, positions: &Range<Seq>) -> impl Iterator<Item = Range<Seq>> {
+        let first = self.0.partition_point(|range| range.end <= positions.start);
+        let cut = |range: &Range<Seq>| range.start.max(positions.start)..range.end.min(positions.end);
         self.0[first..].iter().map(cut).take_while(|range| !range.is_empty())
     }
 
@@ -96,23 +96,23 @@ impl Damage {
             Ok((row.get::<_, i64>(0)? as Seq..row.get::<_, i64>(1)? as Seq + 1, row.get::<_, String>(2)?))
         })?;
         for hole in holes {
-            let (places, cause) = hole?;
+            let (positions, cause) = hole?;
             if cause == DAMAGE {
-                damage.note(places.clone(), faults);
+                damage.note(positions.clone(), faults);
             }
-            damage.0.lock().holes.add(places);
+            damage.0.lock().holes.add(positions);
         }
         Ok(damage)
     }
 
-    /// What is known to be missing of `places`, whoever it was for.
-    pub(super) fn holes(&self, places: &Range<Seq>) -> Vec<Range<Seq>> {
-        self.0.lock().holes.within(places).collect()
+    /// What is known to be missing of `positions`, whoever it was for.
+    pub(super) fn holes(&self, positions: &Range<Seq>) -> Vec<Range<Seq>> {
+        self.0.lock().holes.within(positions).collect()
     }
 
-    /// Notes that these places hold nothing, whoever it was for.
-    pub(super) fn miss(&self, places: Range<Seq>) {
-        self.0.lock().holes.add(places);
+    /// Notes that these positions hold nothing, whoever it was for.
+    pub(super) fn miss(&self, positions: Range<Seq>) {
+        self.0.lock().holes.add(positions);
     }
 
     /// The end of what is known to be unreadable or missing from `seq` on, if it is.
@@ -122,16 +122,16 @@ impl Damage {
         end(&known.tried).max(end(&known.holes))
     }
 
-    /// Notes that these places cannot be read.
-    pub(super) fn note(&self, places: Range<Seq>, faults: &Faults) {
+    /// Notes that these positions cannot be read.
+    pub(super) fn note(&self, positions: Range<Seq>, faults: &Faults) {
         let mut known = self.0.lock();
         if known.tried.0.len() < REMEMBERED {
-            known.tried.add(places.clone());
+            known.tried.add(positions.clone());
         }
-        if known.unreadable.add(places.clone()) {
+        if known.unreadable.add(positions.clone()) {
             tracing::error!(
-                from = places.start,
-                to = places.end - 1,
+                from = positions.start,
+                to = positions.end - 1,
                 "the journal is damaged: notifications cannot be read"
             );
             known.unreadable.join_closest();
@@ -139,13 +139,13 @@ impl Damage {
         }
     }
 
-    /// Notes that the index of these places cannot be read; what is in them can be.
-    pub(super) fn note_index(&self, places: Range<Seq>, faults: &Faults) {
+    /// Notes that the index of these positions cannot be read; what is in them can be.
+    pub(super) fn note_index(&self, positions: Range<Seq>, faults: &Faults) {
         let mut known = self.0.lock();
-        if known.unindexed.add(places.clone()) {
+        if known.unindexed.add(positions.clone()) {
             tracing::error!(
-                from = places.start,
-                to = places.end - 1,
+                from = positions.start,
+                to = positions.end - 1,
                 "the journal is damaged: an index cannot be read"
             );
             known.unindexed.join_closest();
@@ -169,13 +169,13 @@ impl Damage {
     }
 }
 
-/// Why places are empty that could not be read when the file was opened; see `schema_2.sql`.
+/// Why positions are empty that could not be read when the file was opened; see `schema_2.sql`.
 pub(super) const DAMAGE: &str = "damage";
 
 impl Known {
     fn tell(&self, faults: &Faults) {
         if self.unreadable.is_empty() && self.unindexed.is_empty() {
-            faults.set(Kind::Damage, None);
+            faults.set(FaultKind::Damage, None);
             return;
         }
         let list = |what: &str, Ranges(ranges): &Ranges| {
@@ -191,12 +191,12 @@ impl Known {
              `exposia-notifications journal check`, and mind the disk",
             parts.join(" and ")
         );
-        faults.set(Kind::Damage, Some(&reason));
+        faults.set(FaultKind::Damage, Some(&reason));
     }
 }
 
 impl Ranges {
-    /// The end of the stretch that has the place.
+    /// The end of the stretch that has the position.
     fn end_at(&self, seq: Seq) -> Option<Seq> {
         self.0
             .get(self.0.partition_point(|range| range.end <= seq))
@@ -217,7 +217,7 @@ mod tests {
         #[test]
         fn ranges_are_a_set_of_places(
             added in proptest::collection::vec((0..60u64, 0..8u64), 0..20),
-            places in (0..60u64, 0..30u64),
+            positions in (0..60u64, 0..30u64),
         ) {
             let (mut ranges, mut set) = (Ranges::default(), BTreeSet::new());
             for (start, length) in added {
@@ -226,9 +226,9 @@ mod tests {
             }
             prop_assert!(ranges.0.windows(2).all(|pair| pair[0].end < pair[1].start));
             prop_assert!((0..70).all(|seq| ranges.contains(seq) == set.contains(&seq)));
-            let places = places.0..places.0 + places.1;
-            let within: Vec<_> = ranges.within(&places).flatten().collect();
-            prop_assert_eq!(within, set.range(places).copied().collect::<Vec<_>>());
+            let positions = positions.0..positions.0 + positions.1;
+            let within: Vec<_> = ranges.within(&positions).flatten().collect();
+            prop_assert_eq!(within, set.range(positions).copied().collect::<Vec<_>>());
         }
     }
 

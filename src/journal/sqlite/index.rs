@@ -1,10 +1,10 @@
-//! Which places are for whom. The newest ones are known from memory; once these are many, they become a *segment*: its
+//! Which positions are for whom. The newest ones are known from memory; once these are many, they become a *segment*: its
 //! index is written in one go, sorted by audience and cut into pages, and only ever read after that, or thrown away.
 //!
 //! An index that every append wrote to would have a page of its own to change for nearly each of them. This one costs a
 //! reader one look at every segment that it passes by.
 //!
-//! A page has, for each audience: its key; the places, as two bytes each that are added to the first place of the segment;
+//! A page has, for each audience: its key; the positions, as two bytes each that are added to the first position of the segment;
 //! and when these notifications expire, as eight bytes each in milliseconds since 1970, or 0, or nothing if none of them
 //! does. Each of the three has its length in front. All numbers are big-endian.
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// How many places a segment reaches over at the most: what two bytes can tell apart.
-pub(super) const MAX_PLACES: Seq = 1 << 16;
+/// How many positions a segment reaches over at the most: what two bytes can tell apart.
+pub(super) const MAX_POSITIONS: Seq = 1 << 16;
 
 /// How many bytes a page has, unless one audience alone has more: what fits on a page of the file with the row's head.
 const PAGE: usize = 3_900;
@@ -77,19 +77,19 @@ pub(super) fn segments(connection: &Connection) -> rusqlite::Result<Vec<Option<S
     segments.query_map([], Segment::from_row)?.collect()
 }
 
-/// The last place that has an index; 0 when none has. Looks at the end of the table only: what is damaged before it does not count.
+/// The last position that has an index; 0 when none has. Looks at the end of the table only: what is damaged before it does not count.
 pub(super) fn end(connection: &Connection) -> rusqlite::Result<Seq> {
     let mut segments = connection.prepare_cached("SELECT first, last, checksum FROM segments ORDER BY first DESC")?;
     let mut segments = segments.query_map([], Segment::from_row)?;
     while let Some(segment) = segments.next().transpose()? {
         if let Some(segment) = segment {
-            return Ok(segment.places.end - 1);
+            return Ok(segment.positions.end - 1);
         }
     }
     Ok(0)
 }
 
-/// The places of one audience in a segment, as they are written down.
+/// The positions of one audience in a segment, as they are written down.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Places {
     offsets: Vec<u8>,
@@ -114,7 +114,7 @@ fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> ru
         "INSERT OR REPLACE INTO pages (segment, audience, page, checksum, next) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     while let Some(first) = notifications.first().map(|notification| notification.seq) {
-        let count = notifications.partition_point(|notification| notification.seq - first < MAX_PLACES);
+        let count = notifications.partition_point(|notification| notification.seq - first < MAX_POSITIONS);
         let (own, rest) = notifications.split_at(count);
         let (first_place, last_place) = (first as i64, own[count - 1].seq as i64);
         segment.execute((first_place, last_place, checksum::of(&[first_place, last_place], &[])))?;
@@ -130,16 +130,17 @@ fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> ru
     Ok(())
 }
 
-/// The places of each audience in the segment that begins at `first`, sorted by its key.
+/// The positions of each audience in the segment that begins at `first`, sorted by its key.
 fn by_audience(first: Seq, notifications: &[Arc<Notification>]) -> Vec<(String, Places)> {
-    let mut places = HashMap::<&Audience, Places>::new();
+    let mut positions = HashMap::<&Audience, Places>::new();
     for notification in notifications {
         let (offset, expires_at) = (notification.seq - first, notification.expires_at.map(millis));
         for audience in notification.audiences.as_slice() {
-            places.entry(audience).or_default().push(offset as u16, expires_at);
+            positions.entry(audience).or_default().push(offset as u16, expires_at);
         }
     }
-    let mut sorted: Vec<_> = places.into_iter().map(|(audience, places)| (record::key(audience), places)).collect();
+    let mut sorted: Vec<_> =
+        positions.into_iter().map(|(audience, positions)| (record::key(audience), positions)).collect();
     sorted.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
     sorted
 }
@@ -162,10 +163,10 @@ fn pages(sorted: Vec<(String, Places)>) -> Vec<(String, Vec<u8>)> {
     pages
 }
 
-/// The places from the first to the last that have an index together.
+/// The positions from the first to the last that have an index together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Segment {
-    pub(super) places: Range<Seq>,
+    pub(super) positions: Range<Seq>,
     /// It was written with checksums.
     is_sealed: bool,
 }
@@ -177,13 +178,13 @@ impl Segment {
     /// Reads a row; none when it is not as it was written.
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Option<Self>> {
         let (first, last, checksum) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let places = first as Seq..(last as Seq).saturating_add(1);
+        let positions = first as Seq..(last as Seq).saturating_add(1);
         let whole = checksum::holds(checksum, &[first, last], &[]);
-        Ok(whole.then_some(Self { places, is_sealed: checksum.is_some() }))
+        Ok(whole.then_some(Self { positions, is_sealed: checksum.is_some() }))
     }
 }
 
-/// Looks places up.
+/// Looks positions up.
 pub(super) struct Index<'c> {
     page: CachedStatement<'c>,
 }
@@ -195,7 +196,7 @@ impl<'c> Index<'c> {
         Ok(Self { page: connection.prepare_cached(sql)? })
     }
 
-    /// Adds to `found` the places in `range` that `segment` has for the audience `key`, without what expired by `now`.
+    /// Adds to `found` the positions in `range` that `segment` has for the audience `key`, without what expired by `now`.
     pub(super) fn find(
         &mut self,
         segment: &Segment,
@@ -204,21 +205,21 @@ impl<'c> Index<'c> {
         now: i64,
         found: &mut Vec<Seq>,
     ) -> Result<(), Error> {
-        let first = segment.places.start;
+        let first = segment.positions.start;
         let damaged = || Error::Damaged(format!("the index of the notifications from {first} on cannot be read"));
         let mut rows = self.page.query((first as i64, key)).map_err(|error| failure(&error))?;
         let Some(row) = rows.next().map_err(|error| failure(&error))? else {
             return if segment.is_sealed { Err(damaged()) } else { Ok(()) };
         };
         let page = page(row, first as i64, key, segment.is_sealed).ok_or_else(damaged)?;
-        let Some((offsets, expiries)) = places(page, key).ok_or_else(damaged)? else { return Ok(()) };
-        let place = |offset: &[u8; 2]| first + Seq::from(u16::from_be_bytes(*offset));
-        let begin = offsets.partition_point(|offset| place(offset) < range.start);
-        let end = offsets.partition_point(|offset| place(offset) < range.end);
+        let Some((offsets, expiries)) = positions(page, key).ok_or_else(damaged)? else { return Ok(()) };
+        let position = |offset: &[u8; 2]| first + Seq::from(u16::from_be_bytes(*offset));
+        let begin = offsets.partition_point(|offset| position(offset) < range.start);
+        let end = offsets.partition_point(|offset| position(offset) < range.end);
         for (number, offset) in offsets.iter().enumerate().take(end).skip(begin) {
             let expires_at = expiries.get(number).map_or(0, |expiry| i64::from_be_bytes(*expiry));
             if expires_at == 0 || expires_at > now {
-                found.push(place(offset));
+                found.push(position(offset));
             }
         }
         Ok(())
@@ -240,7 +241,7 @@ fn page<'r>(row: &'r Row<'_>, segment: i64, key: &str, is_sealed: bool) -> Optio
 type Found<'p> = (&'p [[u8; 2]], &'p [[u8; 8]]);
 
 /// What a page has for the audience `key`; `None` within if it is not there, without if the page is no page.
-fn places<'p>(mut page: &'p [u8], key: &str) -> Option<Option<Found<'p>>> {
+fn positions<'p>(mut page: &'p [u8], key: &str) -> Option<Option<Found<'p>>> {
     while !page.is_empty() {
         let (audience, offsets, expiries) = (part(&mut page)?, part(&mut page)?, part(&mut page)?);
         if audience == key.as_bytes() {
@@ -287,7 +288,7 @@ mod tests {
 
     fn look_up(pages: &[(String, Vec<u8>)], key: &str) -> Option<Vec<(u16, i64)>> {
         let page = pages.iter().rev().find(|(first, _)| first.as_str() <= key)?;
-        let (offsets, expiries) = places(&page.1, key).expect("a page")?;
+        let (offsets, expiries) = positions(&page.1, key).expect("a page")?;
         let expiry = |number: usize| expiries.get(number).map_or(0, |expiry| i64::from_be_bytes(*expiry));
         Some(offsets.iter().enumerate().map(|(number, offset)| (u16::from_be_bytes(*offset), expiry(number))).collect())
     }
@@ -303,7 +304,7 @@ mod tests {
         for (offset, user) in (0..).zip(&users) {
             assert_eq!(look_up(&pages, &format!("u:{user}")), Some(vec![(offset, 0), (offset + 2_000, 0)]));
         }
-        assert_eq!(look_up(&pages, "*").map(|places| places.len()), Some(4_000));
+        assert_eq!(look_up(&pages, "*").map(|positions| positions.len()), Some(4_000));
         assert_eq!(look_up(&pages, "u:nobody"), None);
         assert_eq!(look_up(&pages, "r:nowhere"), None);
     }
@@ -318,7 +319,7 @@ mod tests {
     #[test]
     fn a_page_that_ends_too_early_is_no_page() {
         let (_, page) = &pages(by_audience(1, &[notification(1, &[], None)]))[0];
-        assert!(places(page, "x").is_some());
-        assert_eq!(places(&page[..page.len() - 1], "x"), None);
+        assert!(positions(page, "x").is_some());
+        assert_eq!(positions(&page[..page.len() - 1], "x"), None);
     }
 }

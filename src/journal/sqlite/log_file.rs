@@ -3,7 +3,7 @@
 //! After a sync that failed the system has given up what it could not write, says so once, and succeeds the next time: what was
 //! written before and not synced may be missing on the disk, although whoever reads still gets it from memory. Carried over
 //! from such a log, or kept behind such a hole, it would be lost by a power cut. So all of the log is written once more, in its
-//! place, and synced, before anything is kept in it or carried over from it.
+//! position, and synced, before anything is kept in it or carried over from it.
 
 use std::{
     fs::File,

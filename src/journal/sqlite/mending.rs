@@ -21,25 +21,25 @@ use crate::{
     },
 };
 
-/// Indexes what can be read of `places`, and notes the rest as missing, for everybody: no index says whom it was for.
+/// Indexes what can be read of `positions`, and notes the rest as missing, for everybody: no index says whom it was for.
 pub(super) fn index(
     connection: &Connection,
     epoch: &Epoch,
     damage: &Damage,
     faults: &Faults,
-    places: Range<Seq>,
+    positions: Range<Seq>,
 ) -> Result<(), Error> {
-    if places.is_empty() {
+    if positions.is_empty() {
         return Ok(());
     }
-    let read = read(connection, epoch, damage, faults, &places)?;
-    match write(connection, &read, places.start) {
+    let read = read(connection, epoch, damage, faults, &positions)?;
+    match write(connection, &read, positions.start) {
         Ok(()) => read.lost.into_iter().for_each(|range| damage.miss(range)),
         // Without an index it is found by looking through it; the next start tries again.
         Err(error) => {
             tracing::warn!(%error, "what lies before the damage could not be given an index");
             read.lost.into_iter().for_each(|range| damage.miss(range));
-            damage.note_index(places, faults);
+            damage.note_index(positions, faults);
         }
     }
     Ok(())
@@ -51,23 +51,23 @@ struct Stretch {
     lost: Vec<Range<Seq>>,
 }
 
-/// What can be read of `places`, and what cannot. Its transaction is over afterwards: one in which a read failed writes nothing.
+/// What can be read of `positions`, and what cannot. Its transaction is over afterwards: one in which a read failed writes nothing.
 fn read(
     connection: &Connection,
     epoch: &Epoch,
     damage: &Damage,
     faults: &Faults,
-    places: &Range<Seq>,
+    positions: &Range<Seq>,
 ) -> Result<Stretch, Error> {
     let snapshot = connection.unchecked_transaction().map_err(|error| failure(&error))?;
     let mut walk = Walk { snapshot: &snapshot, epoch, damage, faults, lost: Ranges::default() };
-    let reach = Reach { places: places.clone(), now: i64::MIN, newest_first: false };
+    let reach = Reach { positions: positions.clone(), now: i64::MIN, newest_first: false };
     let mut found = Vec::new();
     walk.all(&reach, |block, seq| {
         found.push(block.notification(epoch, seq)?);
         Ok(true)
     })?;
-    Ok(Stretch { found, lost: walk.lost.within(places).collect() })
+    Ok(Stretch { found, lost: walk.lost.within(positions).collect() })
 }
 
 fn write(connection: &Connection, Stretch { found, lost }: &Stretch, oldest: Seq) -> rusqlite::Result<()> {

@@ -40,7 +40,7 @@ use async_trait::async_trait;
 use rusqlite::ErrorCode;
 use tokio::task::spawn_blocking;
 
-pub use tools::{Tool, ToolError};
+pub use tools::{JournalTool, JournalToolError};
 
 use crate::{
     clock::Clock,
@@ -48,7 +48,9 @@ use crate::{
     journal::{
         Answer, Append, Attend, Attendance, Bounds, CommitStream, Condition, Entry, Error, Follow, Incarnation,
         Journal, Options, Page, Query, Read, Relay,
-        sqlite::{files::Files, queue::Queue, reader::Readers, shared::Shared, threads::Threads, writer::Writer},
+        sqlite::{
+            files::Files, queue::Queue, reader::Readers, shared::Shared, threads::Threads, writer::JournalWriter,
+        },
     },
     worker::Worker,
 };
@@ -69,7 +71,7 @@ impl Sqlite {
         let path = files.path();
         let opened = opening::open(&files, !options.no_copy)?;
         let queue = Arc::new(Queue::new());
-        let (writer, shared) = Writer::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
+        let (writer, shared) = JournalWriter::new(files, opened, options, Arc::clone(&queue), Arc::clone(&clock))?;
         let (readers, mut workers) = Readers::open(&path, &shared, writer.read_gate())?;
         let (worker, thread) = Worker::start_thread("journal", move |lifeline| writer.run(lifeline))?;
         workers.insert(0, worker);
@@ -154,8 +156,8 @@ impl Read for Sqlite {
         match self.shared.count(&audiences, after, until, now) {
             (count, None) => Ok(count),
             (recent, Some(held)) => {
-                let places = after.saturating_add(1)..until.saturating_add(1).min(held);
-                Ok(recent + self.threads.readers.count(audiences, places, now).await?)
+                let positions = after.saturating_add(1)..until.saturating_add(1).min(held);
+                Ok(recent + self.threads.readers.count(audiences, positions, now).await?)
             }
         }
     }

@@ -34,7 +34,7 @@ const STATEMENTS: usize = 64;
 pub(super) struct Opened {
     pub(super) connection: Connection,
     pub(super) access: Access,
-    /// Whose places are given from now on.
+    /// Whose positions are given from now on.
     pub(super) epoch: Epoch,
     /// Why the file cannot be written to; it may not even have the epoch yet.
     pub(super) unwritable: Option<Error>,
@@ -182,7 +182,7 @@ fn prepare(connection: &Connection, files: &Files, kind: Kind, keep_copy: bool) 
     Ok(())
 }
 
-/// Says whose places are given from now on, and whether the file knows it.
+/// Says whose positions are given from now on, and whether the file knows it.
 fn settle(connection: &Connection, epoch: Option<&Epoch>) -> Result<(Epoch, Result<(), Error>), Error> {
     let decide = || match epoch {
         Some(epoch) => Ok(epoch.clone()),

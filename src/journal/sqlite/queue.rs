@@ -7,7 +7,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::journal::{Entry, Error, Outcome};
 
-/// How many appends may wait; further ones wait for a place.
+/// How many appends may wait; further ones wait for a position.
 const CAPACITY: usize = 64;
 
 /// How many entries are committed together before the rest waits for the next commit.
@@ -28,7 +28,7 @@ pub(super) struct Job {
 
 /// What the writer shall do next.
 #[derive(Debug)]
-pub(super) enum Next {
+pub(super) enum NextJob {
     /// Commit these together.
     Commit(Vec<Job>),
     /// Nothing came for a while.
@@ -41,8 +41,8 @@ pub(super) enum Next {
 pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    places: Arc<Semaphore>,
-    /// Held from the first look for a place until the append has it, so that whoever came first is served first, whoever of those
+    positions: Arc<Semaphore>,
+    /// Held from the first look for a position until the append has it, so that whoever came first is served first, whoever of those
     /// who wait is polled first.
     entrance: Entrance,
 }
@@ -58,7 +58,7 @@ impl Queue {
         Self {
             waiting: Mutex::default(),
             changed: Condvar::new(),
-            places: Arc::new(Semaphore::new(CAPACITY)),
+            positions: Arc::new(Semaphore::new(CAPACITY)),
             entrance: Entrance::default(),
         }
     }
@@ -66,19 +66,19 @@ impl Queue {
     /// Puts entries into the queue, in the order in which the calls were first polled, and gives where the outcome will come.
     pub(super) async fn push(&self, entries: Vec<Entry>) -> Result<oneshot::Receiver<Appended>, Error> {
         let _entrance = self.entrance.lock().await;
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let position = Arc::clone(&self.positions).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (reply, appended) = oneshot::channel();
         let mut waiting = self.waiting.lock();
         if waiting.closed {
             return Err(Error::Closed);
         }
-        waiting.jobs.push_back(Job { entries, reply, _place: place });
+        waiting.jobs.push_back(Job { entries, reply, _place: position });
         self.changed.notify_one();
         Ok(appended)
     }
 
     /// Waits for what comes, but not longer than `patience`.
-    pub(super) fn next(&self, patience: Duration) -> Next {
+    pub(super) fn next(&self, patience: Duration) -> NextJob {
         let mut waiting = self.waiting.lock();
         if waiting.jobs.is_empty() && !waiting.closed {
             self.changed.wait_for(&mut waiting, patience);
@@ -92,16 +92,16 @@ impl Queue {
             jobs.extend(waiting.jobs.pop_front());
         }
         match jobs.is_empty() {
-            false => Next::Commit(jobs),
-            true if waiting.closed => Next::End,
-            true => Next::Idle,
+            false => NextJob::Commit(jobs),
+            true if waiting.closed => NextJob::End,
+            true => NextJob::Idle,
         }
     }
 
     /// Lets nothing in any more.
     pub(super) fn close(&self) {
         self.waiting.lock().closed = true;
-        self.places.close();
+        self.positions.close();
         self.changed.notify_one();
     }
 

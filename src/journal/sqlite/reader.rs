@@ -49,25 +49,25 @@ impl Readers {
         self.snapshots.close();
     }
 
-    /// Reads what the page has before the place `held`, and makes one page of it and of what is `recent`.
+    /// Reads what the page has before the position `held`, and makes one page of it and of what is `recent`.
     pub(super) async fn read(&self, query: Query, recent: Page, held: Seq, now: DateTime<Utc>) -> Result<Page, Error> {
         let shared = Arc::clone(&self.shared);
         self.snapshots.with(held, move |snapshot| page(snapshot, &shared, &query, &recent, held, now)).await
     }
 
-    /// How many of `places` are for one of `audiences`.
+    /// How many of `positions` are for one of `audiences`.
     pub(super) async fn count(
         &self,
         audiences: Vec<Audience>,
-        places: Range<Seq>,
+        positions: Range<Seq>,
         now: DateTime<Utc>,
     ) -> Result<u64, Error> {
         let shared = Arc::clone(&self.shared);
-        self.snapshots.with(places.end, move |snapshot| count(snapshot, &shared, &audiences, places, now)).await
+        self.snapshots.with(positions.end, move |snapshot| count(snapshot, &shared, &audiences, positions, now)).await
     }
 }
 
-/// The oldest place that the file keeps at the moment of the snapshot.
+/// The oldest position that the file keeps at the moment of the snapshot.
 fn oldest(snapshot: &Transaction<'_>) -> Result<Seq, Error> {
     schema::oldest(snapshot).map_err(|error| failure(&error))
 }
@@ -77,20 +77,20 @@ fn walk<'s>(snapshot: &'s Transaction<'s>, shared: &'s Shared) -> Walk<'s> {
     Walk { snapshot, epoch, damage, faults, lost: Ranges::default() }
 }
 
-/// The first of `places` before which nothing was appended at `since` or later. Places and the times that were reached by then
+/// The first of `positions` before which nothing was appended at `since` or later. Places and the times that were reached by then
 /// rise together, so halving finds it, without an index that every append would have to pay for. Where the file is damaged
 /// nothing is left out.
-fn place_since(snapshot: &Transaction<'_>, places: &Range<Seq>, since: i64) -> Result<Seq, Error> {
+fn place_since(snapshot: &Transaction<'_>, positions: &Range<Seq>, since: i64) -> Result<Seq, Error> {
     let sql = "SELECT coalesce(reached_at, appended_at) FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1";
     let mut reached_at = snapshot.prepare_cached(sql).map_err(|error| failure(&error))?;
-    let (mut low, mut high) = (places.start, places.end);
+    let (mut low, mut high) = (positions.start, positions.end);
     while low < high {
         let middle = low + (high - low) / 2;
         match reached_at.query_row([middle as i64], |row| row.get::<_, i64>(0)).optional() {
             Ok(Some(reached_at)) if reached_at >= since => high = middle,
             Ok(_) => low = middle + 1,
             Err(error) => match failure(&error) {
-                Error::Damaged(_) => return Ok(places.start),
+                Error::Damaged(_) => return Ok(positions.start),
                 other => return Err(other),
             },
         }
@@ -102,11 +102,11 @@ fn count(
     snapshot: &Transaction<'_>,
     shared: &Shared,
     audiences: &[Audience],
-    places: Range<Seq>,
+    positions: Range<Seq>,
     now: DateTime<Utc>,
 ) -> Result<u64, Error> {
-    let places = oldest(snapshot)?.max(places.start)..places.end;
-    let reach = Reach { places, now: millis(now), newest_first: false };
+    let positions = oldest(snapshot)?.max(positions.start)..positions.end;
+    let reach = Reach { positions, now: millis(now), newest_first: false };
     let mut count = 0;
     walk(snapshot, shared).some(audiences, &reach, |_, _| {
         count += 1;
@@ -124,12 +124,12 @@ fn page(
     now: DateTime<Utc>,
 ) -> Result<Page, Error> {
     let oldest = oldest(snapshot)?;
-    let mut places = oldest.max(query.after.saturating_add(1))..query.before.unwrap_or(Seq::MAX).min(held);
+    let mut positions = oldest.max(query.after.saturating_add(1))..query.before.unwrap_or(Seq::MAX).min(held);
     let since = query.since.map_or(i64::MIN, millis);
     if query.since.is_some() {
-        places.start = place_since(snapshot, &places, since)?;
+        positions.start = place_since(snapshot, &positions, since)?;
     }
-    let reach = Reach { places, now: millis(now), newest_first: query.newest_first };
+    let reach = Reach { positions, now: millis(now), newest_first: query.newest_first };
     let mut filling = Filling { query, notifications: Vec::new(), bytes: 0, more: false };
     if query.newest_first {
         filling.take_recent(recent);
@@ -149,12 +149,12 @@ fn page(
     if !query.newest_first {
         filling.take_recent(recent);
     }
-    let lost = lost(shared, walk.lost, &filling.covered(reach.places));
+    let lost = lost(shared, walk.lost, &filling.covered(reach.positions));
     let Filling { notifications, more, .. } = filling;
     Ok(Page { notifications, more, bounds: Bounds { oldest, ..recent.bounds }, lost })
 }
 
-/// What a page does not have of the places that it covers: what was lost on the way, and what is known to be missing.
+/// What a page does not have of the positions that it covers: what was lost on the way, and what is known to be missing.
 fn lost(shared: &Shared, mut lost: Ranges, covered: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
     for hole in shared.damage.holes(covered) {
         lost.add(hole);
@@ -175,13 +175,13 @@ struct Filling<'q> {
 }
 
 impl Filling<'_> {
-    /// Which of the `places` that were to be read the page covers.
-    fn covered(&self, places: Range<Seq>) -> Range<Seq> {
+    /// Which of the `positions` that were to be read the page covers.
+    fn covered(&self, positions: Range<Seq>) -> Range<Seq> {
         match self.notifications.last() {
-            Some(last) if self.more && self.query.newest_first => last.seq.max(places.start)..places.end,
-            Some(last) if self.more => places.start..last.seq.min(places.end),
-            None if self.more => places.start..places.start,
-            _ => places,
+            Some(last) if self.more && self.query.newest_first => last.seq.max(positions.start)..positions.end,
+            Some(last) if self.more => positions.start..last.seq.min(positions.end),
+            None if self.more => positions.start..positions.start,
+            _ => positions,
         }
     }
 

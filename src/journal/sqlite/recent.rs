@@ -9,7 +9,7 @@ use crate::{
     domain::{Epoch, Notification, Seq},
     journal::{
         Bounds, Error,
-        log::{Limits, Log},
+        log::{Log, LogLimits},
         sqlite::{batch_row::BatchRow, failure, index},
     },
 };
@@ -19,7 +19,7 @@ const ENTRIES: usize = 8_192;
 const BYTES: usize = 16 * 1024 * 1024;
 
 /// What memory begins with.
-pub(super) struct Recent {
+pub(super) struct RecentRows {
     pub(super) log: Log,
     /// What of it has no index.
     pub(super) unindexed: Vec<Arc<Notification>>,
@@ -32,8 +32,8 @@ pub(super) fn read(
     connection: &Connection,
     epoch: &Epoch,
     Bounds { oldest, newest, .. }: Bounds,
-    limits: Limits,
-) -> Result<Recent, Error> {
+    limits: LogLimits,
+) -> Result<RecentRows, Error> {
     let indexed = index::end(connection).map_err(|error| failure(&error))?;
     let mut found = Vec::new();
     let mut bytes = 0;
@@ -62,7 +62,7 @@ pub(super) fn read(
         }
         log.push(appended_at, reached_at, notification);
     }
-    Ok(Recent { log, unindexed, cut_off })
+    Ok(RecentRows { log, unindexed, cut_off })
 }
 
 /// Gives what the file has, the newest first, until `take` has enough or something cannot be read.

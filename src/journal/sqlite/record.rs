@@ -53,7 +53,7 @@ fn text(tag: u32, parts: &[&str], to: &mut Vec<u8>) {
 }
 
 impl Record {
-    /// The notification that has the place `seq` of `epoch`.
+    /// The notification that has the position `seq` of `epoch`.
     pub(super) fn notification(self, epoch: &Epoch, seq: Seq) -> Result<Arc<Notification>, Error> {
         let Self { audiences: keys, name, source, timestamp, payload, expires_at } = self;
         let payload = Payload::from_checked(payload)

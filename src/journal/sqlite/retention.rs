@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// How many places are looked at in one step for those that are too old.
+/// How many positions are looked at in one step for those that are too old.
 const AGED_AT_ONCE: Seq = 1_024;
 
-/// How many places are tried one by one for the next that can be read; then the strides grow.
+/// How many positions are tried one by one for the next that can be read; then the strides grow.
 const ONE_BY_ONE: Seq = 256;
 
 /// What the file keeps at the most.
@@ -30,11 +30,11 @@ pub(super) struct Retention {
     /// Of the file, without the write-ahead log.
     max_bytes: u64,
     max_age: TimeDelta,
-    /// Rows before this place are not to be removed any more: the file is damaged there.
+    /// Rows before this position are not to be removed any more: the file is damaged there.
     floor: Cell<Seq>,
-    /// Rows before this place are removed.
+    /// Rows before this position are removed.
     removed: Cell<Seq>,
-    /// The first place that was not found too old so far.
+    /// The first position that was not found too old so far.
     aged: Cell<Seq>,
     /// A row that was too young: most often the first that is kept.
     young: Cell<Option<Dated>>,
@@ -65,7 +65,7 @@ impl Dated {
 /// What is too old.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aged {
-    /// The first place that holds something.
+    /// The first position that holds something.
     from: Seq,
     /// The first that is not too old.
     until: Seq,
@@ -125,7 +125,7 @@ impl Retention {
     }
 
     /// Lets at most `most` notifications go that lie between `oldest` and `newest` and are beyond the limits, or too old, as part
-    /// of the transaction in hand, and gives the oldest place that is kept. What is gone is not read any more; its rows are there
+    /// of the transaction in hand, and gives the oldest position that is kept. What is gone is not read any more; its rows are there
     /// until they are [`remove`](Self::remove)d.
     pub(super) fn apply(
         &self,
@@ -225,14 +225,14 @@ mod tests {
     use super::*;
     use crate::journal::sqlite::{files::Files, opening};
 
-    /// A journal with a row at each of these places.
-    fn journal(places: &[Seq]) -> (tempfile::TempDir, Connection) {
+    /// A journal with a row at each of these positions.
+    fn journal(positions: &[Seq]) -> (tempfile::TempDir, Connection) {
         let folder = tempfile::tempdir().expect("a folder");
         let files = Files::take(folder.path()).expect("nobody has it");
         let connection = opening::open_to_write(&files, false).expect("opens");
-        for place in places {
+        for position in positions {
             let row = "INSERT INTO blocks (first, count, appended_at, notifications) VALUES (?1, 1, 5, zeroblob(9000))";
-            connection.execute(row, [*place as i64]).expect("writes");
+            connection.execute(row, [*position as i64]).expect("writes");
         }
         (folder, connection)
     }

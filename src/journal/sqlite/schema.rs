@@ -110,7 +110,7 @@ fn begin(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "application_id", APPLICATION_ID)
 }
 
-/// Whose places a journal holds, and which.
+/// Whose positions a journal holds, and which.
 #[derive(Debug, Clone)]
 pub(super) struct Ends {
     pub(super) epoch: Epoch,
@@ -129,7 +129,7 @@ pub(super) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
     })
 }
 
-/// The oldest place that is kept.
+/// The oldest position that is kept.
 pub(super) fn oldest(connection: &Connection) -> rusqlite::Result<Seq> {
     let sql = "SELECT oldest FROM journal";
     connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).map(|oldest| oldest as Seq)

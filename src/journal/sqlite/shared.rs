@@ -14,12 +14,12 @@ use crate::{
         Bounds, CommitFanout, Options, Page, Query,
         faults::Faults,
         idempotency::KeyLife,
-        log::{Limits, Log},
+        log::{Log, LogLimits},
         sqlite::damage::Damage,
     },
 };
 
-/// How many places are looked through while those wait who commit.
+/// How many positions are looked through while those wait who commit.
 const COUNTED_AT_ONCE: Seq = 4_096;
 
 #[derive(Debug)]
@@ -36,8 +36,8 @@ pub(super) struct Shared {
 
 impl Shared {
     /// What bounds the memory for the newest notifications.
-    pub(super) fn limits(options: &Options) -> Limits {
-        Limits { entries: usize::MAX, bytes: options.memory_bytes.get(), age: TimeDelta::MAX }
+    pub(super) fn limits(options: &Options) -> LogLimits {
+        LogLimits { entries: usize::MAX, bytes: options.memory_bytes.get(), age: TimeDelta::MAX }
     }
 
     /// What is known when the file is opened.
@@ -67,7 +67,7 @@ impl Shared {
         Bounds::of_consecutive(oldest, self.newest.load(Ordering::Acquire))
     }
 
-    /// Takes in what was committed, and lets go of what lies before `oldest`. The last `unindexed` places stay: they could
+    /// Takes in what was committed, and lets go of what lies before `oldest`. The last `unindexed` positions stay: they could
     /// not be found in the file.
     pub(super) fn committed(
         &self,
@@ -87,7 +87,7 @@ impl Shared {
         self.oldest.store(oldest, Ordering::Release);
     }
 
-    /// What memory has of a page. If that is not all of it, the rest is in the file, and lies before the place that is given.
+    /// What memory has of a page. If that is not all of it, the rest is in the file, and lies before the position that is given.
     pub(super) fn read(&self, query: &Query, now: DateTime<Utc>) -> (Page, Option<Seq>) {
         let recent = self.recent.lock();
         let bounds = self.bounds();
@@ -102,7 +102,7 @@ impl Shared {
     }
 
     /// How many memory has of those that are to be counted. If these are not all, the rest is in the file, and lies before
-    /// the place that is given. Whoever commits waits for a few thousand places at the most.
+    /// the position that is given. Whoever commits waits for a few thousand positions at the most.
     pub(super) fn count(
         &self,
         audiences: &[Audience],
@@ -148,7 +148,7 @@ mod tests {
     fn shared() -> Shared {
         let clock: Arc<dyn Clock> = Arc::new(Manual::new(DateTime::<Utc>::UNIX_EPOCH));
         let epoch = Epoch::from_text("e");
-        let mut log = Log::new(Limits { entries: usize::MAX, bytes: usize::MAX, age: TimeDelta::MAX }, 0);
+        let mut log = Log::new(LogLimits { entries: usize::MAX, bytes: usize::MAX, age: TimeDelta::MAX }, 0);
         let payload = Payload::parse(Bytes::from_static(b"{}")).expect("an object");
         for seq in 1..=COUNT {
             let event = Event { name: "e".into(), payload: payload.clone(), source: "s".into(), timestamp: "t".into() };
@@ -159,7 +159,7 @@ mod tests {
         Shared::new(epoch, Bounds::of_consecutive(1, COUNT), log, Arc::default(), (faults, Damage::default()))
     }
 
-    // What is counted a few thousand places at a time is counted once each, and what memory lets go of meanwhile is left to
+    // What is counted a few thousand positions at a time is counted once each, and what memory lets go of meanwhile is left to
     // the file.
     #[test]
     fn counting_lets_commits_in_between_and_misses_nothing() {

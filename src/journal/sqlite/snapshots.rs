@@ -53,7 +53,7 @@ const BREAK: c_int = 50;
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// How many reads may wait; further ones wait for a place.
+/// How many reads may wait; further ones wait for a position.
 const CAPACITY: usize = 64;
 
 /// How long a snapshot is used, and the read to its end that it is used for then: what is written meanwhile is not in it.
@@ -67,7 +67,7 @@ type Work = Box<dyn FnOnce(Result<&Transaction<'_>, Error>) + Send>;
 
 /// A read on its way.
 struct Job {
-    /// The snapshot must know all notifications before this place by their index.
+    /// The snapshot must know all notifications before this position by their index.
     before: Seq,
     work: Work,
     _place: OwnedSemaphorePermit,
@@ -76,7 +76,7 @@ struct Job {
 /// Where reads are handed in.
 #[derive(Debug)]
 pub(super) struct Snapshots {
-    places: Arc<Semaphore>,
+    positions: Arc<Semaphore>,
     jobs: Mutex<Option<SyncSender<Job>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -95,13 +95,13 @@ impl Snapshots {
         let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let started = (0..(processors - 1).clamp(1, MAX_THREADS)).map(start).collect::<Result<Vec<_>, Error>>()?;
         let (workers, threads) = started.into_iter().unzip();
-        let places = Arc::new(Semaphore::new(CAPACITY));
-        Ok((Self { places, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) }, workers))
+        let positions = Arc::new(Semaphore::new(CAPACITY));
+        Ok((Self { positions, jobs: Mutex::new(Some(sender)), threads: Mutex::new(threads) }, workers))
     }
 
     /// Lets nobody read any more. Blocks until those are served who wait.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.positions.close();
         self.jobs.lock().take();
         for thread in self.threads.lock().drain(..) {
             // One that panicked has said so, and reads no more.
@@ -109,7 +109,7 @@ impl Snapshots {
         }
     }
 
-    /// Does `work` on a snapshot that has everything before the place `before`.
+    /// Does `work` on a snapshot that has everything before the position `before`.
     pub(super) async fn with<T: Send + 'static>(
         &self,
         before: Seq,
@@ -125,7 +125,7 @@ impl Snapshots {
         before: Seq,
         work: impl FnOnce(&Transaction<'_>) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Closed)?;
+        let position = Arc::clone(&self.positions).acquire_owned().await.map_err(|_| Error::Closed)?;
         let (reply, answer) = oneshot::channel();
         let work = move |snapshot: Result<&Transaction<'_>, Error>| {
             // Whoever asked may be gone.
@@ -133,7 +133,7 @@ impl Snapshots {
                 let _ = reply.send(snapshot.and_then(work));
             }
         };
-        let job = Job { before, work: Box::new(work), _place: place };
+        let job = Job { before, work: Box::new(work), _place: position };
         self.jobs.lock().as_ref().and_then(|jobs| jobs.try_send(job).ok()).ok_or(Error::Closed)?;
         answer.await.unwrap_or(Err(Error::Closed))
     }
@@ -228,7 +228,7 @@ struct Snapshot<'c> {
     transaction: Transaction<'c>,
     /// Goes after the transaction.
     pass: ReadGuard,
-    /// The last place that has an index.
+    /// The last position that has an index.
     indexed: Seq,
     ends: Instant,
 }
@@ -303,15 +303,15 @@ mod tests {
             Snapshot::take(&self.reader, self.read_gate.enter(), Duration::from_secs(3_600)).expect("a snapshot")
         }
 
-        fn index(&self, place: i64) {
+        fn index(&self, position: i64) {
             let segment = "INSERT INTO segments (first, last) VALUES (?1, ?1)";
-            self.writer.execute(segment, [place]).expect("can be written to");
+            self.writer.execute(segment, [position]).expect("can be written to");
         }
     }
 
     fn job(before: Seq, work: impl FnOnce(Result<&Transaction<'_>, Error>) + Send + 'static) -> Job {
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
-        Job { before, work: Box::new(work), _place: place }
+        let position = Arc::new(Semaphore::new(1)).try_acquire_owned().expect("a place");
+        Job { before, work: Box::new(work), _place: position }
     }
 
     /// A read of how far the index goes, which needs it up to `before`, and where its answer comes.

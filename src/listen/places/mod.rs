@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use standing::Turn;
-pub(super) use standing::{Place, Standing};
-use taken::Taken;
+pub(super) use standing::{ConnectionStanding, Place};
+use taken::TakenPlaces;
 
 use crate::domain::counted;
 
@@ -137,7 +137,7 @@ struct Inner {
     proxies: Box<[IpNet]>,
     texts: [Arc<str>; Full::ALL.len()],
     on_full: OnFull,
-    taken: Mutex<Taken>,
+    taken: Mutex<TakenPlaces>,
     /// Whoever waits for a place is woken by it.
     freed: Notify,
 }
@@ -191,7 +191,7 @@ impl Places {
         if let Some(full) = full {
             (self.0.on_full.0)(address, &self.0.texts[full as usize]);
         }
-        taken.map(|seat| Place(Standing { places: Arc::clone(&self.0), seat }))
+        taken.map(|seat| Place(ConnectionStanding { places: Arc::clone(&self.0), seat }))
     }
 
     /// A place for a newcomer, which waits until there is one; `None` when its address has all that it may have, for others are

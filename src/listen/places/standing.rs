@@ -12,11 +12,11 @@ use super::{Inner, Seat};
 
 /// A connection's place. It is given back when this is dropped.
 #[derive(Debug)]
-pub(in crate::listen) struct Place(pub(super) Standing);
+pub(in crate::listen) struct Place(pub(super) ConnectionStanding);
 
 impl Place {
     /// For those who look after the connection.
-    pub(in crate::listen) fn standing(&self) -> &Standing {
+    pub(in crate::listen) fn standing(&self) -> &ConnectionStanding {
         &self.0
     }
 }
@@ -32,12 +32,12 @@ impl Drop for Place {
 
 /// How a connection stands: whether it is quiet, busy or idle. It does not hold the place.
 #[derive(Debug, Clone)]
-pub(in crate::listen) struct Standing {
+pub(in crate::listen) struct ConnectionStanding {
     pub(super) places: Arc<Inner>,
     pub(super) seat: Arc<Seat>,
 }
 
-impl Standing {
+impl ConnectionStanding {
     /// Begins something for which the connection must not be closed, and says whether it is `known` by that; `None` when it
     /// was closed before.
     pub(in crate::listen) fn begin(&self, known: bool) -> Option<Turn> {
@@ -124,7 +124,7 @@ impl Standing {
 /// Something that a connection asked for and that has not ended.
 #[derive(Debug)]
 pub struct Turn {
-    standing: Standing,
+    standing: ConnectionStanding,
     /// Whether the connection rests when this is its last.
     rests: bool,
 }

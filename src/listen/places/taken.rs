@@ -16,7 +16,7 @@ use super::{Full, Rules, Seat};
 
 /// The places that are taken. There are no more entries than connections.
 #[derive(Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct TakenPlaces {
     /// The number of the next connection, or of the next to become idle: what has a lower one is older.
     next: u64,
     held: HashMap<u64, Held>,
@@ -82,7 +82,7 @@ impl Line {
     }
 }
 
-impl Taken {
+impl TakenPlaces {
     /// Makes room for a newcomer, which may have to take over another's place, and says what was full; in vain when nobody can
     /// be closed for it.
     pub(super) fn make_room(

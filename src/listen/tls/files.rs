@@ -24,10 +24,10 @@ use crate::{
         Pair, Rest, Tls,
         reminder::Reminder,
         tickets::Tickets,
-        validity::{self, List, Standing, Validity},
+        validity::{self, CertificateStanding, List, Validity},
     },
     pem::{Pem, PemError},
-    reload::Source,
+    reload::Reloadable,
 };
 
 /// The settings of TLS.
@@ -110,7 +110,7 @@ pub enum Error {
     Tickets(rustls::Error),
     /// The certificate that was read is not good at the time, and the one before it is.
     #[error("TLS_CERT_FILE: the certificate that was read {0}; the one from before is good and goes on being shown")]
-    Worse(Standing),
+    Worse(CertificateStanding),
 }
 
 impl From<VerifierBuilderError> for Error {
@@ -133,7 +133,7 @@ impl Options {
     /// # Errors
     ///
     /// When a setting is of no use without another, or the system has no random numbers.
-    pub fn files(&self, clock: Arc<dyn Clock>) -> Result<Option<Files>, Error> {
+    pub fn files(&self, clock: Arc<dyn Clock>) -> Result<Option<TlsFiles>, Error> {
         if let Some(alone) = self.alone() {
             return Err(alone);
         }
@@ -143,7 +143,7 @@ impl Options {
         let tickets = Arc::new(Tickets::new().map_err(Error::Tickets)?);
         let (authorities, lists) = (self.mtls_ca_file.clone(), self.mtls_crl_file.clone());
         let (versions, reminder) = (self.tls_min_version.and_newer(), Reminder::new(Arc::clone(&clock)));
-        Ok(Some(Files { certificate, key, authorities, lists, versions, tickets, clock, reminder }))
+        Ok(Some(TlsFiles { certificate, key, authorities, lists, versions, tickets, clock, reminder }))
     }
 
     /// A setting that is of no use without another one.
@@ -179,7 +179,7 @@ impl Options {
 
 /// Where certificate and key are, and the CAs of clients and their lists; and what outlives their contents.
 #[derive(Debug, Clone)]
-pub struct Files {
+pub struct TlsFiles {
     certificate: PathBuf,
     key: PathBuf,
     authorities: Option<PathBuf>,
@@ -215,7 +215,7 @@ impl Authorities {
     }
 }
 
-impl Files {
+impl TlsFiles {
     /// The CAs of clients and their lists; none without files for them.
     fn authorities(&self) -> Result<Authorities, Error> {
         let mut read = Authorities::default();
@@ -250,7 +250,7 @@ impl Files {
     }
 }
 
-impl Source for Files {
+impl Reloadable for TlsFiles {
     const NAME: &'static str = "TLS";
     type Value = Tls;
     type Error = Error;
@@ -274,7 +274,7 @@ impl Source for Files {
     /// A certificate that clients refuse does not take the place of one that they believe. The CAs of clients and their lists do.
     fn settle(&self, read: Tls, current: &Tls) -> (Tls, Option<Error>) {
         let now = self.clock.wall();
-        let standing = |tls: &Tls| tls.pair.validity.map_or(Standing::Good, |validity| validity.at(now));
+        let standing = |tls: &Tls| tls.pair.validity.map_or(CertificateStanding::Good, |validity| validity.at(now));
         if standing(&read).is_bad() && !standing(current).is_bad() {
             let worse = Error::Worse(standing(&read));
             (Tls::new(current.pair.clone(), read.rest), Some(worse))

@@ -27,10 +27,10 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::domain::Certificate;
 
-pub use files::{Error, Files, Options, Version};
+pub use files::{Error, Options, TlsFiles, Version};
 pub(super) use records::Records;
 pub(super) use trust::Trust;
-pub use validity::Standing;
+pub use validity::CertificateStanding;
 use validity::{List, Validity};
 
 /// What the listeners are to TLS clients.
@@ -95,13 +95,13 @@ impl Tls {
 
     /// What should be known of the certificate and the lists at `now`.
     pub fn warnings(&self, now: DateTime<Utc>) -> Vec<String> {
-        let standing = self.pair.validity.map_or(Standing::Good, |validity| validity.at(now));
-        let shown = (standing != Standing::Good).then(|| told(standing));
+        let standing = self.pair.validity.map_or(CertificateStanding::Good, |validity| validity.at(now));
+        let shown = (standing != CertificateStanding::Good).then(|| told(standing));
         shown.into_iter().chain(self.rest.lists.iter().filter_map(|list| list.warning(now))).collect()
     }
 }
 
-fn told(standing: Standing) -> String {
+fn told(standing: CertificateStanding) -> String {
     format!("TLS_CERT_FILE: the certificate {standing}")
 }
 
@@ -122,7 +122,7 @@ pub(super) type Encrypted = Box<TlsStream<TcpStream>>;
 
 /// Why there was no handshake.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refusal {
+pub(super) enum TlsRefusal {
     #[error("the client does not speak TLS")]
     Plain(TcpStream),
     #[error("the client took too long")]
@@ -150,9 +150,9 @@ impl Acceptor {
     }
 
     /// Shakes hands until `deadline`.
-    pub(super) async fn accept(&self, tcp: TcpStream, deadline: Instant) -> Result<Encrypted, Refusal> {
+    pub(super) async fn accept(&self, tcp: TcpStream, deadline: Instant) -> Result<Encrypted, TlsRefusal> {
         let peer = tcp.peer_addr().ok();
-        let accepted = timeout_at(deadline, self.shake_hands(tcp)).await.unwrap_or(Err(Refusal::TooSlow));
+        let accepted = timeout_at(deadline, self.shake_hands(tcp)).await.unwrap_or(Err(TlsRefusal::TooSlow));
         if let Err(refusal) = &accepted {
             if self.shown.check().is_ok() {
                 tracing::warn!(%refusal, peer = peer.map(tracing::field::display), "a TLS handshake failed");
@@ -178,11 +178,11 @@ impl Acceptor {
         Trust::new(tls, chain, Arc::clone(certificate), told)
     }
 
-    async fn shake_hands(&self, tcp: TcpStream) -> Result<Encrypted, Refusal> {
+    async fn shake_hands(&self, tcp: TcpStream) -> Result<Encrypted, TlsRefusal> {
         let mut first = [HANDSHAKE];
         tcp.peek(&mut first).await?;
         if first != [HANDSHAKE] {
-            return Err(Refusal::Plain(tcp));
+            return Err(TlsRefusal::Plain(tcp));
         }
         let config = Arc::clone((self.listener)(&self.tls.borrow()));
         let accepting = TlsAcceptor::from(config).accept_with(tcp, |tls| tls.set_buffer_limit(Some(records::MAX_HELD)));

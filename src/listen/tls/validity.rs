@@ -18,7 +18,7 @@ pub(super) struct Validity {
 
 /// Whether a certificate is valid at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum CertificateStanding {
     /// It is valid only from this time on.
     Early(DateTime<Utc>),
     /// It is valid.
@@ -37,24 +37,24 @@ impl Validity {
     }
 
     /// How it is at `now`.
-    pub(super) fn at(self, now: DateTime<Utc>) -> Standing {
+    pub(super) fn at(self, now: DateTime<Utc>) -> CertificateStanding {
         match self {
-            Self { from, .. } if now < from => Standing::Early(from),
-            Self { until, .. } if until < now => Standing::Expired(until),
-            Self { until, .. } if until - now <= SOON => Standing::Ending(until),
-            _ => Standing::Good,
+            Self { from, .. } if now < from => CertificateStanding::Early(from),
+            Self { until, .. } if until < now => CertificateStanding::Expired(until),
+            Self { until, .. } if until - now <= SOON => CertificateStanding::Ending(until),
+            _ => CertificateStanding::Good,
         }
     }
 }
 
-impl Standing {
+impl CertificateStanding {
     /// Whether clients refuse the certificate.
     pub(super) fn is_bad(self) -> bool {
         matches!(self, Self::Early(_) | Self::Expired(_))
     }
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for CertificateStanding {
     /// What to say of a certificate; nothing of a good one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = |time: &DateTime<Utc>| time.to_rfc3339_opts(SecondsFormat::Secs, true);
@@ -122,11 +122,11 @@ mod tests {
     fn a_certificate_is_spoken_of_before_it_ends() {
         let time = |days| DateTime::UNIX_EPOCH + TimeDelta::days(days);
         let validity = Validity { from: time(10), until: time(40) };
-        assert_eq!(validity.at(time(9)), Standing::Early(time(10)));
-        assert_eq!(validity.at(time(10)), Standing::Good);
-        assert_eq!(validity.at(time(25)), Standing::Good);
-        assert_eq!(validity.at(time(26)), Standing::Ending(time(40)));
-        assert_eq!(validity.at(time(40)), Standing::Ending(time(40)));
-        assert_eq!(validity.at(time(41)), Standing::Expired(time(40)));
+        assert_eq!(validity.at(time(9)), CertificateStanding::Early(time(10)));
+        assert_eq!(validity.at(time(10)), CertificateStanding::Good);
+        assert_eq!(validity.at(time(25)), CertificateStanding::Good);
+        assert_eq!(validity.at(time(26)), CertificateStanding::Ending(time(40)));
+        assert_eq!(validity.at(time(40)), CertificateStanding::Ending(time(40)));
+        assert_eq!(validity.at(time(41)), CertificateStanding::Expired(time(40)));
     }
 }

@@ -6,7 +6,7 @@ mod scene;
 
 use std::collections::BTreeSet;
 
-use exposia_notifications::{wire::proto::v1::PublishRequest, worker::Fault};
+use exposia_notifications::{wire::proto::v1::PublishRequest, worker::InjectedFault};
 use hyper::Method;
 use tokio::task::JoinSet;
 
@@ -37,7 +37,7 @@ async fn the_page_lists_what_is_watched() {
 }
 
 /// Ends one part in the middle of the service's work, and looks at what everybody is told.
-async fn ends(name: &str, fault: Fault) {
+async fn ends(name: &str, fault: InjectedFault) {
     let scene = Scene::start().await;
     let (app, http) = (&scene.app, scene.app.http());
     let mut subscriber = JoinSet::new();
@@ -84,7 +84,7 @@ async fn ends(name: &str, fault: Fault) {
 /// Ends each part once in each way.
 async fn each_ends() {
     for name in Scene::start().await.names() {
-        for fault in [Fault::End, Fault::Panic] {
+        for fault in [InjectedFault::End, InjectedFault::Panic] {
             eprintln!("{name}: {fault:?}");
             Box::pin(ends(&name, fault)).await;
         }
@@ -104,7 +104,7 @@ async fn each_part_that_ends_takes_the_service_down_in_order_on_many_threads() {
 #[tokio::test]
 async fn the_followers_of_files_are_parts_like_any_other() {
     for name in ["tls-files", "grants-file"] {
-        for fault in [Fault::End, Fault::Panic] {
+        for fault in [InjectedFault::End, InjectedFault::Panic] {
             let scene = Scene::with_tls().await;
             scene.break_down(name, fault);
             let (outcome, _data) = scene.end().await;
@@ -133,7 +133,7 @@ async fn a_part_that_fails_during_the_drain_is_told_too() {
     let running = scene.app.begin_shutdown();
     scene::until_not_serving(&mut changes).await;
     drop(changes);
-    workers.find("broker").expect("it is watched").inject(Fault::Panic);
+    workers.find("broker").expect("it is watched").inject(InjectedFault::Panic);
     in_hand.finish().await;
     let outcome = within("the end", running).await.expect("no panic");
     assert!(format!("{:#}", outcome.expect_err("a failure")).contains("`broker`"));

@@ -7,9 +7,9 @@ use exposia_notifications::{
     config::Config,
     domain::Seq,
     journal::{Engine, Query, Read, Sqlite},
-    telemetry::{self, Log},
+    telemetry::{self, LogHandle},
     wire::proto::v1::GetHistoryRequest,
-    worker::Fault,
+    worker::InjectedFault,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{
@@ -45,7 +45,7 @@ pub(super) struct Scene {
     authority: Option<Authority>,
     data: TempDir,
     log: Mutex<NonBlocking>,
-    _log: Log,
+    _log: LogHandle,
 }
 
 impl Scene {
@@ -104,7 +104,7 @@ impl Scene {
     }
 
     /// Ends a part. The threads need something to do for that; only the log's has nothing here.
-    pub(super) fn break_down(&self, name: &str, fault: Fault) {
+    pub(super) fn break_down(&self, name: &str, fault: InjectedFault) {
         self.app.workers().find(name).expect("it is watched").inject(fault);
         self.log.lock().write_all(b"a line\n").expect("it takes lines");
     }

@@ -36,14 +36,14 @@ pub(in crate::egress) enum Effect {
 
 /// How much a client may do.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::egress) struct Limits {
+pub(in crate::egress) struct SessionLimits {
     /// How many rooms it may listen to.
     pub(in crate::egress) max_rooms: u32,
     /// How many bytes a chat message may say, as JSON.
     pub(in crate::egress) max_chat_bytes: u32,
 }
 
-impl Limits {
+impl SessionLimits {
     /// What the settings say.
     pub(in crate::egress) fn of(options: &Options) -> Self {
         let number = |limit: NonZeroUsize| u32::try_from(limit.get()).unwrap_or(u32::MAX);
@@ -55,7 +55,7 @@ impl Limits {
 #[derive(Debug, Clone, Copy)]
 pub(in crate::egress) struct Sender<'a> {
     pub(in crate::egress) client_id: &'a ClientId,
-    pub(in crate::egress) limits: Limits,
+    pub(in crate::egress) limits: SessionLimits,
     pub(in crate::egress) now: DateTime<Utc>,
 }
 

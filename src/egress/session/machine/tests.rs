@@ -15,7 +15,7 @@ fn machine(rooms: &[&str]) -> Machine {
 fn said(machine: &mut Machine, text: &str) -> Vec<Effect> {
     let sender = Sender {
         client_id: &ClientId::parse("ana").expect("a name"),
-        limits: Limits { max_rooms: 3, max_chat_bytes: 10 },
+        limits: SessionLimits { max_rooms: 3, max_chat_bytes: 10 },
         now: DateTime::UNIX_EPOCH,
     };
     machine.take_in(ClientMessage::parse(text), &sender)

@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     domain::ClientId,
     egress::session::{
-        client_ids::{ClientIds, Owner, Taken},
+        client_ids::{ClientIdTaken, ClientIds, Owner},
         handle::{Session, SessionHandle},
     },
 };
@@ -94,7 +94,11 @@ impl Clients {
     /// Further connections of the same owner may claim it meanwhile. Without an owner whoever knows the id may have it.
     ///
     /// Fails when another owner has the id, or is about to.
-    pub(in crate::egress) async fn claim(&self, client_id: &ClientId, owner: Option<Owner>) -> Result<Claim, Taken> {
+    pub(in crate::egress) async fn claim(
+        &self,
+        client_id: &ClientId,
+        owner: Option<Owner>,
+    ) -> Result<Claim, ClientIdTaken> {
         self.0.registry.lock().client_ids.claim(client_id, owner)?;
         Ok(Claim { clients: self.clone(), client_id: client_id.clone() })
     }
@@ -107,7 +111,7 @@ impl Clients {
         &self,
         claim: Option<Claim>,
         handle: Arc<dyn SessionHandle>,
-    ) -> Result<Option<Arc<dyn SessionHandle>>, Taken> {
+    ) -> Result<Option<Arc<dyn SessionHandle>>, ClientIdTaken> {
         let entered = self.0.registry.lock().enter(claim.is_some(), handle);
         drop(claim);
         entered
@@ -152,7 +156,7 @@ impl Registry {
         &mut self,
         holds_id: bool,
         handle: Arc<dyn SessionHandle>,
-    ) -> Result<Option<Arc<dyn SessionHandle>>, Taken> {
+    ) -> Result<Option<Arc<dyn SessionHandle>>, ClientIdTaken> {
         let replaced = if holds_id { self.client_ids.hold(&handle)? } else { None };
         if let Some(replaced) = &replaced {
             self.connections.remove(&replaced.session().id());

@@ -20,7 +20,8 @@ fn subject(user: &str) -> Option<Owner> {
 async fn a_claim_holds_until_it_is_dropped() {
     let clients = Clients::new(10);
     let id = ClientId::parse("tab").expect("a name");
-    let claim = async |owner| clients.claim(&id, owner).await.map_err(|taken| assert_eq!(taken, Taken::OtherUser));
+    let claim =
+        async |owner| clients.claim(&id, owner).await.map_err(|taken| assert_eq!(taken, ClientIdTaken::OtherUser));
     let first = claim(owner("ana")).await.expect("free");
     let second = claim(owner("ana")).await.expect("of the same user");
     for other in [owner("luis"), subject("ana"), owner("")] {
@@ -75,7 +76,7 @@ async fn a_later_connection_takes_the_client_id_over() {
     assert_eq!(scene.enter(&new, true).await, Ok(Some(old.session.id())));
     assert_eq!((scene.clients.len(), holder(&scene.clients, "tab")), (1, Some(new.session.id())));
     assert!(!scene.clients.leave(&old.session), "its id is another's");
-    assert_eq!(scene.enter(&old, true).await, Err(Taken::Newer));
+    assert_eq!(scene.enter(&old, true).await, Err(ClientIdTaken::Newer));
     assert_eq!((scene.clients.len(), holder(&scene.clients, "tab")), (1, Some(new.session.id())));
 }
 

@@ -28,7 +28,7 @@ impl SessionHandle for Connection {
     fn reconnect(&self, after: Duration) {
         let mut sending = self.send_state.lock();
         if sending.state == SocketState::Open {
-            // A client that was not told yet that it is connected holds no place to come back to.
+            // A client that was not told yet that it is connected holds no position to come back to.
             if let Some(epoch) = sending.epoch.take() {
                 let after = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
                 let cursor = sending.outbox.cursor();

@@ -58,7 +58,7 @@ pub(super) enum Todo {
     Wait { blocked: bool, full: bool },
     /// Read what the client said, for it has not answered a ping so far.
     Judge,
-    /// Read the journal after this place.
+    /// Read the journal after this position.
     CatchUp(Seq),
     /// Send the client away, for the journal is another one.
     StartAnew,
@@ -186,7 +186,7 @@ impl Connection {
         self.heard.store(true, Ordering::Relaxed);
     }
 
-    /// The journal is another one. A client that was told of a place is told to come back, by the session's task; one that was
+    /// The journal is another one. A client that was told of a position is told to come back, by the session's task; one that was
     /// not told yet holds none.
     fn end_journal(&self, sending: &mut SendState) {
         if sending.outbox.is_listening() {

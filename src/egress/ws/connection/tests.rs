@@ -15,7 +15,7 @@ use crate::{
     domain::{Audience, ClientId, Ephemeral, Epoch, Event, JsonText, Notice, Notification, Payload, RoomId, UserId},
     egress::{
         Clients,
-        session::{ConnectRequest, Owner, SessionHandle, Taken},
+        session::{ClientIdTaken, ConnectRequest, Owner, SessionHandle},
     },
     gate::SubscribeScope,
     wire::encoded,
@@ -134,9 +134,9 @@ async fn a_connection_that_closes_keeps_its_client_id_from_nobody() {
         async |claim, connection: &Arc<Connection>| clients.enter(Some(claim), Arc::clone(connection) as _).await;
     let claimed = claim("").await.expect("free");
     assert!(enter(claimed, &first).await.expect("free").is_none());
-    assert_eq!(claim("luis").await.expect_err("another user's"), Taken::OtherUser);
+    assert_eq!(claim("luis").await.expect_err("another user's"), ClientIdTaken::OtherUser);
     let claimed = claim("").await.expect("its own");
-    assert_eq!(enter(claimed, &second).await.expect_err("of an earlier dial"), Taken::Newer);
+    assert_eq!(enter(claimed, &second).await.expect_err("of an earlier dial"), ClientIdTaken::Newer);
 
     first.close(Close::Disconnected);
     let claimed = claim("luis").await.expect("free");

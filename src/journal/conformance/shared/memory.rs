@@ -25,7 +25,7 @@ use crate::{
     worker::Worker,
 };
 
-/// Behind a failover places go on at the next multiple of this.
+/// Behind a failover positions go on at the next multiple of this.
 const JUMP: Seq = 1 << 20;
 
 #[derive(Debug, Clone, Default)]
@@ -167,8 +167,8 @@ impl Read for Node {
 
     async fn read(&self, query: Query) -> Result<Page, Error> {
         let state = self.store.0.state.lock();
-        let places = query.after.saturating_add(1)..query.before.unwrap_or(Seq::MAX);
-        let notifications = state.kept.iter().filter(|kept| places.contains(&kept.seq)).cloned().collect();
+        let positions = query.after.saturating_add(1)..query.before.unwrap_or(Seq::MAX);
+        let notifications = state.kept.iter().filter(|kept| positions.contains(&kept.seq)).cloned().collect();
         Ok(Page { notifications, more: false, bounds: state.bounds(), lost: state.lost.clone() })
     }
 

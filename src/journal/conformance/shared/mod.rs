@@ -98,18 +98,18 @@ async fn there_is_one_order_over_both(store: &impl Store) {
     let _held = join_all(attendances).await;
     let appends = (0..40).map(|number| append_one(&*nodes[number % 2], entry("e", room("r"))));
     let fates = join_all(appends).await;
-    let mut places: Vec<_> = fates
+    let mut positions: Vec<_> = fates
         .iter()
         .map(|fate| match fate {
             Fate::Appended(seq) => *seq,
             other => panic!("{other:?}"),
         })
         .collect();
-    places.sort_unstable();
-    assert_eq!(places, (1..=40).collect::<Vec<_>>());
+    positions.sort_unstable();
+    assert_eq!(positions, (1..=40).collect::<Vec<_>>());
     for (node, commits) in nodes.iter().zip(&mut streams) {
-        assert_eq!(next_seqs(commits, 40).await, places);
-        assert_eq!(read(&**node, everything()).await, places);
+        assert_eq!(next_seqs(commits, 40).await, positions);
+        assert_eq!(read(&**node, everything()).await, positions);
         assert_eq!((node.bounds().newest, node.bounds().appended), (40, 40));
     }
 }

@@ -15,10 +15,10 @@ use crate::{
         sqlite::{
             archive::{
                 FORMAT, Line, Notification, key,
-                walk::{Found, Holes, Joined, Walk, sum},
+                walk::{Found, Holes, Joined, RowWalk, sum},
             },
             index, record, schema,
-            tools::ToolError,
+            tools::JournalToolError,
         },
     },
 };
@@ -28,7 +28,7 @@ use crate::{
 pub(in crate::journal::sqlite) struct Exported {
     pub(in crate::journal::sqlite) notifications: u64,
     pub(in crate::journal::sqlite) keys: u64,
-    /// How many places were known to hold nothing.
+    /// How many positions were known to hold nothing.
     pub(in crate::journal::sqlite) known_missing: u64,
     /// How many more could not be read.
     pub(in crate::journal::sqlite) damaged: u64,
@@ -36,21 +36,21 @@ pub(in crate::journal::sqlite) struct Exported {
     pub(in crate::journal::sqlite) unread_keys: bool,
 }
 
-/// Writes a journal, of which `acknowledged` is the newest place that is known to have been given, whatever the file has.
+/// Writes a journal, of which `acknowledged` is the newest position that is known to have been given, whatever the file has.
 pub(in crate::journal::sqlite) fn export(
     connection: &Connection,
     acknowledged: Option<Seq>,
     out: &mut impl Write,
-) -> Result<Exported, ToolError> {
+) -> Result<Exported, JournalToolError> {
     let snapshot = connection.unchecked_transaction()?;
-    let (epoch, places) = places(&snapshot, acknowledged)?;
-    let newest = acknowledged.unwrap_or(0).max(places.end - 1);
-    write(out, &Line::Journal { format: FORMAT, epoch: epoch.to_string(), oldest: places.start, newest })?;
-    let holes = Holes::read(&snapshot, &places)?;
+    let (epoch, positions) = positions(&snapshot, acknowledged)?;
+    let newest = acknowledged.unwrap_or(0).max(positions.end - 1);
+    write(out, &Line::Journal { format: FORMAT, epoch: epoch.to_string(), oldest: positions.start, newest })?;
+    let holes = Holes::read(&snapshot, &positions)?;
     let mut export = Export { out, holes, missing: Joined::default(), exported: Exported::default() };
-    export.notifications(&snapshot, &epoch, places.clone())?;
-    if newest >= places.end {
-        export.miss(places.end..=newest)?;
+    export.notifications(&snapshot, &epoch, positions.clone())?;
+    if newest >= positions.end {
+        export.miss(positions.end..=newest)?;
     }
     export.declare()?;
     let Export { out, mut exported, .. } = export;
@@ -64,8 +64,11 @@ pub(in crate::journal::sqlite) fn export(
     Ok(exported)
 }
 
-/// Whose places there are, and which. Where the last row cannot be read, all are meant that may be there.
-fn places(snapshot: &Connection, acknowledged: Option<Seq>) -> Result<(domain::Epoch, Range<Seq>), ToolError> {
+/// Whose positions there are, and which. Where the last row cannot be read, all are meant that may be there.
+fn positions(
+    snapshot: &Connection,
+    acknowledged: Option<Seq>,
+) -> Result<(domain::Epoch, Range<Seq>), JournalToolError> {
     if let Ok(schema::Ends { epoch, oldest, newest }) = schema::ends(snapshot) {
         return Ok((epoch, oldest..newest + 1));
     }
@@ -76,7 +79,7 @@ fn places(snapshot: &Connection, acknowledged: Option<Seq>) -> Result<(domain::E
     Ok((epoch, oldest..newest.max(oldest - 1) + 1))
 }
 
-fn write(out: &mut impl Write, line: &Line<&str>) -> Result<(), ToolError> {
+fn write(out: &mut impl Write, line: &Line<&str>) -> Result<(), JournalToolError> {
     serde_json::to_writer(&mut *out, line).map_err(std::io::Error::from)?;
     out.write_all(b"\n")?;
     Ok(())
@@ -96,13 +99,13 @@ impl<W: Write> Export<'_, W> {
         &mut self,
         snapshot: &Connection,
         epoch: &domain::Epoch,
-        places: Range<Seq>,
-    ) -> Result<(), ToolError> {
-        for found in Walk::new(snapshot, places) {
+        positions: Range<Seq>,
+    ) -> Result<(), JournalToolError> {
+        for found in RowWalk::new(snapshot, positions) {
             match found {
                 Found::Nothing(range) => self.miss(range)?,
-                Found::BatchRow(block, places) => {
-                    for seq in places {
+                Found::BatchRow(block, positions) => {
+                    for seq in positions {
                         match block.notification(epoch, seq) {
                             Ok(notification) => self.notification(&notification, block.appended_at)?,
                             Err(_) => self.miss(seq..=seq)?,
@@ -114,7 +117,7 @@ impl<W: Write> Export<'_, W> {
         Ok(())
     }
 
-    fn notification(&mut self, notification: &domain::Notification, appended_at: i64) -> Result<(), ToolError> {
+    fn notification(&mut self, notification: &domain::Notification, appended_at: i64) -> Result<(), JournalToolError> {
         let domain::Notification { seq, event, audiences, expires_at, .. } = notification;
         // A row without a checksum may have anything in it, and nobody could import this again.
         let Ok(payload) = Payload::check_json(event.payload.as_bytes()) else { return self.miss(*seq..=*seq) };
@@ -133,8 +136,8 @@ impl<W: Write> Export<'_, W> {
         write(self.out, &Line::Notification(line))
     }
 
-    /// Notes that there is nothing at these places.
-    fn miss(&mut self, range: RangeInclusive<Seq>) -> Result<(), ToolError> {
+    /// Notes that there is nothing at these positions.
+    fn miss(&mut self, range: RangeInclusive<Seq>) -> Result<(), JournalToolError> {
         let (known, unknown) = self.holes.split(&range);
         self.exported.known_missing += sum(&known);
         self.exported.damaged += sum(&unknown);
@@ -143,12 +146,12 @@ impl<W: Write> Export<'_, W> {
     }
 
     /// Declares what was missing.
-    fn declare(&mut self) -> Result<(), ToolError> {
+    fn declare(&mut self) -> Result<(), JournalToolError> {
         let range = self.missing.take();
         self.hole(range)
     }
 
-    fn hole(&mut self, range: Option<RangeInclusive<Seq>>) -> Result<(), ToolError> {
+    fn hole(&mut self, range: Option<RangeInclusive<Seq>>) -> Result<(), JournalToolError> {
         range.map_or(Ok(()), |range| write(self.out, &Line::Hole { from: *range.start(), to: *range.end() }))
     }
 }

@@ -10,10 +10,10 @@ use crate::{
         archive::{
             END, FORMAT, Line, Notification, Raw,
             key::{self, ImportedKeys},
-            lines::{Lines, Next},
+            lines::{Lines, NextLine},
             restore::Rows,
         },
-        tools::ToolError,
+        tools::JournalToolError,
     },
 };
 
@@ -34,9 +34,9 @@ pub(in crate::journal::sqlite) struct Manner {
 pub(in crate::journal::sqlite) struct Imported {
     pub(in crate::journal::sqlite) notifications: u64,
     pub(in crate::journal::sqlite) keys: u64,
-    /// How many places hold nothing.
+    /// How many positions hold nothing.
     pub(in crate::journal::sqlite) missing: u64,
-    /// How many keys were left out, since they stand for a place that will be given to another notification.
+    /// How many keys were left out, since they stand for a position that will be given to another notification.
     pub(in crate::journal::sqlite) dropped_keys: u64,
 }
 
@@ -45,7 +45,7 @@ pub(in crate::journal::sqlite) fn import(
     connection: &Connection,
     reader: impl BufRead,
     manner: Manner,
-) -> Result<Imported, ToolError> {
+) -> Result<Imported, JournalToolError> {
     let transaction = connection.unchecked_transaction()?;
     let mut lines = Lines::new(reader);
     let header = header(&mut lines, manner)?;
@@ -66,10 +66,10 @@ pub(in crate::journal::sqlite) fn import(
     };
     loop {
         match lines.next()? {
-            Next::Line(number, line) => import.line(line).map_err(|refused| refused.at(number))?,
-            Next::Cut if manner.partial => break,
-            Next::End if manner.partial || import.is_whole() => break,
-            Next::Cut | Next::End => return Err(ToolError::Cut { line: lines.read }),
+            NextLine::Line(number, line) => import.line(line).map_err(|refused| refused.at(number))?,
+            NextLine::Cut if manner.partial => break,
+            NextLine::End if manner.partial || import.is_whole() => break,
+            NextLine::Cut | NextLine::End => return Err(JournalToolError::Cut { line: lines.read }),
         }
     }
     let imported = import.end()?;
@@ -85,11 +85,11 @@ struct Header {
     newest: Seq,
 }
 
-fn header(lines: &mut Lines<impl BufRead>, manner: Manner) -> Result<Header, ToolError> {
-    let refused = |reason: &str| ToolError::Line { line: 1, reason: reason.to_owned() };
+fn header(lines: &mut Lines<impl BufRead>, manner: Manner) -> Result<Header, JournalToolError> {
+    let refused = |reason: &str| JournalToolError::Line { line: 1, reason: reason.to_owned() };
     let (epoch, format, oldest, newest) = match lines.next()? {
-        Next::Line(_, Line::Journal { format, epoch, oldest, newest }) => (epoch, format, oldest, newest),
-        Next::End => return Err(refused("the file is empty")),
+        NextLine::Line(_, Line::Journal { format, epoch, oldest, newest }) => (epoch, format, oldest, newest),
+        NextLine::End => return Err(refused("the file is empty")),
         _ => return Err(refused("this is no export of a journal: its first line would say so")),
     };
     if !(1..=FORMAT).contains(&format) {
@@ -115,9 +115,9 @@ enum Refused {
 }
 
 impl Refused {
-    fn at(self, line: usize) -> ToolError {
+    fn at(self, line: usize) -> JournalToolError {
         match self {
-            Self::Line(reason) => ToolError::Line { line, reason },
+            Self::Line(reason) => JournalToolError::Line { line, reason },
             Self::File(error) => error.into(),
         }
     }
@@ -142,7 +142,7 @@ struct Import<'c> {
     header: Header,
     rows: Rows<'c>,
     keys: ImportedKeys<'c>,
-    /// The place of which the next line must speak.
+    /// The position of which the next line must speak.
     next: Seq,
     /// What is missing before it, once something came before that.
     hole: Option<(Seq, Seq)>,
@@ -190,7 +190,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Goes on to the place `seq`, of which a line speaks.
+    /// Goes on to the position `seq`, of which a line speaks.
     fn reach(&mut self, seq: Seq) -> Result<(), Refused> {
         let (next, newest) = (self.next, self.header.newest);
         if seq < next {
@@ -206,7 +206,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Whether places may be missing without a word: the first format has none for it.
+    /// Whether positions may be missing without a word: the first format has none for it.
     fn may_lack(&self, first: Seq, last: Seq) -> Result<(), Refused> {
         if self.header.format == 1 || self.manner.partial {
             return Ok(());
@@ -215,7 +215,7 @@ impl Import<'_> {
         Err(format!("{what}; `journal import --partial` takes in what there is").into())
     }
 
-    /// Notes that there is nothing up to the place `last`.
+    /// Notes that there is nothing up to the position `last`.
     fn miss(&mut self, last: Seq) {
         self.first_missing.get_or_insert(self.next);
         self.imported.missing += last + 1 - self.next;
@@ -227,7 +227,7 @@ impl Import<'_> {
         if !(1..END).contains(&line.seq()) {
             return Err(format!("there is no place {}", line.seq()).into());
         }
-        // The places behind the last notification will be given to others.
+        // The positions behind the last notification will be given to others.
         let newest = self.hole.map_or(self.next, |(first, _)| first) - 1;
         if line.seq() > newest {
             self.imported.dropped_keys += 1;
@@ -260,15 +260,15 @@ impl Import<'_> {
         self.ended || self.header.format == 1
     }
 
-    /// Settles whose places these are, and where they begin.
-    fn end(mut self) -> Result<Imported, ToolError> {
+    /// Settles whose positions these are, and where they begin.
+    fn end(mut self) -> Result<Imported, JournalToolError> {
         self.rows.end()?;
         self.keys.end()?;
         if self.next <= self.header.newest {
             self.miss(self.header.newest);
         }
         if let Some(first) = self.first_missing.filter(|_| self.manner.keep_epoch) {
-            return Err(ToolError::KeptEpoch { missing: self.imported.missing, first });
+            return Err(JournalToolError::KeptEpoch { missing: self.imported.missing, first });
         }
         let Header { epoch, oldest, .. } = &self.header;
         // Places behind the last notification that was there are given anew, under the new epoch.

@@ -39,7 +39,7 @@ pub(super) enum Line {
 }
 
 impl Line {
-    /// The place that the key stands for.
+    /// The position that the key stands for.
     pub(super) fn seq(&self) -> Seq {
         match self {
             Self::Entry { seq, .. } | Self::Name { seq, .. } => *seq,

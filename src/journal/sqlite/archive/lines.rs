@@ -4,14 +4,14 @@ use std::io::{self, BufRead, Read};
 
 use crate::journal::sqlite::{
     archive::{Line, Raw},
-    tools::ToolError,
+    tools::JournalToolError,
 };
 
 /// The longest value: more than a row of the database can have.
 const MAX_BYTES: u64 = 2 << 30;
 
 /// What is at the next line.
-pub(super) enum Next {
+pub(super) enum NextLine {
     /// A value, with the line on which it begins.
     Line(usize, Line<Raw>),
     /// A value that was cut off by the end of the file.
@@ -34,12 +34,12 @@ impl<R: BufRead> Lines<R> {
         Self { reader, read: 0, long_values: true }
     }
 
-    pub(super) fn next(&mut self) -> Result<Next, ToolError> {
+    pub(super) fn next(&mut self) -> Result<NextLine, JournalToolError> {
         let mut text = Vec::new();
         while is_blank(&text) {
             text.clear();
             if !self.read_line(&mut text)? {
-                return Ok(Next::End);
+                return Ok(NextLine::End);
             }
             if self.read == 1 && text.starts_with(b"\xef\xbb\xbf") {
                 text.drain(..3);
@@ -54,23 +54,26 @@ impl<R: BufRead> Lines<R> {
             }
         }
         match serde_json::from_slice(&text) {
-            Ok(line) => Ok(Next::Line(first, line)),
-            Err(error) if error.is_eof() && self.is_at_end()? => Ok(Next::Cut),
+            Ok(line) => Ok(NextLine::Line(first, line)),
+            Err(error) if error.is_eof() && self.is_at_end()? => Ok(NextLine::Cut),
             Err(error) => {
                 let (line, column) = (first + error.line().max(1) - 1, error.column());
                 let what = error.to_string();
                 let what = what.rsplit_once(" at line ").map_or(what.as_str(), |(what, _)| what);
-                Err(ToolError::Line { line, reason: format!("{what} (column {column})") })
+                Err(JournalToolError::Line { line, reason: format!("{what} (column {column})") })
             }
         }
     }
 
     /// Adds the next line to `text`; false when there is none.
-    fn read_line(&mut self, text: &mut Vec<u8>) -> Result<bool, ToolError> {
+    fn read_line(&mut self, text: &mut Vec<u8>) -> Result<bool, JournalToolError> {
         let room = MAX_BYTES.saturating_sub(text.len() as u64);
         let bytes = self.reader.by_ref().take(room).read_until(b'\n', text)?;
         if bytes as u64 == room {
-            return Err(ToolError::Line { line: self.read + 1, reason: "it is too long for an export".to_owned() });
+            return Err(JournalToolError::Line {
+                line: self.read + 1,
+                reason: "it is too long for an export".to_owned(),
+            });
         }
         self.read += usize::from(bytes > 0);
         Ok(bytes > 0)

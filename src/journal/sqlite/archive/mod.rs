@@ -17,21 +17,21 @@ use serde_json::value::RawValue;
 pub(super) use export::{Exported, export};
 pub(super) use import::{Manner, import};
 pub(super) use key::{count as count_keys, findings as key_findings, settle as settle_keys};
-pub(super) use walk::{Found, Holes, Joined, Walk, sum};
+pub(super) use walk::{Found, Holes, Joined, RowWalk, sum};
 
 use crate::domain::Seq;
 
 /// The form of the lines; a later one gets another number.
 const FORMAT: u32 = 2;
 
-/// The first place that is none: numbers from here on are not the same in every reader of JSON.
+/// The first position that is none: numbers from here on are not the same in every reader of JSON.
 const END: Seq = 1 << 53;
 
 /// A line. `P` is how the payload is at hand.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Line<P> {
-    /// Whose places these are, and from where to where they were given.
+    /// Whose positions these are, and from where to where they were given.
     Journal {
         format: u32,
         epoch: String,
@@ -39,7 +39,7 @@ enum Line<P> {
         newest: Seq,
     },
     Notification(Notification<P>),
-    /// These places hold nothing.
+    /// These positions hold nothing.
     Hole {
         from: Seq,
         to: Seq,

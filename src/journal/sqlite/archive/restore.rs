@@ -49,7 +49,7 @@ impl Notification<Raw> {
 /// The rows that are to be written.
 pub(super) struct Rows<'c> {
     connection: &'c Connection,
-    /// Notifications with consecutive places that were appended at the same time, and that time.
+    /// Notifications with consecutive positions that were appended at the same time, and that time.
     waiting: Vec<Arc<domain::Notification>>,
     appended_at: i64,
     bytes: usize,

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::{Manner, export, import};
 use crate::{
     domain::Seq,
-    journal::sqlite::{check, files::Files, opening, tools::ToolError},
+    journal::sqlite::{check, files::Files, opening, tools::JournalToolError},
 };
 
 const KEEP: Manner = Manner { keep_epoch: true, partial: false };
@@ -21,7 +21,7 @@ fn empty() -> (TempDir, Connection) {
 }
 
 /// What became of an import, with the journal that it was into.
-fn imported(text: &str, manner: Manner) -> Result<(TempDir, Connection, u64), ToolError> {
+fn imported(text: &str, manner: Manner) -> Result<(TempDir, Connection, u64), JournalToolError> {
     let (folder, connection) = empty();
     let imported = import(&connection, Cursor::new(text), manner)?;
     Ok((folder, connection, imported.missing))
@@ -234,7 +234,7 @@ fn stamps_may_fall_and_the_time_reached_does_not() {
     }
 }
 
-// However far apart places are, a hole between them is one range and takes no time.
+// However far apart positions are, a hole between them is one range and takes no time.
 #[test]
 fn what_is_missing_is_known_from_then_on() {
     let far = (1 << 53) - 10;

@@ -1,4 +1,4 @@
-//! Walking over the places of a journal, whatever is wrong with it: what can be read is found, and what cannot is said.
+//! Walking over the positions of a journal, whatever is wrong with it: what can be read is found, and what cannot is said.
 
 use std::{
     convert::Infallible,
@@ -12,7 +12,7 @@ use crate::{
     journal::sqlite::batch_row::{BatchRow, MAX_COUNT},
 };
 
-/// What there is at the next places.
+/// What there is at the next positions.
 pub(in crate::journal::sqlite) enum Found {
     /// Notifications that were committed together, and which of their places are meant.
     BatchRow(BatchRow, Range<Seq>),
@@ -20,10 +20,10 @@ pub(in crate::journal::sqlite) enum Found {
     Nothing(RangeInclusive<Seq>),
 }
 
-/// How many places are tried one by one for the next that can be read; then the strides grow.
+/// How many positions are tried one by one for the next that can be read; then the strides grow.
 const ONE_BY_ONE: Seq = 4_096;
 
-/// The first place behind `failed` and before `end` of which `read` has something, and what it has. The farther it is, the
+/// The first position behind `failed` and before `end` of which `read` has something, and what it has. The farther it is, the
 /// longer the strides: what is leapt over is little against the way, and no way is endless.
 fn pass_by<T, E>(
     failed: Seq,
@@ -52,15 +52,15 @@ fn pass_by<T, E>(
 }
 
 /// Goes from place to place. Takes as long as there are rows, however far apart their places are.
-pub(in crate::journal::sqlite) struct Walk<'c> {
+pub(in crate::journal::sqlite) struct RowWalk<'c> {
     connection: &'c Connection,
-    places: Range<Seq>,
+    positions: Range<Seq>,
 }
 
-impl<'c> Walk<'c> {
-    /// Over these places.
-    pub(in crate::journal::sqlite) fn new(connection: &'c Connection, places: Range<Seq>) -> Self {
-        Self { connection, places }
+impl<'c> RowWalk<'c> {
+    /// Over these positions.
+    pub(in crate::journal::sqlite) fn new(connection: &'c Connection, positions: Range<Seq>) -> Self {
+        Self { connection, positions }
     }
 
     /// The last block that begins at `seq` or before it.
@@ -74,17 +74,17 @@ impl<'c> Walk<'c> {
         let sql = "SELECT first FROM blocks WHERE first > ?1 ORDER BY first LIMIT 1";
         let first =
             self.connection.prepare_cached(sql)?.query_row([seq as i64], |row| row.get::<_, i64>(0)).optional()?;
-        Ok(first.map_or(self.places.end, |first| (first as Seq).min(self.places.end)))
+        Ok(first.map_or(self.positions.end, |first| (first as Seq).min(self.positions.end)))
     }
 
-    /// The block that has the place `seq`, with how far it reaches; without one, where the next begins. A row that says it has
+    /// The block that has the position `seq`, with how far it reaches; without one, where the next begins. A row that says it has
     /// more than a row can have, or than there is room for, is not believed.
     fn look(&self, seq: Seq) -> rusqlite::Result<Result<(BatchRow, Seq), Seq>> {
         let block = self.block(seq)?;
         let next = self.next_first(seq);
         if let Some(block) = block {
             // The page where the next one begins may be damaged, and this one not.
-            let most = *next.as_ref().unwrap_or(&self.places.end);
+            let most = *next.as_ref().unwrap_or(&self.positions.end);
             let end = block.end().min(block.first.saturating_add(MAX_COUNT as Seq)).min(most);
             if seq < end {
                 return Ok(Ok((block, end)));
@@ -93,48 +93,48 @@ impl<'c> Walk<'c> {
         next.map(Err)
     }
 
-    /// The first place behind `seq` of which it can be said what is there; the end of the walk, if there is none.
+    /// The first position behind `seq` of which it can be said what is there; the end of the walk, if there is none.
     fn readable_behind(&self, seq: Seq) -> Seq {
-        let Ok(found) = pass_by(seq, self.places.end, |at| Ok::<_, Infallible>(self.look(at).ok()));
-        found.map_or(self.places.end, |(at, _)| at)
+        let Ok(found) = pass_by(seq, self.positions.end, |at| Ok::<_, Infallible>(self.look(at).ok()));
+        found.map_or(self.positions.end, |(at, _)| at)
     }
 }
 
-impl Iterator for Walk<'_> {
+impl Iterator for RowWalk<'_> {
     type Item = Found;
 
     fn next(&mut self) -> Option<Found> {
-        let from = self.places.start;
+        let from = self.positions.start;
         let mut at = from;
-        while at < self.places.end {
+        while at < self.positions.end {
             match self.look(at) {
                 Ok(Ok((block, end))) if at == from => {
-                    self.places.start = end;
+                    self.positions.start = end;
                     return Some(Found::BatchRow(block, at..end));
                 }
                 Ok(Ok(_)) => break,
                 Ok(Err(next)) => at = next,
-                // The page is damaged that would say it. A later place may be on another.
+                // The page is damaged that would say it. A later position may be on another.
                 Err(_) => at = self.readable_behind(at),
             }
         }
-        self.places.start = at;
+        self.positions.start = at;
         (from < at).then(|| Found::Nothing(from..=at - 1))
     }
 }
 
-/// The places of which it is known that they hold nothing, in order.
+/// The positions of which it is known that they hold nothing, in order.
 #[derive(Debug, Default)]
 pub(in crate::journal::sqlite) struct Holes(Vec<(Seq, Seq)>);
 
 impl Holes {
-    /// Reads the holes of a journal, as far as they lie within `places`.
-    pub(in crate::journal::sqlite) fn read(snapshot: &Connection, places: &Range<Seq>) -> rusqlite::Result<Self> {
+    /// Reads the holes of a journal, as far as they lie within `positions`.
+    pub(in crate::journal::sqlite) fn read(snapshot: &Connection, positions: &Range<Seq>) -> rusqlite::Result<Self> {
         let sql = "SELECT first, last FROM holes WHERE last >= ?1 AND first < ?2 ORDER BY first";
         let mut holes = snapshot.prepare(sql)?;
-        let holes = holes.query_map([places.start as i64, places.end as i64], |row| {
+        let holes = holes.query_map([positions.start as i64, positions.end as i64], |row| {
             let (first, last) = (row.get::<_, i64>(0)? as Seq, row.get::<_, i64>(1)? as Seq);
-            Ok((first.max(places.start), last.min(places.end - 1)))
+            Ok((first.max(positions.start), last.min(positions.end - 1)))
         })?;
         holes.collect::<rusqlite::Result<_>>().map(Self)
     }
@@ -189,12 +189,12 @@ impl Joined {
     }
 }
 
-/// How many places a range has.
+/// How many positions a range has.
 fn len(range: &RangeInclusive<Seq>) -> u64 {
     range.end() - range.start() + 1
 }
 
-/// How many places these ranges have.
+/// How many positions these ranges have.
 pub(in crate::journal::sqlite) fn sum(ranges: &[RangeInclusive<Seq>]) -> u64 {
     ranges.iter().map(len).sum()
 }

@@ -9,7 +9,7 @@ use crate::journal::{
 
 /// Keys that were written together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Batch {
+pub(super) struct KeyBatch {
     /// The number of the first; those that follow may be further apart.
     pub(super) first: i64,
     /// A key that was used then or earlier had had its window when these were written.
@@ -18,7 +18,7 @@ pub(super) struct Batch {
     pub(super) entries: Vec<u8>,
 }
 
-impl Batch {
+impl KeyBatch {
     pub(super) const COLUMNS: &str = "first, count, ended, keys, checksum";
 
     /// The row, or only its number where it is not what was written.
@@ -57,5 +57,5 @@ impl Batch {
 
 /// All rows, in the order in which their keys were used.
 pub(super) fn rows(connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
-    connection.prepare_cached(&format!("SELECT {} FROM key_batches WHERE first > ?1 ORDER BY first", Batch::COLUMNS))
+    connection.prepare_cached(&format!("SELECT {} FROM key_batches WHERE first > ?1 ORDER BY first", KeyBatch::COLUMNS))
 }

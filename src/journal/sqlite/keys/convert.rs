@@ -8,7 +8,7 @@ use crate::{
     journal::{
         Stored,
         idempotency::{KeyEntry, NEVER},
-        sqlite::keys::{Batch, KeyTable, LARGE_ROW},
+        sqlite::keys::{KeyBatch, KeyTable, LARGE_ROW},
     },
 };
 
@@ -22,7 +22,8 @@ pub(in crate::journal::sqlite) struct Filling<'c> {
 
 impl<'c> Filling<'c> {
     pub(in crate::journal::sqlite) fn new(connection: &'c Connection) -> Self {
-        let table = KeyTable { next: 1, written: 0, last: Batch::default(), hand: NEVER, floor: NEVER, rests: false };
+        let table =
+            KeyTable { next: 1, written: 0, last: KeyBatch::default(), hand: NEVER, floor: NEVER, rests: false };
         Self { connection, table, waiting: Vec::new() }
     }
 

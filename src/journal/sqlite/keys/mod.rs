@@ -10,7 +10,7 @@ mod convert;
 
 use rusqlite::Connection;
 
-use self::batch::{Batch, rows};
+use self::batch::{KeyBatch, rows};
 pub(super) use self::convert::{Filling, OldKeys, each_of_first_layout, has_first_layout, unowned};
 use crate::journal::idempotency::{ENTRY_BYTES, KeyEntry, KeyWindow, NEVER};
 
@@ -31,7 +31,7 @@ pub(super) struct KeyTable {
     /// How many keys the rows have, those that are gone from memory counted in.
     written: usize,
     /// The last row, while it has room for more.
-    last: Batch,
+    last: KeyBatch,
     /// The number behind which the hand goes on.
     hand: i64,
     /// Behind which number the hand begins anew: the file is damaged before.
@@ -43,7 +43,8 @@ pub(super) struct KeyTable {
 impl KeyTable {
     /// Reads all keys into `window`, and gives how many rows could not be read: their keys are unknown.
     pub(super) fn read(connection: &Connection, window: &mut KeyWindow) -> rusqlite::Result<(Self, usize)> {
-        let mut table = Self { next: 1, written: 0, last: Batch::default(), hand: NEVER, floor: NEVER, rests: false };
+        let mut table =
+            Self { next: 1, written: 0, last: KeyBatch::default(), hand: NEVER, floor: NEVER, rests: false };
         let lengths = "SELECT coalesce(sum(length(keys)), 0) FROM key_batches";
         let length = connection.query_row(lengths, [], |row| row.get::<_, i64>(0)).unwrap_or(0);
         window.reserve(length as usize / ENTRY_BYTES);
@@ -55,7 +56,7 @@ impl KeyTable {
             // What is behind it is found; the hand does not go there.
             let Some(next) = readable_after(connection, after) else { break };
             after = next;
-            (table.floor, table.hand, table.last) = (next, next, Batch::default());
+            (table.floor, table.hand, table.last) = (next, next, KeyBatch::default());
             table.next = table.next.max(next.saturating_add(1));
         }
         table.close_full();
@@ -71,7 +72,7 @@ impl KeyTable {
         damaged: &mut usize,
     ) -> rusqlite::Result<()> {
         let mut rows = rows(connection)?;
-        for row in rows.query_map([*after], Batch::from_row)? {
+        for row in rows.query_map([*after], KeyBatch::from_row)? {
             match row? {
                 Ok(batch) => {
                     for key in batch.keys() {
@@ -86,7 +87,7 @@ impl KeyTable {
                     *damaged += 1;
                     *after = first;
                     self.next = first.saturating_add(1);
-                    self.last = Batch::default();
+                    self.last = KeyBatch::default();
                 }
             }
         }
@@ -96,7 +97,7 @@ impl KeyTable {
     /// Adds no more to the last row if it is full; it is copied with every commit otherwise.
     fn close_full(&mut self) {
         if self.last.count >= SHARED_ROW {
-            self.last = Batch::default();
+            self.last = KeyBatch::default();
         }
     }
 
@@ -106,7 +107,7 @@ impl KeyTable {
             return Ok(());
         }
         if self.last.count == 0 || self.last.count + keys.len() > SHARED_ROW {
-            self.last = Batch { first: self.next, ..Batch::default() };
+            self.last = KeyBatch { first: self.next, ..KeyBatch::default() };
         }
         self.last.ended = ended;
         keys.iter().for_each(|key| self.last.push(key));
@@ -119,7 +120,7 @@ impl KeyTable {
 
     /// Moves the hand over at most about `most` keys, if that many of all that are written are gone from `window`.
     pub(super) fn tidy(&mut self, connection: &Connection, window: &KeyWindow, most: usize) -> rusqlite::Result<()> {
-        let (mut seen, mut moved) = (0, Batch::default());
+        let (mut seen, mut moved) = (0, KeyBatch::default());
         let mut rows = rows(connection)?;
         let mut batches = Vec::new();
         if self.is_sparse(window) {
@@ -127,7 +128,7 @@ impl KeyTable {
             while seen < most
                 && let Some(row) = found.next()?
             {
-                let batch = Batch::from_row(row)?;
+                let batch = KeyBatch::from_row(row)?;
                 seen += batch.as_ref().map_or(1, |batch| batch.count);
                 batches.push(batch);
             }
@@ -153,10 +154,10 @@ impl KeyTable {
         &mut self,
         connection: &Connection,
         window: &KeyWindow,
-        batch: Result<Batch, i64>,
-        moved: &mut Batch,
+        batch: Result<KeyBatch, i64>,
+        moved: &mut KeyBatch,
     ) -> rusqlite::Result<()> {
-        let batch = batch.unwrap_or_else(|first| Batch { first, ..Batch::default() });
+        let batch = batch.unwrap_or_else(|first| KeyBatch { first, ..KeyBatch::default() });
         let left: Vec<_> = batch.keys().filter(|key| window.has(key)).collect();
         if 2 * left.len() > batch.count || moved.count + left.len() > LARGE_ROW {
             self.flush(connection, moved)?;
@@ -174,12 +175,12 @@ impl KeyTable {
         Ok(())
     }
 
-    fn flush(&mut self, connection: &Connection, moved: &mut Batch) -> rusqlite::Result<()> {
+    fn flush(&mut self, connection: &Connection, moved: &mut KeyBatch) -> rusqlite::Result<()> {
         if moved.count > 0 {
             moved.write(connection)?;
             self.written += moved.count;
         }
-        *moved = Batch::default();
+        *moved = KeyBatch::default();
         Ok(())
     }
 
@@ -225,7 +226,7 @@ pub(super) fn for_each<E: From<rusqlite::Error>>(
     loop {
         let mut rows = rows(connection)?;
         let mut failed = false;
-        for row in rows.query_map([after], Batch::from_row)? {
+        for row in rows.query_map([after], KeyBatch::from_row)? {
             match row {
                 Ok(Ok(batch)) => {
                     after = batch.first;
@@ -248,7 +249,7 @@ pub(super) fn for_each<E: From<rusqlite::Error>>(
 pub(super) fn settle(connection: &Connection, now: i64, most: usize) -> rusqlite::Result<usize> {
     let mut later = Vec::new();
     let mut rows = rows(connection)?;
-    for row in rows.query_map([NEVER], Batch::from_row)? {
+    for row in rows.query_map([NEVER], KeyBatch::from_row)? {
         // Behind a page that cannot be read nothing is settled: keys of the future there are kept for longer.
         let Ok(row) = row else { break };
         let Ok(batch) = row else { continue };
@@ -260,7 +261,7 @@ pub(super) fn settle(connection: &Connection, now: i64, most: usize) -> rusqlite
         }
     }
     for batch in &later {
-        let mut settled = Batch { entries: Vec::new(), count: 0, ..*batch };
+        let mut settled = KeyBatch { entries: Vec::new(), count: 0, ..*batch };
         batch.keys().for_each(|key| settled.push(&KeyEntry { used_at: key.used_at.min(now), ..key }));
         settled.write(connection)?;
     }

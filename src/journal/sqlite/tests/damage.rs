@@ -193,9 +193,9 @@ proptest! {
     fn bytes_that_changed_are_found(changes in proptest::collection::vec((0.03..1.0f64, any::<u8>()), 1..6)) {
         thread_local! { static WHOLE: Vec<u8> = whole(); }
         let mut bytes = WHOLE.with(Clone::clone);
-        for (place, value) in changes {
-            let place = (place * (bytes.len() - 1) as f64) as usize;
-            bytes[place] = value;
+        for (position, value) in changes {
+            let position = (position * (bytes.len() - 1) as f64) as usize;
+            bytes[position] = value;
         }
         what_becomes_of(&bytes);
     }

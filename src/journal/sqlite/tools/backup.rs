@@ -17,7 +17,7 @@ use crate::{
         Error,
         sqlite::{
             check, files, schema,
-            tools::{ToolError, open, part::Part},
+            tools::{JournalToolError, open, part::Part},
         },
     },
 };
@@ -28,36 +28,40 @@ const STEP: i32 = 1_024;
 /// The layout that can say of itself that it is a copy.
 const LAYOUT: i64 = 2;
 
-pub(super) fn run(dir: &Path, file: &Path, max_log_bytes: u64, out: &mut impl Write) -> Result<(), ToolError> {
+pub(super) fn run(dir: &Path, file: &Path, max_log_bytes: u64, out: &mut impl Write) -> Result<(), JournalToolError> {
     let connection = open::reader(dir)?;
     let found = open::layout(&connection)?;
     if found < LAYOUT {
-        return Err(ToolError::OlderLayout { found });
+        return Err(JournalToolError::OlderLayout { found });
     }
     let acknowledged = open::acknowledged(&connection, dir)?;
     let part = Part::create(file)?;
     let log = dir.join(format!("{}-wal", files::FILE));
     let copied = copy(&connection, part.path(), || log_is_bounded(&log, max_log_bytes));
     let state = copied.and_then(|()| seal(part.path(), acknowledged, out)).map_err(|error| match error {
-        ToolError::Journal(Error::Full) => part.failed(io::ErrorKind::StorageFull.into()),
+        JournalToolError::Journal(Error::Full) => part.failed(io::ErrorKind::StorageFull.into()),
         other => other,
     })?;
     let bytes = part.keep()?;
     let schema::Ends { epoch, oldest, newest } = state.ends;
     writeln!(out, "{}: {bytes} bytes; epoch {epoch}, places {oldest} to {newest}", file.display())?;
     if state.findings > 0 {
-        return Err(ToolError::Unsound);
+        return Err(JournalToolError::Unsound);
     }
     Ok(())
 }
 
-fn log_is_bounded(log: &Path, most: u64) -> Result<(), ToolError> {
+fn log_is_bounded(log: &Path, most: u64) -> Result<(), JournalToolError> {
     let found = fs::metadata(log).map_or(0, |log| log.len());
-    if found > most { Err(ToolError::LogTooLong { found, most }) } else { Ok(()) }
+    if found > most { Err(JournalToolError::LogTooLong { found, most }) } else { Ok(()) }
 }
 
 /// Copies one state, and asks `may_go_on` between the steps.
-fn copy(from: &Connection, to: &Path, may_go_on: impl Fn() -> Result<(), ToolError>) -> Result<(), ToolError> {
+fn copy(
+    from: &Connection,
+    to: &Path,
+    may_go_on: impl Fn() -> Result<(), JournalToolError>,
+) -> Result<(), JournalToolError> {
     let mut to = Connection::open(to)?;
     to.pragma_update(None, "synchronous", "OFF")?;
     let snapshot = from.unchecked_transaction()?;
@@ -81,7 +85,7 @@ struct State {
 }
 
 /// Marks a copy as one, and looks whether it is whole: its pages, its rows, its end.
-fn seal(path: &Path, acknowledged: Option<Seq>, out: &mut impl Write) -> Result<State, ToolError> {
+fn seal(path: &Path, acknowledged: Option<Seq>, out: &mut impl Write) -> Result<State, JournalToolError> {
     let copy = Connection::open(path)?;
     // Its first start makes it a log of its own again; until then it is one file.
     copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;

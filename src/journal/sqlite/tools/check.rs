@@ -11,9 +11,9 @@ use crate::{
         log::millis,
         sqlite::{
             archive,
-            check::{self, Kind, Seen},
+            check::{self, FindingKind, Seen},
             files, schema,
-            tools::{ToolError, open},
+            tools::{JournalToolError, open},
         },
     },
 };
@@ -21,7 +21,7 @@ use crate::{
 /// How much is said of one kind, unless all is asked for.
 const SOME: u64 = 10;
 
-pub(super) fn run(dir: &Path, all: bool, out: &mut impl Write) -> Result<(), ToolError> {
+pub(super) fn run(dir: &Path, all: bool, out: &mut impl Write) -> Result<(), JournalToolError> {
     let connection = open::reader(dir)?;
     let acknowledged = open::acknowledged(&connection, dir)?;
     let snapshot = connection.unchecked_transaction()?;
@@ -37,12 +37,12 @@ struct Report<'o, W> {
     out: &'o mut W,
     all: bool,
     /// How much there is of each kind.
-    told: BTreeMap<Kind, u64>,
+    told: BTreeMap<FindingKind, u64>,
     failed: std::io::Result<()>,
 }
 
 impl<W: Write> Report<'_, W> {
-    fn tell(&mut self, kind: Kind, finding: &str) {
+    fn tell(&mut self, kind: FindingKind, finding: &str) {
         let told = self.told.entry(kind).or_default();
         *told += 1;
         if self.failed.is_ok() && (self.all || *told <= SOME) {
@@ -51,28 +51,28 @@ impl<W: Write> Report<'_, W> {
     }
 
     /// Says how much was not said. An error when there was anything.
-    fn end(self) -> Result<(), ToolError> {
+    fn end(self) -> Result<(), JournalToolError> {
         self.failed?;
         for (kind, told) in &self.told {
             let more = told.saturating_sub(SOME);
             if more > 0 && !self.all {
                 let of = match kind {
-                    Kind::File => "the file",
-                    Kind::Notifications => "the notifications",
-                    Kind::Times => "their times",
-                    Kind::Index => "the index",
-                    Kind::Keys => "the idempotency keys",
-                    Kind::End => "the end",
+                    FindingKind::File => "the file",
+                    FindingKind::Notifications => "the notifications",
+                    FindingKind::Times => "their times",
+                    FindingKind::Index => "the index",
+                    FindingKind::Keys => "the idempotency keys",
+                    FindingKind::End => "the end",
                 };
                 writeln!(self.out, "damaged: {more} more findings about {of}; `journal check --all` lists them")?;
             }
         }
-        if self.told.is_empty() { Ok(()) } else { Err(ToolError::Unsound) }
+        if self.told.is_empty() { Ok(()) } else { Err(JournalToolError::Unsound) }
     }
 }
 
 /// What there is in a sound journal.
-fn summary(snapshot: &Connection, seen: &Seen, out: &mut impl Write) -> Result<(), ToolError> {
+fn summary(snapshot: &Connection, seen: &Seen, out: &mut impl Write) -> Result<(), JournalToolError> {
     let schema::Ends { epoch, oldest, newest } = schema::ends(snapshot)?;
     let (count, keys) = (seen.notifications, archive::count_keys(snapshot)?);
     writeln!(out, "epoch {epoch}; {count} notifications, places {oldest} to {newest}; {keys} idempotency keys")?;

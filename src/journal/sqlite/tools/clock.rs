@@ -16,7 +16,7 @@ use crate::{
             archive,
             files::Files,
             opening, schema,
-            tools::{ToolError, open},
+            tools::{JournalToolError, open},
         },
     },
 };
@@ -24,7 +24,7 @@ use crate::{
 /// How many rows are written in one commit.
 const STEP: usize = 256;
 
-pub(super) fn run(dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+pub(super) fn run(dir: &Path, out: &mut impl Write) -> Result<(), JournalToolError> {
     open::existing(dir)?;
     let files = Files::take(dir)?;
     let connection = opening::open_to_write(&files, true)?;
@@ -99,16 +99,16 @@ impl Settled {
 
     /// The first stamp behind the row `first` that is not later than `now`.
     fn right_behind(&mut self, connection: &Connection, first: i64, now: i64) -> rusqlite::Result<i64> {
-        if let Some((place, stamp)) = self.next_right
-            && first < place
+        if let Some((position, stamp)) = self.next_right
+            && first < position
         {
             return Ok(stamp);
         }
         let sql = "SELECT first, appended_at FROM blocks WHERE first > ?1 AND appended_at <= ?2 ORDER BY first LIMIT 1";
         let mut sql = connection.prepare_cached(sql)?;
         let found = sql.query_row([first, now], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let (place, stamp) = found.unwrap_or((i64::MAX, now));
-        self.next_right = Some((place, stamp));
+        let (position, stamp) = found.unwrap_or((i64::MAX, now));
+        self.next_right = Some((position, stamp));
         Ok(stamp)
     }
 }

@@ -1,4 +1,4 @@
-//! A new epoch by hand: places that were given before belong to another history from now on.
+//! A new epoch by hand: positions that were given before belong to another history from now on.
 
 use std::{fs::File, io::Write, path::Path};
 
@@ -14,15 +14,15 @@ use crate::{
             files::{self, Files},
             log_file, opening,
             schema::{self, Kind},
-            tools::ToolError,
+            tools::JournalToolError,
         },
     },
 };
 
-pub(super) fn run(dir: &Path, accept_loss: bool, out: &mut impl Write) -> Result<(), ToolError> {
+pub(super) fn run(dir: &Path, accept_loss: bool, out: &mut impl Write) -> Result<(), JournalToolError> {
     let there = |name: &str| dir.join(name).exists();
     if !there(files::FILE) && !there(&format!("{}-wal", files::FILE)) && ack_watermark::read(dir) == Note::Absent {
-        return Err(ToolError::Absent(dir.to_owned()));
+        return Err(JournalToolError::Absent(dir.to_owned()));
     }
     let files = match Files::take(dir) {
         Err(Error::Lost { .. }) if accept_loss => Files::take_anew(dir),
@@ -30,7 +30,7 @@ pub(super) fn run(dir: &Path, accept_loss: bool, out: &mut impl Write) -> Result
     }?;
     // A process that ended behind a sync that failed has left it to this one to sync what it wrote.
     let log = log_file::of(&files.path());
-    log_file::write_again(&log).map_err(|source| ToolError::File { path: log, source })?;
+    log_file::write_again(&log).map_err(|source| JournalToolError::File { path: log, source })?;
     let connection = Connection::open_with_flags(files.path(), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     match Kind::of(&connection, &files.path())? {
         Kind::Layout(layout) => renew(&connection, (dir, layout), accept_loss, out)?,
@@ -49,12 +49,12 @@ fn renew(
     (dir, layout): (&Path, usize),
     accept_loss: bool,
     out: &mut impl Write,
-) -> Result<(), ToolError> {
+) -> Result<(), JournalToolError> {
     let schema::Ends { epoch: before, newest, .. } = schema::ends(connection)?;
     let lost = ack_watermark::newest(dir, &before)
         .filter(|seq| *seq > newest && !boot_id::may_have_lost(connection).unwrap_or(false));
     match lost {
-        Some(acknowledged) if !accept_loss => return Err(ToolError::Lost { acknowledged, newest }),
+        Some(acknowledged) if !accept_loss => return Err(JournalToolError::Lost { acknowledged, newest }),
         Some(acknowledged) => writeln!(out, "places {} to {acknowledged} are given up", newest + 1)?,
         None => {}
     }
@@ -72,12 +72,13 @@ fn renew(
 }
 
 /// Begins a journal where there was one of which only what lies beside it is left.
-fn begin(files: &Files, accept_loss: bool, out: &mut impl Write) -> Result<(), ToolError> {
+fn begin(files: &Files, accept_loss: bool, out: &mut impl Write) -> Result<(), JournalToolError> {
     if !accept_loss {
         files::refuse_acknowledged(files.dir())?;
     }
     // Should this end in between, there is neither a journal nor a note, and the next start begins the same.
-    ack_watermark::forget(files.dir()).map_err(|source| ToolError::File { path: files.dir().to_owned(), source })?;
+    ack_watermark::forget(files.dir())
+        .map_err(|source| JournalToolError::File { path: files.dir().to_owned(), source })?;
     let connection = opening::open_to_write(files, true)?;
     let schema::Ends { epoch, newest, .. } = schema::ends(&connection)?;
     note(files.dir(), &epoch, newest)?;
@@ -86,7 +87,9 @@ fn begin(files: &Files, accept_loss: bool, out: &mut impl Write) -> Result<(), T
 }
 
 /// Notes what counts as acknowledged from now on.
-fn note(dir: &Path, epoch: &Epoch, newest: Seq) -> Result<(), ToolError> {
+fn note(dir: &Path, epoch: &Epoch, newest: Seq) -> Result<(), JournalToolError> {
     let noted = AckWatermark::open(dir, epoch.clone()).and_then(|mut noted| noted.note(newest));
-    noted.and_then(|()| File::open(dir)?.sync_all()).map_err(|source| ToolError::File { path: dir.to_owned(), source })
+    noted
+        .and_then(|()| File::open(dir)?.sync_all())
+        .map_err(|source| JournalToolError::File { path: dir.to_owned(), source })
 }

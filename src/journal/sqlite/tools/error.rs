@@ -9,7 +9,7 @@ use crate::{
 
 /// Why a tool could not do its work.
 #[derive(Debug, thiserror::Error)]
-pub enum ToolError {
+pub enum JournalToolError {
     /// There is no journal.
     #[error("DATA_DIR {}: there is no journal here", .0.display())]
     Absent(PathBuf),
@@ -41,7 +41,7 @@ pub enum ToolError {
     },
     /// Notifications are missing, and the epoch was to stay.
     #[error(
-        "the export lacks {missing} notifications, the first at place {first}: under the same epoch clients would resume over them \
+        "the export lacks {missing} notifications, the first at position {first}: under the same epoch clients would resume over them \
          unawares; import it without `--keep-epoch`, and they start anew"
     )]
     KeptEpoch {
@@ -103,7 +103,7 @@ pub enum ToolError {
     Output(#[from] io::Error),
 }
 
-impl From<rusqlite::Error> for ToolError {
+impl From<rusqlite::Error> for JournalToolError {
     fn from(error: rusqlite::Error) -> Self {
         failure(&error).into()
     }

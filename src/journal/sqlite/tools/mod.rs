@@ -14,11 +14,11 @@ mod transfer;
 
 use std::{io::Write, num::NonZeroU64, path::Path, path::PathBuf, time::Duration};
 
-pub use error::ToolError;
+pub use error::JournalToolError;
 
 /// What can be done with a journal from the command line.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum Tool {
+pub enum JournalTool {
     /// Read all of the journal and say whether it is sound; exit code 0 if it is, 1 if not. May run beside the service.
     #[command(after_long_help = help::CHECK)]
     Check {
@@ -83,9 +83,9 @@ pub enum Tool {
     SettleClock,
 }
 
-impl Tool {
+impl JournalTool {
     /// Does the work on the journal in `dir`; what there is to say goes to `out`.
-    pub fn run(&self, dir: &Path, out: &mut impl Write) -> Result<(), ToolError> {
+    pub fn run(&self, dir: &Path, out: &mut impl Write) -> Result<(), JournalToolError> {
         match self {
             Self::Check { all } => check::run(dir, *all, out),
             Self::Backup { file, max_log_bytes } => backup::run(dir, file, max_log_bytes.get(), out),

@@ -15,7 +15,7 @@ use crate::{
         ack_watermark,
         files::{self, Files},
         schema::Kind,
-        tools::ToolError,
+        tools::JournalToolError,
     },
 };
 
@@ -35,19 +35,19 @@ const LAYOUT_1_AS_2: &str = "
 ";
 
 /// The file in `dir`, which must be there.
-pub(super) fn existing(dir: &Path) -> Result<PathBuf, ToolError> {
+pub(super) fn existing(dir: &Path) -> Result<PathBuf, JournalToolError> {
     let path = dir.join(files::FILE);
-    if path.exists() { Ok(path) } else { Err(ToolError::Absent(dir.to_owned())) }
+    if path.exists() { Ok(path) } else { Err(JournalToolError::Absent(dir.to_owned())) }
 }
 
 /// A connection that reads. Where nothing can be written beside the file, it holds the journal's lock as long as it lives.
-pub(super) struct Reader {
+pub(super) struct FileReader {
     // In this order: the lock is given back when the database has closed the file.
     connection: Connection,
     _files: Option<Files>,
 }
 
-impl Deref for Reader {
+impl Deref for FileReader {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
@@ -56,12 +56,12 @@ impl Deref for Reader {
 }
 
 /// Opens the file in `dir` for reading only.
-pub(super) fn reader(dir: &Path) -> Result<Reader, ToolError> {
+pub(super) fn reader(dir: &Path) -> Result<FileReader, JournalToolError> {
     let path = existing(dir)?;
     files::refuse_strange_log(dir)?;
     let reader = connect(dir, &path)?;
     match Kind::of(&reader, &path)? {
-        Kind::New => return Err(ToolError::Absent(dir.to_owned())),
+        Kind::New => return Err(JournalToolError::Absent(dir.to_owned())),
         Kind::Layout(1) => reader.execute_batch(LAYOUT_1_AS_2)?,
         Kind::Layout(_) => {}
     }
@@ -72,13 +72,13 @@ pub(super) fn reader(dir: &Path) -> Result<Reader, ToolError> {
 
 /// Connects in the first way in which the file can be read: as beside a service or, when none has the journal, in the ways that
 /// are left where the disk is full or read-only.
-fn connect(dir: &Path, path: &Path) -> Result<Reader, ToolError> {
+fn connect(dir: &Path, path: &Path) -> Result<FileReader, JournalToolError> {
     let refused = match usual(path) {
-        Ok(connection) => return Ok(Reader { connection, _files: None }),
+        Ok(connection) => return Ok(FileReader { connection, _files: None }),
         Err(refused) => refused,
     };
     if refused.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
-        return Err(ToolError::HeldAlone(dir.to_owned()));
+        return Err(JournalToolError::HeldAlone(dir.to_owned()));
     }
     let lacks_room =
         [ErrorCode::CannotOpen, ErrorCode::DiskFull, ErrorCode::SystemIoFailure, ErrorCode::ReadOnly].map(Some);
@@ -92,7 +92,7 @@ fn connect(dir: &Path, path: &Path) -> Result<Reader, ToolError> {
             continue;
         }
         if let Ok(connection) = alone(path, access) {
-            return Ok(Reader { connection, _files: Some(files) });
+            return Ok(FileReader { connection, _files: Some(files) });
         }
     }
     Err(refused.into())
@@ -124,8 +124,8 @@ pub(super) fn layout(connection: &Connection) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
-/// The newest place that is known to have been given. Asked for before the journal is read, which may go on meanwhile.
-pub(super) fn acknowledged(connection: &Connection, dir: &Path) -> Result<Option<Seq>, ToolError> {
+/// The newest position that is known to have been given. Asked for before the journal is read, which may go on meanwhile.
+pub(super) fn acknowledged(connection: &Connection, dir: &Path) -> Result<Option<Seq>, JournalToolError> {
     let epoch: String = connection.query_row("SELECT epoch FROM journal", [], |row| row.get(0))?;
     Ok(ack_watermark::newest(dir, &crate::domain::Epoch::from_text(&epoch)))
 }

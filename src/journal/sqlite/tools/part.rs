@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::journal::sqlite::tools::ToolError;
+use crate::journal::sqlite::tools::JournalToolError;
 
 /// A file on its way. It goes when this is dropped, unless it was kept.
 pub(super) struct Part {
@@ -17,7 +17,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Begins beside `file`, which must not be there.
-    pub(super) fn create(file: &Path) -> Result<Self, ToolError> {
+    pub(super) fn create(file: &Path) -> Result<Self, JournalToolError> {
         refuse_taken(file)?;
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let path = file.with_file_name(format!(".{name}.{}.part", std::process::id()));
@@ -25,7 +25,7 @@ impl Part {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let open = options.open(&path).map_err(|source| ToolError::File { path: file.to_owned(), source })?;
+        let open = options.open(&path).map_err(|source| JournalToolError::File { path: file.to_owned(), source })?;
         Ok(Self { path, file: file.to_owned(), open })
     }
 
@@ -40,7 +40,7 @@ impl Part {
     }
 
     /// Gives it its name when it is on the disk, and says how long it is.
-    pub(super) fn keep(self) -> Result<u64, ToolError> {
+    pub(super) fn keep(self) -> Result<u64, JournalToolError> {
         let failed = |source| self.failed(source);
         self.open.sync_all().map_err(failed)?;
         let bytes = self.open.metadata().map_err(failed)?.len();
@@ -55,16 +55,16 @@ impl Part {
     }
 
     /// Why it could not be written.
-    pub(super) fn failed(&self, source: io::Error) -> ToolError {
+    pub(super) fn failed(&self, source: io::Error) -> JournalToolError {
         match source.kind() {
-            io::ErrorKind::AlreadyExists => ToolError::Exists(self.file.clone()),
-            _ => ToolError::File { path: self.file.clone(), source },
+            io::ErrorKind::AlreadyExists => JournalToolError::Exists(self.file.clone()),
+            _ => JournalToolError::File { path: self.file.clone(), source },
         }
     }
 }
 
-fn refuse_taken(file: &Path) -> Result<(), ToolError> {
-    if fs::symlink_metadata(file).is_ok() { Err(ToolError::Exists(file.to_owned())) } else { Ok(()) }
+fn refuse_taken(file: &Path) -> Result<(), JournalToolError> {
+    if fs::symlink_metadata(file).is_ok() { Err(JournalToolError::Exists(file.to_owned())) } else { Ok(()) }
 }
 
 /// Renames `from` where nothing has the name `to`; false where the file system does not know how.
@@ -118,7 +118,7 @@ mod tests {
         let late = part(&file);
         assert_eq!(part(&folder.path().join("another")).keep().expect("there is nothing"), 3);
         fs::write(&file, "another's").expect("writes");
-        assert!(matches!(late.keep(), Err(ToolError::Exists(_))));
+        assert!(matches!(late.keep(), Err(JournalToolError::Exists(_))));
         assert_eq!(fs::read(&file).expect("there"), b"another's");
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 2);
     }

@@ -11,7 +11,7 @@ use crate::{
         opening,
         retention::Retention,
         schema,
-        tools::{ToolError, open},
+        tools::{JournalToolError, open},
     },
 };
 
@@ -23,7 +23,7 @@ pub(super) fn run(
     keep_entries: Option<NonZeroU64>,
     older_than: Option<Duration>,
     out: &mut impl Write,
-) -> Result<(), ToolError> {
+) -> Result<(), JournalToolError> {
     let path = open::existing(dir)?;
     let files = Files::take(dir)?;
     let connection = opening::open_to_write(&files, true)?;

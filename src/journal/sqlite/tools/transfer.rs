@@ -16,12 +16,12 @@ use crate::{
         archive::{self, Exported, Manner},
         files::Files,
         opening, schema,
-        tools::{ToolError, open, part::Part},
+        tools::{JournalToolError, open, part::Part},
     },
 };
 
 /// Exports the journal in `dir` to a file, or to `out`; then what there is to say goes to standard error.
-pub(super) fn export(dir: &Path, file: Option<&Path>, out: &mut impl Write) -> Result<(), ToolError> {
+pub(super) fn export(dir: &Path, file: Option<&Path>, out: &mut impl Write) -> Result<(), JournalToolError> {
     let connection = open::reader(dir)?;
     let acknowledged = open::acknowledged(&connection, dir)?;
     let Some(path) = file else {
@@ -40,12 +40,12 @@ pub(super) fn export(dir: &Path, file: Option<&Path>, out: &mut impl Write) -> R
     say(&exported, out)
 }
 
-fn unwritable(path: &Path, source: io::Error) -> ToolError {
-    ToolError::File { path: path.to_owned(), source }
+fn unwritable(path: &Path, source: io::Error) -> JournalToolError {
+    JournalToolError::File { path: path.to_owned(), source }
 }
 
 /// A pipe or a device with that name, in which nothing is lost by writing to it.
-fn pipe(path: &Path) -> Result<Option<File>, ToolError> {
+fn pipe(path: &Path) -> Result<Option<File>, JournalToolError> {
     match fs::metadata(path).map(|found| found.file_type()) {
         Ok(found) if found.is_fifo() || found.is_char_device() => {
             File::options().write(true).open(path).map(Some).map_err(|source| unwritable(path, source))
@@ -59,15 +59,15 @@ fn write(
     connection: &Connection,
     acknowledged: Option<Seq>,
     file: &File,
-    failed: impl Fn(io::Error) -> ToolError,
-) -> Result<Exported, ToolError> {
+    failed: impl Fn(io::Error) -> JournalToolError,
+) -> Result<Exported, JournalToolError> {
     archive::export(connection, acknowledged, &mut BufWriter::new(file)).map_err(|error| match error {
-        ToolError::Output(source) => failed(source),
+        JournalToolError::Output(source) => failed(source),
         other => other,
     })
 }
 
-fn say(exported: &Exported, out: &mut impl Write) -> Result<(), ToolError> {
+fn say(exported: &Exported, out: &mut impl Write) -> Result<(), JournalToolError> {
     writeln!(out, "exported {} notifications and {} idempotency keys", exported.notifications, exported.keys)?;
     if exported.known_missing > 0 {
         writeln!(out, "{} notifications are known to be missing, and are declared", exported.known_missing)?;
@@ -80,7 +80,7 @@ fn say(exported: &Exported, out: &mut impl Write) -> Result<(), ToolError> {
     }
     if exported.damaged > 0 {
         writeln!(out, "{} notifications are damaged and were left out", exported.damaged)?;
-        return Err(ToolError::Unsound);
+        return Err(JournalToolError::Unsound);
     }
     Ok(())
 }
@@ -91,8 +91,8 @@ pub(super) fn import(
     file: &Path,
     (keep_epoch, partial): (bool, bool),
     out: &mut impl Write,
-) -> Result<(), ToolError> {
-    let failed = |source| ToolError::File { path: file.to_owned(), source };
+) -> Result<(), JournalToolError> {
+    let failed = |source| JournalToolError::File { path: file.to_owned(), source };
     let reader: Box<dyn io::Read> = match file.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(file).map_err(failed)?),
@@ -101,15 +101,15 @@ pub(super) fn import(
     let connection = opening::open_to_write(&files, true)?;
     let empty = "SELECT oldest = 1 AND NOT EXISTS (SELECT 1 FROM blocks) FROM journal";
     if !connection.query_row(empty, [], |row| row.get(0))? {
-        return Err(ToolError::NotEmpty(dir.to_owned()));
+        return Err(JournalToolError::NotEmpty(dir.to_owned()));
     }
     let imported = archive::import(&connection, BufReader::new(reader), Manner { keep_epoch, partial });
     let imported = imported.map_err(|error| match error {
-        ToolError::Output(source) => failed(source),
+        JournalToolError::Output(source) => failed(source),
         other => other,
     })?;
     schema::checkpoint(&connection, "TRUNCATE")?;
-    let unusable = |source| ToolError::File { path: dir.to_owned(), source };
+    let unusable = |source| JournalToolError::File { path: dir.to_owned(), source };
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(unusable)?;
     let schema::Ends { epoch, newest, .. } = schema::ends(&connection)?;
     AckWatermark::open(dir, epoch).and_then(|mut noted| noted.note(newest)).map_err(unusable)?;

@@ -25,7 +25,7 @@ enum Part {
 }
 
 impl Walk<'_> {
-    /// Walks over the places of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
+    /// Walks over the positions of `reach` that are for one of `audiences`, each once, until `visit` has enough. Reads the index of
     /// no segment behind that.
     pub(in crate::journal::sqlite) fn some(
         &mut self,
@@ -33,15 +33,15 @@ impl Walk<'_> {
         reach: &Reach,
         mut visit: impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        if reach.places.is_empty() {
+        if reach.positions.is_empty() {
             return Ok(());
         }
         let snapshot = self.snapshot;
         let mut blocks = BatchRows::prepare(snapshot).map_err(|error| failure(&error))?;
-        let mut places = Vec::new();
+        let mut positions = Vec::new();
         for part in self.parts(reach)? {
-            self.find(part, audiences, reach, &mut places)?;
-            for seq in places.drain(..) {
+            self.find(part, audiences, reach, &mut positions)?;
+            for seq in positions.drain(..) {
                 if self.lost.contains(seq) {
                     continue;
                 }
@@ -59,10 +59,10 @@ impl Walk<'_> {
     /// The parts of `reach` that have an index together, in its order, with those between them that have none: the file is
     /// damaged there.
     fn parts(&self, reach: &Reach) -> Result<Vec<Part>, Error> {
-        let Range { start, end } = reach.places;
+        let Range { start, end } = reach.positions;
         let (mut parts, mut reached) = (Vec::new(), start);
         for segment in self.segments(start, end)? {
-            let Range { start: first, end: behind } = segment.places;
+            let Range { start: first, end: behind } = segment.positions;
             if behind <= reached || first >= end {
                 continue;
             }
@@ -81,7 +81,7 @@ impl Walk<'_> {
         Ok(parts)
     }
 
-    /// The segments that have something of these places, as far as they can be read.
+    /// The segments that have something of these positions, as far as they can be read.
     fn segments(&self, start: Seq, end: Seq) -> Result<Vec<Segment>, Error> {
         let columns = Segment::COLUMNS;
         let sql = format!("SELECT {columns} FROM segments WHERE last >= ?1 AND first < ?2 ORDER BY first");
@@ -98,29 +98,35 @@ impl Walk<'_> {
         Ok(found)
     }
 
-    /// Adds to `places`, in the order of `reach`, those that a part has for one of `audiences`: by its index or, where that
+    /// Adds to `positions`, in the order of `reach`, those that a part has for one of `audiences`: by its index or, where that
     /// cannot be read, by what is in it.
-    fn find(&mut self, part: Part, audiences: &[Audience], reach: &Reach, places: &mut Vec<Seq>) -> Result<(), Error> {
+    fn find(
+        &mut self,
+        part: Part,
+        audiences: &[Audience],
+        reach: &Reach,
+        positions: &mut Vec<Seq>,
+    ) -> Result<(), Error> {
         match part {
             Part::Indexed(segment) => {
                 let mut index = Index::prepare(self.snapshot).map_err(|error| failure(&error))?;
                 let found = audiences.iter().try_for_each(|audience| {
-                    index.find(&segment, &record::key(audience), &reach.places, reach.now, places)
+                    index.find(&segment, &record::key(audience), &reach.positions, reach.now, positions)
                 });
                 match found {
                     Err(Error::Damaged(_)) => {
-                        places.clear();
-                        self.scan(segment.places, audiences, reach, places)?;
+                        positions.clear();
+                        self.scan(segment.positions, audiences, reach, positions)?;
                     }
                     found => found?,
                 }
             }
-            Part::Bare(bare) => self.scan(bare, audiences, reach, places)?,
+            Part::Bare(bare) => self.scan(bare, audiences, reach, positions)?,
         }
-        places.sort_unstable();
-        places.dedup();
+        positions.sort_unstable();
+        positions.dedup();
         if reach.newest_first {
-            places.reverse();
+            positions.reverse();
         }
         Ok(())
     }
@@ -131,30 +137,30 @@ impl Walk<'_> {
         part: Range<Seq>,
         audiences: &[Audience],
         reach: &Reach,
-        places: &mut Vec<Seq>,
+        positions: &mut Vec<Seq>,
     ) -> Result<(), Error> {
-        let own = part.start.max(reach.places.start)..part.end.min(reach.places.end);
+        let own = part.start.max(reach.positions.start)..part.end.min(reach.positions.end);
         if self.damage.holes(&own).first() != Some(&own) {
             self.damage.note_index(part, self.faults);
         }
-        let reach = Reach { places: own, newest_first: false, ..*reach };
+        let reach = Reach { positions: own, newest_first: false, ..*reach };
         let epoch = self.epoch;
         self.all(&reach, |block, seq| {
             let notification = block.notification(epoch, seq)?;
             let expired = notification.expires_at.is_some_and(|at| at.timestamp_millis() <= reach.now);
             if !expired && notification.audiences.as_slice().iter().any(|audience| audiences.contains(audience)) {
-                places.push(seq);
+                positions.push(seq);
             }
             Ok(true)
         })
     }
 
-    /// A place that is for whoever asks cannot be read: it is lost, and so is what follows and cannot be read either.
+    /// A position that is for whoever asks cannot be read: it is lost, and so is what follows and cannot be read either.
     fn lose_at(&mut self, seq: Seq, reach: &Reach) -> Result<(), Error> {
         let lost = if reach.newest_first {
-            self.readable_before(&(reach.places.start..seq + 1))?..seq + 1
+            self.readable_before(&(reach.positions.start..seq + 1))?..seq + 1
         } else {
-            seq..self.readable_after(&(seq..reach.places.end))?
+            seq..self.readable_after(&(seq..reach.positions.end))?
         };
         self.lose_and_note(lost);
         Ok(())

@@ -19,13 +19,13 @@ use crate::{
     },
 };
 
-/// How many places are tried one by one for the next that can be read; then the strides grow.
+/// How many positions are tried one by one for the next that can be read; then the strides grow.
 const ONE_BY_ONE: Seq = 4_096;
 
 /// What of the file is to be read.
 #[derive(Debug, Clone)]
 pub(super) struct Reach {
-    pub(super) places: Range<Seq>,
+    pub(super) positions: Range<Seq>,
     /// What expired by then is passed over; milliseconds since 1970.
     pub(super) now: i64,
     pub(super) newest_first: bool,
@@ -48,7 +48,7 @@ impl Walk<'_> {
         reach: &Reach,
         mut visit: impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        let mut left = reach.places.clone();
+        let mut left = reach.positions.clone();
         while !left.is_empty() {
             match self.rows(&mut left, reach.newest_first, &mut visit) {
                 Err(Error::Damaged(_)) => self.pass_by(&mut left, reach.newest_first)?,
@@ -137,7 +137,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The first place behind the one at which `left` begins whose row can be found.
+    /// The first position behind the one at which `left` begins whose row can be found.
     fn readable_after(&self, left: &Range<Seq>) -> Result<Seq, Error> {
         if let Some(known) = self.damage.known_from(left.start) {
             return Ok(known.min(left.end));
@@ -175,22 +175,22 @@ impl Walk<'_> {
         Ok(found.unwrap_or(left.start).clamp(left.start, left.end - 1))
     }
 
-    /// Passes by places that hold nothing: they are known for that, or their rows are gone.
-    fn miss(&mut self, places: Range<Seq>) {
-        if places.is_empty() || self.damage.holes(&places).first() == Some(&places) {
-            self.lose(places);
+    /// Passes by positions that hold nothing: they are known for that, or their rows are gone.
+    fn miss(&mut self, positions: Range<Seq>) {
+        if positions.is_empty() || self.damage.holes(&positions).first() == Some(&positions) {
+            self.lose(positions);
         } else {
-            self.lose_and_note(places);
+            self.lose_and_note(positions);
         }
     }
 
-    fn lose(&mut self, places: Range<Seq>) {
-        self.lost.add(places);
+    fn lose(&mut self, positions: Range<Seq>) {
+        self.lost.add(positions);
     }
 
-    fn lose_and_note(&mut self, places: Range<Seq>) {
-        self.damage.note(places.clone(), self.faults);
-        self.lose(places);
+    fn lose_and_note(&mut self, positions: Range<Seq>) {
+        self.damage.note(positions.clone(), self.faults);
+        self.lose(positions);
     }
 }
 
@@ -202,7 +202,7 @@ fn damaged<T>(error: &rusqlite::Error) -> Result<Option<T>, Error> {
     }
 }
 
-/// Tries the places that lie one stride after the other away, at most `reach`, until one can be read; then goes back to the
+/// Tries the positions that lie one stride after the other away, at most `reach`, until one can be read; then goes back to the
 /// closest of those that were leapt over.
 fn probe(
     first: Seq,

@@ -21,7 +21,7 @@ use crate::{
     journal::{
         Entry, Error, Options, Outcome,
         aging::{Aging, Hold},
-        faults::{Faults, Kind},
+        faults::{FaultKind, Faults},
         idempotency::KeyWindow,
         log::millis,
         sqlite::{
@@ -35,9 +35,9 @@ use crate::{
             keys::KeyTable,
             mending,
             opening::Opened,
-            queue::{Job, Next, Queue},
+            queue::{Job, NextJob, Queue},
             read_gate::ReadGate,
-            recent::{self, Recent},
+            recent::{self, RecentRows},
             retention::{self, Retention},
             schema,
             shared::Shared,
@@ -53,7 +53,7 @@ const IDLE: Duration = Duration::from_secs(1);
 const MOMENT: Duration = Duration::from_millis(1);
 
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct JournalWriter {
     connection: Connection,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
@@ -91,7 +91,7 @@ pub(super) struct Writer {
     files: Files,
 }
 
-impl Writer {
+impl JournalWriter {
     /// Takes over an open file.
     pub(super) fn new(
         files: Files,
@@ -105,7 +105,7 @@ impl Writer {
         let (tip, held) = Tip::read(&connection)?;
         let faults = Arc::new(Faults::new(Arc::clone(&clock)));
         let damage = Damage::read(&connection, &faults).map_err(failed)?;
-        let Recent { log, unindexed, cut_off } =
+        let RecentRows { log, unindexed, cut_off } =
             recent::read(&connection, &epoch, tip.bounds(), Shared::limits(options))?;
         mending::index(&connection, &epoch, &damage, &faults, cut_off)?;
         let (keys, key_table) = read_keys(&connection, options).map_err(failed)?;
@@ -173,14 +173,14 @@ impl Writer {
             let next = self.queue.next(if carried_over { IDLE } else { MOMENT });
             lifeline.failpoint();
             match next {
-                Next::Commit(jobs) => self.append(jobs),
-                Next::Idle => {
+                NextJob::Commit(jobs) => self.append(jobs),
+                NextJob::Idle => {
                     if carried_over {
                         self.tidy();
                     }
                     heap::give_back();
                 }
-                Next::End => break,
+                NextJob::End => break,
             }
             carried_over = self.carry_over();
         }
@@ -196,7 +196,7 @@ impl Writer {
         let committed = self.look_at_files().and_then(|()| self.commit(entries, level));
         // Files that are gone have been complained of.
         if let Err(error) = &committed
-            && !self.shared.faults.has(Kind::File)
+            && !self.shared.faults.has(FaultKind::File)
         {
             self.suspect(error);
         }
@@ -278,7 +278,7 @@ impl Writer {
     /// Lets followers and readers have what was committed.
     fn hand_on(&mut self, tip: Tip, now: DateTime<Utc>, notifications: Vec<Arc<Notification>>) {
         self.tip = tip;
-        if self.shared.faults.set(Kind::Write, None) {
+        if self.shared.faults.set(FaultKind::Write, None) {
             tracing::info!("the journal can be written to again");
         }
         self.shared.committed((millis(now), tip.reached_at), &notifications, tip.oldest, self.pending_index.len());
@@ -290,7 +290,7 @@ impl Writer {
 
     fn complain(&self, error: &Error) {
         let reason = error.to_string();
-        if self.shared.faults.set(Kind::Write, Some(&reason)) {
+        if self.shared.faults.set(FaultKind::Write, Some(&reason)) {
             tracing::error!(reason, "the journal cannot be written to; publishes fail until it can");
         }
     }
@@ -329,7 +329,7 @@ impl Drop for Abandon {
         self.queue.abandon();
         self.read_gate.resume();
         if std::thread::panicking() {
-            self.shared.faults.set(Kind::Write, Some("the journal's writer ended; start the service again"));
+            self.shared.faults.set(FaultKind::Write, Some("the journal's writer ended; start the service again"));
         }
     }
 }

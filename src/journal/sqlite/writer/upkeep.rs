@@ -5,13 +5,13 @@ use std::{sync::atomic::Ordering, time::Duration};
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, Transaction, config::DbConfig};
 
-use super::Writer;
+use super::JournalWriter;
 use crate::{
     domain::{Durability, Seq},
     journal::{
         Error,
         aging::Hold,
-        faults::Kind,
+        faults::FaultKind,
         sqlite::{
             ack_watermark::AckWatermark,
             boot_id,
@@ -35,11 +35,11 @@ const LET_GO_IN: Duration = Duration::from_millis(500);
 /// How much of a hold may go by before the file is told: a start after a kill begins with that much more of it.
 const HOLD_STEP: Duration = Duration::from_secs(5 * 60);
 
-impl Writer {
+impl JournalWriter {
     /// Lets the oldest go that are too old by now, and tries whether a file that could not be written to is well again.
     pub(super) fn tidy(&mut self) {
         let old_at = self.look_at_clock();
-        let degraded = self.shared.faults.has(Kind::Write);
+        let degraded = self.shared.faults.has(FaultKind::Write);
         let _writing = self.shared.faults.writing();
         if self.look_at_files().is_err() {
             return;
@@ -85,7 +85,7 @@ impl Writer {
         Ok((oldest, key_table, hold))
     }
 
-    /// The oldest place that is not too old.
+    /// The oldest position that is not too old.
     pub(super) fn aged(&self, old_at: Option<DateTime<Utc>>) -> rusqlite::Result<Aged> {
         self.retention.aged(&self.connection, (self.tip.oldest, self.tip.newest), old_at)
     }
@@ -103,7 +103,7 @@ impl Writer {
     /// Looks at the clock, and gives the time at which what is old may go, if anything may.
     pub(super) fn look_at_clock(&mut self) -> Option<DateTime<Utc>> {
         let old_at = self.aging.look(self.tip.reached_at);
-        self.shared.faults.set(Kind::Clock, self.aging.fault().as_deref());
+        self.shared.faults.set(FaultKind::Clock, self.aging.fault().as_deref());
         old_at
     }
 
@@ -123,13 +123,13 @@ impl Writer {
     /// Looks now and then whether the files are still there: what is written to one that is not goes nowhere.
     pub(super) fn look_at_files(&mut self) -> Result<(), Error> {
         let now = self.clock.monotonic();
-        let gone = self.shared.faults.has(Kind::File);
+        let gone = self.shared.faults.has(FaultKind::File);
         if !gone && now.saturating_sub(self.looked_at) < LOOK_EVERY {
             return Ok(());
         }
         self.looked_at = now;
         let found = self.files.look();
-        if self.shared.faults.set(Kind::File, found.as_ref().err().map(String::as_str))
+        if self.shared.faults.set(FaultKind::File, found.as_ref().err().map(String::as_str))
             && let Err(reason) = &found
         {
             tracing::error!(reason, "the journal's files are not those that were opened; publishes fail");
@@ -189,7 +189,7 @@ impl Writer {
         });
         match noted {
             Ok(watermark) => self.ack_watermark = Some(watermark),
-            // With an older place there, less would be found after an accident; nothing is wrong with the journal.
+            // With an older position there, less would be found after an accident; nothing is wrong with the journal.
             Err(error) => tracing::debug!(%error, "the newest acknowledged place could not be noted"),
         }
     }
