@@ -107,7 +107,7 @@ const LABELS: [&str; 18] = [
 const CERTIFICATE: &str = "CERTIFICATE";
 const LIST: &str = "X509 CRL";
 
-/// The contents of a file.
+/// The contents of a PEM file.
 #[derive(Debug)]
 pub struct Pem {
     path: PathBuf,
@@ -166,7 +166,7 @@ impl Pem {
         block.map_or_else(|| Err(PemError::NoKey(self.path.clone())), |block| self.decoded(block))
     }
 
-    /// That there is no list.
+    /// Makes the error that there is no list.
     pub fn no_list(&self) -> PemError {
         PemError::NoList(self.path.clone())
     }

@@ -1,4 +1,4 @@
-//! Logs: lines for people in development, JSON for machines in production.
+//! Sets up the logs: lines for people in development, JSON for machines in production.
 
 use std::{
     any::Any,

@@ -143,7 +143,7 @@ impl Described {
     }
 }
 
-/// The service.
+/// Serves gRPC reflection.
 #[derive(Debug)]
 pub(super) struct Reflection(Arc<Described>);
 

@@ -27,7 +27,7 @@ fn how(exit: &Exit) -> &'static str {
     }
 }
 
-/// All that is watched.
+/// All workers that are watched.
 #[derive(Debug, Clone, Default)]
 pub struct Workers(Arc<Mutex<Vec<Worker>>>);
 

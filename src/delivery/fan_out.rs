@@ -27,7 +27,7 @@ const BYTES_TOGETHER: usize = 64 * 1024;
 pub struct FanOuts(Vec<FanOut>);
 
 impl FanOuts {
-    /// One for each shard of `rooms`. From now on, what `journal` commits waits for them.
+    /// Makes a fan-out for each shard of `rooms`. From now on, what `journal` commits waits for them.
     pub fn new(journal: &(impl Follow + ?Sized), rooms: &Writer) -> Self {
         let follow = |shard: &Arc<Shard>| FanOut { commits: journal.commit_stream(), shard: Arc::clone(shard) };
         Self(rooms.shards().iter().map(follow).collect())

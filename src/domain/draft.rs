@@ -1,4 +1,4 @@
-//! Events as publishers hand them in.
+//! A draft is an event as its publisher hands it in.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -150,7 +150,7 @@ impl Draft {
         self.0.durability
     }
 
-    /// For how long it is of use, if its publisher says so.
+    /// Says for how long the event is of use, if its publisher set that.
     pub fn ttl(&self) -> Option<Duration> {
         self.0.ttl
     }

@@ -1,4 +1,4 @@
-//! What clients tell each other through the service.
+//! A notice is what a client tells the others in its room through the service.
 
 use chrono::{DateTime, Utc};
 use serde_json::value::{RawValue, to_raw_value};

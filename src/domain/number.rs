@@ -1,4 +1,4 @@
-//! Numbers that stand for names.
+//! Writes numbers of JSON that stand for names as names.
 
 use std::borrow::Cow;
 

@@ -29,7 +29,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// One that is believed.
+    /// Makes a certificate that is believed.
     pub fn new(names: Box<[CertificateName]>, expires_at: i64) -> Self {
         Self { names, expires_at, disbelieved: AtomicBool::new(false) }
     }

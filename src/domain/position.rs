@@ -1,4 +1,4 @@
-//! Places in the journal.
+//! Positions in the journal: a `seq`, the epoch that gave it, and both together.
 
 use std::{fmt, sync::Arc};
 

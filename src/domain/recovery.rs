@@ -1,4 +1,4 @@
-//! How a subscriber begins.
+//! Says how a subscriber begins: at the present, where it was, or behind a loss.
 
 /// How a subscriber begins that may say where it was before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

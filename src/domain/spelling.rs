@@ -1,4 +1,4 @@
-//! Words that somebody mistyped.
+//! Finds the word that somebody mistyped meant.
 
 /// From so many characters on a word has hardly a neighbour that is a word of its own.
 const LONG: usize = 5;

@@ -29,10 +29,10 @@ use crate::{
     },
 };
 
-/// What a subscriber receives.
+/// The notifications that a subscriber receives, one after the other.
 pub type NotificationStream = Pin<Box<dyn Stream<Item = Result<v1::Notification, Status>> + Send>>;
 
-/// Serves `Subscribe`.
+/// Serves the rpc `Subscribe`.
 #[derive(Debug, Clone)]
 pub struct Subscriber {
     source: StreamSource,

@@ -1,4 +1,4 @@
-//! What a gRPC subscription holds of others: its place and, once it is over, what its client has not taken.
+//! What a gRPC subscription holds: its connection permit and, once it is over, what its client has not taken.
 
 use parking_lot::Mutex;
 
@@ -58,7 +58,7 @@ impl Holds {
         *self.unread.lock() = holding.settle(if has_yet_to_say { END_BYTES } else { 0 });
     }
 
-    /// Nothing is unread any more.
+    /// Notes that nothing is unread any more.
     pub(super) fn taken_all(&self) {
         let unread = self.unread.lock().take();
         drop(unread);

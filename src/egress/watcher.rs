@@ -14,7 +14,7 @@ use crate::{
     wire::status::{grpc_over, grpc_status},
 };
 
-/// What a subscription is watched for.
+/// Watches a subscription, and ends it when it must not go on.
 #[derive(Debug)]
 pub(super) struct Watcher {
     pub(super) subscriber: Arc<StreamSubscriber<Grpc>>,

@@ -10,7 +10,7 @@ pub(super) use crate::domain::counted;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The proxies whose word about their clients is taken.
+/// The proxies whose word about the addresses of their clients is believed.
 #[derive(Debug, Clone)]
 pub(super) struct Proxies(Box<[IpNet]>);
 

@@ -37,7 +37,7 @@ struct Failing {
 const CHECKS: &str = "50/s";
 
 impl AuthFailureLimiter {
-    /// Without a rate nothing is counted.
+    /// Makes a limiter of `rate`; without a rate nothing is counted.
     pub(super) fn new(rate: Option<Rate>) -> Self {
         Self { rate, by_address: Mutex::new(LruCache::new(REMEMBERED)) }
     }

@@ -62,7 +62,7 @@ pub struct Identity {
 const USER_ROOM: &str = "user_";
 
 impl Identity {
-    /// One that may do everything: the static token with this number.
+    /// Makes the identity of the static token with this number, which may do everything.
     pub(super) fn of_token(number: usize) -> Self {
         let grant = Grant { publish: Some(Patterns::all()), audiences: None, rate: None, admin: true };
         Self {

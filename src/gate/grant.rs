@@ -1,4 +1,4 @@
-//! What a credential allows.
+//! A grant says what a credential allows its publisher.
 
 use std::fmt;
 

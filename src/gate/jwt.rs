@@ -130,7 +130,7 @@ pub struct Expected {
 }
 
 impl Expected {
-    /// With `leeway` seconds for clocks that differ. Without issuers or audiences, any will do.
+    /// Expects tokens of these issuers for these audiences, with `leeway` seconds for clocks that differ. Without issuers or audiences, any will do.
     pub fn new(issuers: &[String], audiences: &[String], leeway: u64) -> Self {
         let mut validation = Validation::new(Algorithm::default());
         validation.validate_exp = false;

@@ -49,7 +49,7 @@ struct Inner {
 }
 
 impl Gate {
-    /// With `keys` for JWTs, and `grants` for client certificates. What is over, and what is not yet, `clock` says.
+    /// Makes a gate with `keys` for JWTs, and `grants` for client certificates. What is over, and what is not yet, `clock` says.
     pub fn new(
         options: &Options,
         keys: VerificationKeys,

@@ -52,7 +52,7 @@ impl fmt::Debug for Presented {
 }
 
 impl Presented {
-    /// Nothing.
+    /// Stands for a request that presents nothing.
     pub(super) fn nothing() -> Self {
         Self { tokens: Ok(Vec::new()), certificate: None }
     }

@@ -23,7 +23,7 @@ pub(super) struct PublishQuotas {
 }
 
 impl PublishQuotas {
-    /// Without a rate, publishers that claim none go as fast as they can.
+    /// Makes the quotas of a service; without a rate, publishers that claim none go as fast as they can.
     pub(super) fn new(rate: Option<Rate>) -> Self {
         Self { rate, by_publisher: Mutex::new(LruCache::new(REMEMBERED)) }
     }

@@ -41,7 +41,7 @@ struct Revoked {
 }
 
 impl Revocations {
-    /// Nothing is revoked yet.
+    /// Makes a list in which nothing is revoked yet.
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let revoked = Revoked { users: LruCache::new(REMEMBERED), tokens: LruCache::new(REMEMBERED) };
         Self(Arc::new(Inner { revoked: Mutex::new(revoked), changes: watch::Sender::new(()), clock }))

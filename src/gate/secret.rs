@@ -1,4 +1,4 @@
-//! Texts that must not be seen.
+//! A secret is a text that no log and no answer shows.
 
 use std::{convert::Infallible, fmt, str::FromStr};
 

@@ -63,7 +63,7 @@ struct Held {
 }
 
 impl Unfinished {
-    /// Nothing is held yet, and at most `max_bytes` will be.
+    /// Makes a budget of which nothing is held yet, and at most `max_bytes` will be.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self(Arc::new(Inner { max_bytes, held: Mutex::default() }))
     }

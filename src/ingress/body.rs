@@ -1,4 +1,4 @@
-//! Request bodies, within their limit and their time.
+//! Reads request bodies, within their limit and their time.
 
 use std::time::Duration;
 

@@ -68,7 +68,7 @@ impl Aging {
         (self.hold.left.is_zero() && self.behind.is_none()).then_some(wall)
     }
 
-    /// For how long nothing goes by its age yet.
+    /// Says for how long nothing goes by its age yet.
     pub(super) fn held(&self) -> Hold {
         self.hold
     }

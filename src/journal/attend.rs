@@ -44,12 +44,12 @@ pub trait Attended: Debug + Send + Sync {
 }
 
 impl Attendance {
-    /// Of a node that gets everything anyway.
+    /// Makes the attendance of a node that gets everything anyway.
     pub fn to_everything(epoch: Epoch, bounds: Bounds) -> Self {
         Self { epoch, bounds, attending: Attending::default() }
     }
 
-    /// Of a node that gets what it attends to.
+    /// Makes the attendance of a node that gets only what it attends to.
     pub fn new(epoch: Epoch, bounds: Bounds, attended: Box<dyn Attended>) -> Self {
         Self { epoch, bounds, attending: Attending(Some(attended)) }
     }

@@ -125,7 +125,7 @@ pub trait Read: Incarnation {
     }
 }
 
-/// How a journal is.
+/// Whether a journal serves as it should.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// It takes what is appended.
@@ -163,7 +163,7 @@ impl Bounds {
     }
 }
 
-/// What to read.
+/// Says what to read of the journal.
 #[derive(Debug, Clone)]
 pub struct Query {
     /// Only what is for one of these; `None` for everything.
@@ -182,7 +182,7 @@ pub struct Query {
     pub newest_first: bool,
 }
 
-/// A part of the journal.
+/// The part of the journal that answers a query.
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The notifications, in the order asked for.

@@ -20,7 +20,7 @@ const SLOW: Duration = Duration::from_secs(2);
 /// does not, as fast as they come.
 const QUIET: Duration = Duration::from_secs(10);
 
-/// What can be wrong.
+/// The kinds of faults that a journal can have.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum FaultKind {
     /// What is appended cannot be written down.
@@ -35,7 +35,7 @@ pub(super) enum FaultKind {
 
 const KINDS: usize = 4;
 
-/// What is wrong.
+/// The faults that a journal has now.
 #[derive(Debug)]
 pub(super) struct Faults {
     clock: Arc<dyn Clock>,

@@ -49,7 +49,7 @@ struct Out {
 }
 
 impl Untaken {
-    /// Nothing yet.
+    /// Makes a count of a connection that has sent nothing yet.
     pub(super) fn new(standing: ConnectionStanding) -> Arc<Self> {
         let out = Mutex::new(Out { pieces: 0, moved: Instant::now(), yields: false });
         Arc::new(Self { standing, out, begins: Notify::new() })

@@ -34,7 +34,7 @@ const AT_ONCE: usize = 64 * 1024;
 /// notices the end of a body in another.
 const MAX_IDLE_POLLS: usize = 2;
 
-/// How much of the rest is read, and how long.
+/// Reads what is left of requests, so much and for so long.
 #[derive(Debug, Clone)]
 pub struct Taker {
     max_bytes: usize,

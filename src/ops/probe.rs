@@ -1,4 +1,4 @@
-//! Asking a running service for its health, for container platforms that start a command for it.
+//! Asks a running service for its health, for container platforms that start a command for it.
 
 use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a room asks of its members.
+//! A member is whatever receives the deliveries of rooms: this is what they ask of it.
 
 use std::fmt::Debug;
 

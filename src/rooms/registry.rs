@@ -1,4 +1,4 @@
-//! The shards together, seen from the two sides.
+//! All shards of the rooms: the broker and the fan-out see them as a `Writer`, sessions as a `Reader`.
 
 use std::{
     collections::BTreeMap,

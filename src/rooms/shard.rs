@@ -1,4 +1,4 @@
-//! A part of the members, with the channels they listen to.
+//! A shard holds a part of the members, by the audiences that they listen to.
 
 use std::{
     collections::{BTreeSet, hash_map::Entry},

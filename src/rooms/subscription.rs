@@ -1,4 +1,4 @@
-//! A member's place among the rooms.
+//! A subscription is what a member listens to; it ends when it is dropped.
 
 use std::sync::Arc;
 

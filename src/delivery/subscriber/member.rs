@@ -81,7 +81,7 @@ pub(super) enum StreamPoll<T: Transport> {
     Nothing,
 }
 
-/// A stream that is asked for something.
+/// Marks a stream as asked for something, until this is dropped.
 #[derive(Debug)]
 pub(super) struct AskedGuard<'s>(&'s AtomicBool);
 
@@ -92,7 +92,7 @@ impl Drop for AskedGuard<'_> {
 }
 
 impl<T: Transport> StreamSubscriber<T> {
-    /// One that nobody tells anything yet. What waits for it is bounded by `max_bytes`.
+    /// Makes a subscriber that nobody tells anything yet. What waits for it is bounded by `max_bytes`.
     pub(super) fn new(transport: T, max_bytes: usize) -> Self {
         Self {
             transport,

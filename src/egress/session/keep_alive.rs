@@ -14,7 +14,7 @@ use crate::{
     wire::status::Close,
 };
 
-/// The sweep.
+/// The sweep over all connections that pings them, and closes those that are silent, slow or without a valid token.
 #[derive(Debug)]
 pub(super) struct KeepAlive {
     clients: Clients,

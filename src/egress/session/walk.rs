@@ -1,4 +1,4 @@
-//! Looking at all sessions without holding anybody up.
+//! Walks look at all sessions without holding anybody up.
 
 use std::{ops::Range, sync::Arc};
 

@@ -10,7 +10,7 @@ const PART: usize = 4096;
 /// A client that was refused this many messages more than it was allowed since is not going to stop.
 const MAX_EXCESS: u32 = 100;
 
-/// What one client may still say.
+/// Counts how many messages one client may still send now.
 #[derive(Debug, Default)]
 pub(super) struct MessageLimiter {
     /// Made for a client that speaks; most of them only listen.

@@ -42,7 +42,7 @@ pub(super) enum SocketState {
 }
 
 impl SendState {
-    /// Nothing waits yet; what waits is bounded by `max_bytes`.
+    /// Makes a state in which nothing waits yet; what will wait is bounded by `max_bytes`.
     pub(super) fn new(max_bytes: usize) -> Self {
         Self {
             outbox: Outbox::new(max_bytes),

@@ -72,7 +72,7 @@ pub struct CallLayer {
 }
 
 impl CallLayer {
-    /// With these limits, and the times of `gate`.
+    /// Makes the layer with these limits, and the times of `gate`.
     pub fn new(gate: &Gate, limits: CallLimits) -> Self {
         Self { limits, gate: gate.clone(), strangers: Strangers::default() }
     }

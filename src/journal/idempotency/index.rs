@@ -40,7 +40,7 @@ impl KeyIndex {
         self.shards[shard(hash)].find(hash, |id| slots[*id].digest == *digest).copied()
     }
 
-    /// From now on the slot `id` is the one that has its key.
+    /// Notes that from now on the slot `id` is the one that has its key.
     pub(super) fn put(&mut self, id: u32, slots: &Slots) {
         let digest = &slots[id].digest;
         let hash = self.hash(digest);

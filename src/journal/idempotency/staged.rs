@@ -26,7 +26,7 @@ impl Staged {
         self.keys.push(entry);
     }
 
-    /// In the order in which they were claimed.
+    /// Gives the keys in the order in which they were claimed.
     pub(in crate::journal) fn keys(&self) -> &[KeyEntry] {
         &self.keys
     }

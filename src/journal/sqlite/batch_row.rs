@@ -56,7 +56,7 @@ pub(super) fn write(
     Ok(())
 }
 
-/// A row, with its first position and how many there are.
+/// A row of notifications that were committed together, with the first position and how many there are.
 #[derive(Debug)]
 pub(super) struct BatchRow {
     pub(super) first: Seq,
@@ -101,7 +101,7 @@ impl BatchRow {
     }
 }
 
-/// Finds notifications by their places; quick where they lie together.
+/// Finds notifications by their positions; quick where they lie together.
 pub(super) struct BatchRows<'c> {
     by_seq: CachedStatement<'c>,
     current: Option<BatchRow>,

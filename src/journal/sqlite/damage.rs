@@ -14,7 +14,7 @@ use crate::{
 /// How many stretches are remembered one by one; beyond that, the two that lie closest together count as one.
 const REMEMBERED: usize = 1_024;
 
-/// Places, in their order, as stretches that neither overlap nor touch.
+/// Positions, in their order, as stretches that neither overlap nor touch.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Ranges(Vec<Range<Seq>>);
 
@@ -71,7 +71,7 @@ impl From<Ranges> for Vec<RangeInclusive<Seq>> {
     }
 }
 
-/// What is known of a file.
+/// What is known of the damage in a file.
 #[derive(Debug, Default)]
 pub(super) struct Damage(Mutex<Known>);
 

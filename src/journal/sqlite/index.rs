@@ -184,7 +184,7 @@ impl Segment {
     }
 }
 
-/// Looks positions up.
+/// Looks up the positions of an audience in a segment.
 pub(super) struct Index<'c> {
     page: CachedStatement<'c>,
 }

@@ -27,7 +27,7 @@ use crate::{
     worker::Worker,
 };
 
-/// What is read from the file.
+/// Reads the file for those who catch up.
 #[derive(Debug)]
 pub(super) struct Readers {
     shared: Arc<Shared>,

@@ -18,7 +18,7 @@ use crate::{
 const ENTRIES: usize = 8_192;
 const BYTES: usize = 16 * 1024 * 1024;
 
-/// What memory begins with.
+/// The newest rows of the file, with which memory begins.
 pub(super) struct RecentRows {
     pub(super) log: Log,
     /// What of it has no index.

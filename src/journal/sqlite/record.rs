@@ -11,7 +11,7 @@ use crate::{
     journal::{Error, log::millis},
 };
 
-/// A notification without its place. Fields may be added: a reader that does not know one passes it over.
+/// A notification without its position. Fields may be added: a reader that does not know one passes it over.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Record {
     /// The keys of the audiences.

@@ -62,7 +62,7 @@ impl Dated {
     }
 }
 
-/// What is too old.
+/// Where what is too old ends.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Aged {
     /// The first position that holds something.

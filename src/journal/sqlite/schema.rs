@@ -23,7 +23,7 @@ const APPLICATION_ID: i64 = 0x4578_4e6a;
 /// step that was released is never changed.
 const MIGRATIONS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
 
-/// What a file is.
+/// Tells what kind of file it is: a new one, or a journal of some layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// One that nothing was ever written to, or that ended before its first commit.

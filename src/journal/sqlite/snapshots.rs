@@ -73,7 +73,7 @@ struct Job {
     _place: OwnedSemaphorePermit,
 }
 
-/// Where reads are handed in.
+/// Takes reads in, and has threads do them on snapshots that they share.
 #[derive(Debug)]
 pub(super) struct Snapshots {
     positions: Arc<Semaphore>,

@@ -15,7 +15,7 @@ use super::{Inner, Seat};
 pub(in crate::listen) struct Place(pub(super) ConnectionStanding);
 
 impl Place {
-    /// For those who look after the connection.
+    /// Gives what those need who look after the connection.
     pub(in crate::listen) fn standing(&self) -> &ConnectionStanding {
         &self.0
     }

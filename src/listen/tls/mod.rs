@@ -135,12 +135,12 @@ pub(super) enum TlsRefusal {
 const HANDSHAKE: u8 = 22;
 
 impl Acceptor {
-    /// For HTTP and WebSocket.
+    /// Makes an acceptor for HTTP and WebSocket.
     pub fn http(tls: watch::Receiver<Tls>) -> Self {
         Self::new(tls, |tls| &tls.http)
     }
 
-    /// For gRPC.
+    /// Makes an acceptor for gRPC.
     pub fn grpc(tls: watch::Receiver<Tls>) -> Self {
         Self::new(tls, |tls| &tls.grpc)
     }

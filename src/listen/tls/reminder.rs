@@ -15,7 +15,7 @@ pub(super) struct Reminder {
 }
 
 impl Reminder {
-    /// By the time of `clock`. What there is to say the first time has been said: the start says it.
+    /// Makes a reminder that goes by the time of `clock`. What there is to say the first time has been said: the start says it.
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, said: None }
     }

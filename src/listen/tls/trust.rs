@@ -22,7 +22,7 @@ pub(in crate::listen) struct Trust {
 }
 
 impl Trust {
-    /// For the `chain` that was shown, whose first is `certificate`. It is judged at once, too: the handshake may have begun under
+    /// Watches the `chain` that was shown, whose first is `certificate`. It is judged at once, too: the handshake may have begun under
     /// other CAs, and a session that was resumed shows what was judged long ago. `told` is told why it ends.
     pub(super) fn new(
         tls: watch::Receiver<Tls>,

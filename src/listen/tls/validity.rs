@@ -30,7 +30,7 @@ pub enum CertificateStanding {
 }
 
 impl Validity {
-    /// That of a certificate; `None` when its form is not that of one.
+    /// Reads when a certificate is valid; `None` when its form is not that of one.
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let validity = X509::from_der(certificate).ok()?.tbs_certificate.validity;
         Some(Self { from: moment(validity.not_before)?, until: moment(validity.not_after)? })
@@ -83,7 +83,7 @@ pub(super) struct List {
 }
 
 impl List {
-    /// That of a list, where `authorities` are believed; `None` when its form is not that of one.
+    /// Reads when a list is valid, where `authorities` are believed; `None` when its form is not that of one.
     pub(super) fn of(list: &CertificateRevocationListDer<'_>, authorities: &[CertificateDer<'_>]) -> Option<Self> {
         let list = CertificateList::from_der(list).ok()?.tbs_cert_list;
         let is_of = |authority: &CertificateDer<'_>| subject(authority).is_some_and(|subject| subject == list.issuer);

@@ -1,4 +1,4 @@
-//! Writing the lines.
+//! Writes the lines of an export.
 
 use std::{
     io::Write,

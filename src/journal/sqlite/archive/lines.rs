@@ -1,4 +1,4 @@
-//! Reading an export, a value at a time, with the line on which each begins.
+//! Reads an export, a value at a time, with the line on which each begins.
 
 use std::io::{self, BufRead, Read};
 

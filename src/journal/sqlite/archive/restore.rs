@@ -1,4 +1,4 @@
-//! Notifications out of the lines of an export, and into the file.
+//! Takes notifications out of the lines of an export, and writes them into the file.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Notification<Raw> {
     }
 }
 
-/// The rows that are to be written.
+/// The rows of an import that are still to be written.
 pub(super) struct Rows<'c> {
     connection: &'c Connection,
     /// Notifications with consecutive positions that were appended at the same time, and that time.

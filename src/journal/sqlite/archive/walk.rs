@@ -51,7 +51,7 @@ fn pass_by<T, E>(
     Ok(Some(found))
 }
 
-/// Goes from place to place. Takes as long as there are rows, however far apart their places are.
+/// Walks from row to row. It takes as long as there are rows, however far apart their positions are.
 pub(in crate::journal::sqlite) struct RowWalk<'c> {
     connection: &'c Connection,
     positions: Range<Seq>,

@@ -1,4 +1,4 @@
-//! Saying what a check found.
+//! Runs a check, and says what it found.
 
 use std::{collections::BTreeMap, io::Write, path::Path};
 

@@ -1,4 +1,4 @@
-//! Letting the oldest go by hand.
+//! Lets the oldest notifications go by hand.
 
 use std::{io::Write, num::NonZeroU64, path::Path, time::Duration};
 
