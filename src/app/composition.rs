@@ -69,7 +69,7 @@ impl Parts {
         let tls = tls.map(|tls| lifecycle.follow("tls-files", tls, supervisor));
         let (health, reporter) = health(&clients, &journal, (keys, &tls), supervisor, &clock);
         let history = History::new(Arc::clone(&journal) as _);
-        let (kept, refusals) = (Arc::clone(&journal) as _, gate.refusals().clone());
+        let (kept, refusals) = (Arc::clone(&journal) as _, gate.rejections().clone());
         let stats = Stats::new(clients.clone(), rooms.clone(), kept, history.clone(), refusals);
         let sessions = Sessions::new(
             &config.egress,
@@ -150,7 +150,7 @@ impl Parts {
     pub(super) fn supervise(&self, supervisor: &mut Supervisor) {
         let lifecycle = &self.lifecycle;
         supervisor.spawn("keep-alive", &lifecycle.deliveries, &lifecycle.draining, self.sessions.keep_alive());
-        let refused = self.gate.refusals().clone().sum_up(lifecycle.stopping.clone());
+        let refused = self.gate.rejections().clone().sum_up(lifecycle.stopping.clone());
         let ended = self.sessions.sum_up(lifecycle.stopping.clone());
         let summing_up = async move {
             tokio::join!(refused, ended);

@@ -199,7 +199,7 @@ impl Caller {
     pub fn refused(&self, answer: &impl Refusal) {
         let Some(denied) = answer.denied() else { return };
         let known = self.asked.known.get().and_then(|known| known.as_ref().ok());
-        self.gate.refusals().note(&denied, self.address, known.map(|known| &known.identity.credential));
+        self.gate.rejections().note(&denied, self.address, known.map(|known| &known.identity.credential));
     }
 
     /// Notes what it is denied, and gives what it is told.

@@ -41,7 +41,7 @@ struct Inner {
     connection_limits: ConnectionLimits,
     unfinished: Unfinished,
     message_timeout: Duration,
-    refusals: RejectionCounters,
+    rejections: RejectionCounters,
     revocations: Revocations,
     /// What client certificates allow.
     grants: Option<watch::Receiver<Grants>>,
@@ -74,7 +74,7 @@ impl Gate {
             ),
             unfinished: Unfinished::new(options.unfinished_bytes.get()),
             message_timeout: options.message_timeout,
-            refusals: RejectionCounters::default(),
+            rejections: RejectionCounters::default(),
             revocations: Revocations::new(Arc::clone(&clock)),
             grants,
             clock,
@@ -217,8 +217,8 @@ impl Gate {
     }
 
     /// What was refused.
-    pub fn refusals(&self) -> &RejectionCounters {
-        &self.0.refusals
+    pub fn rejections(&self) -> &RejectionCounters {
+        &self.0.rejections
     }
 
     /// What was revoked.

@@ -227,7 +227,7 @@ mod tests {
         let (_, reader) = rooms::split(NonZeroUsize::MIN);
         let journal: Arc<dyn Read> = Arc::new(journal);
         let history = History::new(Arc::clone(&journal));
-        let stats = Stats::new(Clients::new(1), reader, journal, history, gate.refusals().clone());
+        let stats = Stats::new(Clients::new(1), reader, journal, history, gate.rejections().clone());
         serde_json::to_value(stats.body(ClientPage::of_request(&v1::GetStatsRequest::default()).expect("a page")).await)
             .expect("JSON")
     }

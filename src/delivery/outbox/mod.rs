@@ -57,7 +57,7 @@ enum Mode {
 /// A part of the journal that an outbox is filled with.
 #[derive(Debug)]
 pub(crate) struct CatchUpPage<F> {
-    /// The frames with their places, all after the cursor, in order.
+    /// The frames with their positions, all after the cursor, in order.
     pub(crate) frames: Vec<(Seq, F)>,
     /// The journal has more after the last one.
     pub(crate) more: bool,

@@ -86,7 +86,7 @@ impl BatchRow {
         self.first.saturating_add(self.count)
     }
 
-    /// The notification at `seq`, which must be one of the block's.
+    /// The notification at `seq`, which must be one of the row's.
     pub(super) fn notification(&self, epoch: &Epoch, seq: Seq) -> Result<Arc<Notification>, Error> {
         let damaged = || Error::Damaged(format!("notification {seq} cannot be read"));
         if !self.is_whole {
@@ -114,14 +114,14 @@ impl<'c> BatchRows<'c> {
         Ok(Self { by_seq: connection.prepare_cached(&sql)?, current: None })
     }
 
-    /// The block that has the position `seq`.
+    /// The row that has the position `seq`.
     pub(super) fn find(&mut self, seq: Seq) -> Result<&BatchRow, Error> {
-        let has = |block: &BatchRow| (block.first..block.end()).contains(&seq);
+        let has = |batch_row: &BatchRow| (batch_row.first..batch_row.end()).contains(&seq);
         if !self.current.as_ref().is_some_and(has) {
             let found = self.by_seq.query_row([seq as i64], BatchRow::from_row).optional();
             self.current = found.map_err(|error| failure(&error))?;
         }
-        let found = self.current.as_ref().filter(|block| has(block));
+        let found = self.current.as_ref().filter(|batch_row| has(batch_row));
         found.ok_or_else(|| Error::Damaged(format!("notification {seq} is missing")))
     }
 }

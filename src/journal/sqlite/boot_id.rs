@@ -17,7 +17,7 @@ pub(super) fn note_unsynced(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Whether the machine went down over commits that were not synced: some of them may be gone, and their places with them.
+/// Whether the machine went down over commits that were not synced: some of them may be gone, and their positions with them.
 pub(super) fn may_have_lost(connection: &Connection) -> rusqlite::Result<bool> {
     let noted = "SELECT unsynced_since_boot FROM journal";
     let noted: Option<String> = connection.query_row(noted, [], |row| row.get(0))?;

@@ -124,13 +124,13 @@ fn notifications(
                 times.unknown = true;
                 lost.push(range);
             }
-            Found::BatchRow(block, positions) => {
-                lost.extend(unreadable(&block, epoch, &positions));
+            Found::BatchRow(batch_row, positions) => {
+                lost.extend(unreadable(&batch_row, epoch, &positions));
                 let held = positions.end - positions.start - archive::sum(&lost);
                 seen.notifications += held;
                 match held {
                     0 => times.unknown = true,
-                    _ => times.follow(&block).into_iter().for_each(|finding| tell(FindingKind::Times, finding)),
+                    _ => times.follow(&batch_row).into_iter().for_each(|finding| tell(FindingKind::Times, finding)),
                 }
             }
         }
@@ -159,10 +159,10 @@ fn cannot_be_read(range: &RangeInclusive<Seq>) -> String {
     }
 }
 
-/// Which of `positions` of a block hold nothing that a subscriber could get.
-fn unreadable(block: &BatchRow, epoch: &Epoch, positions: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
+/// Which of `positions` of a row hold nothing that a subscriber could get.
+fn unreadable(batch_row: &BatchRow, epoch: &Epoch, positions: &Range<Seq>) -> Vec<RangeInclusive<Seq>> {
     let readable = |seq| {
-        let notification = block.notification(epoch, seq);
+        let notification = batch_row.notification(epoch, seq);
         notification.is_ok_and(|notification| Payload::check_json(notification.event.payload.as_bytes()).is_ok())
     };
     positions.clone().filter(|seq| !readable(*seq)).map(|seq| seq..=seq).collect()
@@ -180,15 +180,15 @@ struct Times {
 }
 
 impl Times {
-    fn follow(&mut self, block: &BatchRow) -> Option<String> {
-        let before = self.reached_at.replace(block.reached_at);
-        self.latest = self.latest.max(Some(block.appended_at));
-        let falls = before.is_some_and(|before| block.reached_at < before);
+    fn follow(&mut self, batch_row: &BatchRow) -> Option<String> {
+        let before = self.reached_at.replace(batch_row.reached_at);
+        self.latest = self.latest.max(Some(batch_row.appended_at));
+        let falls = before.is_some_and(|before| batch_row.reached_at < before);
         // Before the first that is kept lay others, which may have been later, too.
         let first = before.is_none() || self.unknown;
-        let from_nowhere = !first && Some(block.reached_at) > self.latest.max(before);
+        let from_nowhere = !first && Some(batch_row.reached_at) > self.latest.max(before);
         self.unknown = false;
-        (falls || from_nowhere).then(|| format!("the time reached with notification {} is wrong", block.first))
+        (falls || from_nowhere).then(|| format!("the time reached with notification {} is wrong", batch_row.first))
     }
 }
 
@@ -240,10 +240,10 @@ fn segment(
     let first = segment.positions.start;
     let mut by_audience = BTreeMap::<String, Vec<Seq>>::new();
     for found in RowWalk::new(snapshot, positions.clone()) {
-        let Found::BatchRow(block, positions) = found else { continue };
+        let Found::BatchRow(batch_row, positions) = found else { continue };
         for seq in positions {
             // Without one that cannot be read, which is found elsewhere, nothing can be said of the index.
-            let Ok(notification) = block.notification(epoch, seq) else { return Ok(None) };
+            let Ok(notification) = batch_row.notification(epoch, seq) else { return Ok(None) };
             for audience in notification.audiences.as_slice() {
                 by_audience.entry(record::key(audience)).or_default().push(seq);
             }

@@ -66,8 +66,8 @@ impl Tip {
         let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", BatchRow::COLUMNS);
         let mut rows = connection.prepare(&sql)?;
         let mut rows = rows.query_map([], BatchRow::from_row)?;
-        let whole = rows.find_map(|row| row.ok().filter(|block| block.is_whole));
-        Ok(whole.map_or(i64::MIN, |block| block.reached_at))
+        let whole = rows.find_map(|row| row.ok().filter(|batch_row| batch_row.is_whole));
+        Ok(whole.map_or(i64::MIN, |batch_row| batch_row.reached_at))
     }
 
     fn held(connection: &Connection) -> rusqlite::Result<Hold> {

@@ -106,7 +106,7 @@ impl Places {
     }
 }
 
-/// Writes the index of notifications that have none yet, in the order of their places.
+/// Writes the index of notifications that have none yet, in the order of their positions.
 fn write(connection: &Connection, mut notifications: &[Arc<Notification>]) -> rusqlite::Result<()> {
     let mut segment =
         connection.prepare_cached("INSERT OR REPLACE INTO segments (first, last, checksum) VALUES (?1, ?2, ?3)")?;

@@ -63,8 +63,8 @@ fn read(
     let mut walk = Walk { snapshot: &snapshot, epoch, damage, faults, lost: Ranges::default() };
     let reach = Reach { positions: positions.clone(), now: i64::MIN, newest_first: false };
     let mut found = Vec::new();
-    walk.all(&reach, |block, seq| {
-        found.push(block.notification(epoch, seq)?);
+    walk.all(&reach, |batch_row, seq| {
+        found.push(batch_row.notification(epoch, seq)?);
         Ok(true)
     })?;
     Ok(Stretch { found, lost: walk.lost.within(positions).collect() })

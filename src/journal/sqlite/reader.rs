@@ -137,13 +137,13 @@ fn page(
     let mut walk = walk(snapshot, shared);
     match &query.audiences {
         _ if filling.more => {}
-        None => walk.all(&reach, |block, seq| {
-            let notification = block.notification(&shared.epoch, seq)?;
-            Ok(block.appended_at < since || notification.is_expired(now) || filling.take(notification))
+        None => walk.all(&reach, |batch_row, seq| {
+            let notification = batch_row.notification(&shared.epoch, seq)?;
+            Ok(batch_row.appended_at < since || notification.is_expired(now) || filling.take(notification))
         })?,
-        Some(audiences) => walk.some(audiences, &reach, |block, seq| {
-            let notification = block.notification(&shared.epoch, seq)?;
-            Ok(block.appended_at < since || filling.take(notification))
+        Some(audiences) => walk.some(audiences, &reach, |batch_row, seq| {
+            let notification = batch_row.notification(&shared.epoch, seq)?;
+            Ok(batch_row.appended_at < since || filling.take(notification))
         })?,
     }
     if !query.newest_first {

@@ -37,7 +37,7 @@ pub(super) fn read(
     let indexed = index::end(connection).map_err(|error| failure(&error))?;
     let mut found = Vec::new();
     let mut bytes = 0;
-    let taken = newest_first(connection, epoch, |block, notification| {
+    let taken = newest_first(connection, epoch, |batch_row, notification| {
         bytes += notification.size();
         let enough = found.len() >= ENTRIES || bytes > limits.bytes.min(BYTES);
         let seq = notification.seq;
@@ -45,7 +45,7 @@ pub(super) fn read(
         if (enough && seq <= indexed) || seq < oldest || seq + found.len() as Seq != newest {
             return false;
         }
-        found.push((block.appended_at, block.reached_at, notification));
+        found.push((batch_row.appended_at, batch_row.reached_at, notification));
         true
     });
     match taken {
@@ -73,11 +73,11 @@ fn newest_first(
 ) -> Result<(), Error> {
     let sql = format!("SELECT {} FROM blocks ORDER BY first DESC", BatchRow::COLUMNS);
     let mut statement = connection.prepare(&sql).map_err(|error| failure(&error))?;
-    let blocks = statement.query_map([], BatchRow::from_row).map_err(|error| failure(&error))?;
-    for block in blocks {
-        let block = block.map_err(|error| failure(&error))?;
-        for seq in (block.first..block.end()).rev() {
-            if !take(&block, block.notification(epoch, seq)?) {
+    let batch_rows = statement.query_map([], BatchRow::from_row).map_err(|error| failure(&error))?;
+    for batch_row in batch_rows {
+        let batch_row = batch_row.map_err(|error| failure(&error))?;
+        for seq in (batch_row.first..batch_row.end()).rev() {
+            if !take(&batch_row, batch_row.notification(epoch, seq)?) {
                 return Ok(());
             }
         }

@@ -48,7 +48,7 @@ pub(super) fn log_bytes(options: &Options) -> u64 {
     (options.max_bytes.get() as u64 / SHARE).min(MOST)
 }
 
-/// A row, by its places, and the time reached by it.
+/// A row, by its positions, and the time reached by it.
 #[derive(Debug, Clone, Copy)]
 struct Dated {
     first: Seq,
@@ -197,11 +197,11 @@ fn next_row(connection: &Connection, seq: Seq, newest: Seq) -> rusqlite::Result<
     let (mut from, mut tried) = (seq, 0);
     loop {
         match row.query_row([from as i64], BatchRow::from_row).optional() {
-            Ok(Some(block)) if block.is_whole => {
+            Ok(Some(batch_row)) if batch_row.is_whole => {
                 // What could not be read before it counts as a part of it.
-                let first = if from > seq { seq } else { block.first };
-                let end = block.end().min(block.first + batch_row::MAX_COUNT as Seq).min(newest + 1);
-                return Ok(Some(Dated { first, end: end.max(seq + 1), reached_at: block.reached_at }));
+                let first = if from > seq { seq } else { batch_row.first };
+                let end = batch_row.end().min(batch_row.first + batch_row::MAX_COUNT as Seq).min(newest + 1);
+                return Ok(Some(Dated { first, end: end.max(seq + 1), reached_at: batch_row.reached_at }));
             }
             Ok(None) => return Ok(None),
             Err(error) if !is_damage(&error) => return Err(error),

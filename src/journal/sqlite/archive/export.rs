@@ -104,10 +104,10 @@ impl<W: Write> Export<'_, W> {
         for found in RowWalk::new(snapshot, positions) {
             match found {
                 Found::Nothing(range) => self.miss(range)?,
-                Found::BatchRow(block, positions) => {
+                Found::BatchRow(batch_row, positions) => {
                     for seq in positions {
-                        match block.notification(epoch, seq) {
-                            Ok(notification) => self.notification(&notification, block.appended_at)?,
+                        match batch_row.notification(epoch, seq) {
+                            Ok(notification) => self.notification(&notification, batch_row.appended_at)?,
                             Err(_) => self.miss(seq..=seq)?,
                         }
                     }

@@ -14,7 +14,7 @@ use crate::{
 
 /// What there is at the next positions.
 pub(in crate::journal::sqlite) enum Found {
-    /// Notifications that were committed together, and which of their places are meant.
+    /// Notifications that were committed together, and which of their positions are meant.
     BatchRow(BatchRow, Range<Seq>),
     /// Nothing that could be read.
     Nothing(RangeInclusive<Seq>),
@@ -63,13 +63,13 @@ impl<'c> RowWalk<'c> {
         Self { connection, positions }
     }
 
-    /// The last block that begins at `seq` or before it.
-    fn block(&self, seq: Seq) -> rusqlite::Result<Option<BatchRow>> {
+    /// The last row that begins at `seq` or before it.
+    fn batch_row(&self, seq: Seq) -> rusqlite::Result<Option<BatchRow>> {
         let sql = format!("SELECT {} FROM blocks WHERE first <= ?1 ORDER BY first DESC LIMIT 1", BatchRow::COLUMNS);
         self.connection.prepare_cached(&sql)?.query_row([seq as i64], BatchRow::from_row).optional()
     }
 
-    /// Where the first block begins that lies behind `seq`; the end of the walk, if there is none before that.
+    /// Where the first row begins that lies behind `seq`; the end of the walk, if there is none before that.
     fn next_first(&self, seq: Seq) -> rusqlite::Result<Seq> {
         let sql = "SELECT first FROM blocks WHERE first > ?1 ORDER BY first LIMIT 1";
         let first =
@@ -77,17 +77,17 @@ impl<'c> RowWalk<'c> {
         Ok(first.map_or(self.positions.end, |first| (first as Seq).min(self.positions.end)))
     }
 
-    /// The block that has the position `seq`, with how far it reaches; without one, where the next begins. A row that says it has
+    /// The row that has the position `seq`, with how far it reaches; without one, where the next begins. A row that says it has
     /// more than a row can have, or than there is room for, is not believed.
     fn look(&self, seq: Seq) -> rusqlite::Result<Result<(BatchRow, Seq), Seq>> {
-        let block = self.block(seq)?;
+        let batch_row = self.batch_row(seq)?;
         let next = self.next_first(seq);
-        if let Some(block) = block {
+        if let Some(batch_row) = batch_row {
             // The page where the next one begins may be damaged, and this one not.
             let most = *next.as_ref().unwrap_or(&self.positions.end);
-            let end = block.end().min(block.first.saturating_add(MAX_COUNT as Seq)).min(most);
+            let end = batch_row.end().min(batch_row.first.saturating_add(MAX_COUNT as Seq)).min(most);
             if seq < end {
-                return Ok(Ok((block, end)));
+                return Ok(Ok((batch_row, end)));
             }
         }
         next.map(Err)
@@ -108,9 +108,9 @@ impl Iterator for RowWalk<'_> {
         let mut at = from;
         while at < self.positions.end {
             match self.look(at) {
-                Ok(Ok((block, end))) if at == from => {
+                Ok(Ok((batch_row, end))) if at == from => {
                     self.positions.start = end;
-                    return Some(Found::BatchRow(block, at..end));
+                    return Some(Found::BatchRow(batch_row, at..end));
                 }
                 Ok(Ok(_)) => break,
                 Ok(Err(next)) => at = next,

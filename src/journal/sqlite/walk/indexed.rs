@@ -37,7 +37,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let snapshot = self.snapshot;
-        let mut blocks = BatchRows::prepare(snapshot).map_err(|error| failure(&error))?;
+        let mut batch_rows = BatchRows::prepare(snapshot).map_err(|error| failure(&error))?;
         let mut positions = Vec::new();
         for part in self.parts(reach)? {
             self.find(part, audiences, reach, &mut positions)?;
@@ -45,7 +45,7 @@ impl Walk<'_> {
                 if self.lost.contains(seq) {
                     continue;
                 }
-                match blocks.find(seq).and_then(|block| visit(block, seq)) {
+                match batch_rows.find(seq).and_then(|batch_row| visit(batch_row, seq)) {
                     Ok(true) => {}
                     Ok(false) => return Ok(()),
                     Err(Error::Damaged(_)) => self.lose_at(seq, reach)?,
@@ -145,8 +145,8 @@ impl Walk<'_> {
         }
         let reach = Reach { positions: own, newest_first: false, ..*reach };
         let epoch = self.epoch;
-        self.all(&reach, |block, seq| {
-            let notification = block.notification(epoch, seq)?;
+        self.all(&reach, |batch_row, seq| {
+            let notification = batch_row.notification(epoch, seq)?;
             let expired = notification.expires_at.is_some_and(|at| at.timestamp_millis() <= reach.now);
             if !expired && notification.audiences.as_slice().iter().any(|audience| audiences.contains(audience)) {
                 positions.push(seq);

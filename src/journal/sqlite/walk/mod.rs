@@ -99,11 +99,14 @@ impl Walk<'_> {
         newest_first: bool,
         visit: &mut impl FnMut(&BatchRow, Seq) -> Result<bool, Error>,
     ) -> Result<bool, Error> {
-        let block = BatchRow::from_row(row).map_err(|error| failure(&error))?;
-        if !block.is_whole {
-            return Err(Error::Damaged(format!("the row of notification {} is not as it was written", block.first)));
+        let batch_row = BatchRow::from_row(row).map_err(|error| failure(&error))?;
+        if !batch_row.is_whole {
+            return Err(Error::Damaged(format!(
+                "the row of notification {} is not as it was written",
+                batch_row.first
+            )));
         }
-        let own = block.first.max(left.start)..block.end().min(left.end);
+        let own = batch_row.first.max(left.start)..batch_row.end().min(left.end);
         if own.is_empty() {
             return Ok(true);
         }
@@ -111,7 +114,7 @@ impl Walk<'_> {
         self.miss(missing);
         for seq in own.clone() {
             let seq = if newest_first { own.start + (own.end - 1 - seq) } else { seq };
-            match visit(&block, seq) {
+            match visit(&batch_row, seq) {
                 Ok(true) => {}
                 Ok(false) => return Ok(false),
                 Err(Error::Damaged(_)) => self.lose_and_note(seq..seq + 1),

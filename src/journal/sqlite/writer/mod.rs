@@ -231,7 +231,7 @@ impl JournalWriter {
             // Of what a commit reads and can do without, the keys that are gone are all that is left.
             self.key_table.rest();
         }
-        let Committed { tip, notifications, outcomes } = committed?;
+        let CommitOutcome { tip, notifications, outcomes } = committed?;
         self.hand_on(tip, now, notifications);
         Ok(outcomes)
     }
@@ -242,7 +242,7 @@ impl JournalWriter {
         level: Durability,
         now: DateTime<Utc>,
         old_at: Option<DateTime<Utc>>,
-    ) -> rusqlite::Result<Committed> {
+    ) -> rusqlite::Result<CommitOutcome> {
         if level < Durability::Fsync && !self.unsynced {
             self.set_level(Durability::Fsync)?;
             boot_id::note_unsynced(&self.connection)?;
@@ -272,7 +272,7 @@ impl JournalWriter {
         self.key_table = key_table;
         self.keys.expire(ended, STEP + 2 * outcomes.len());
         self.keys.commit(keys, ended, now, self.clock.monotonic());
-        Ok(Committed { tip, notifications, outcomes })
+        Ok(CommitOutcome { tip, notifications, outcomes })
     }
 
     /// Lets followers and readers have what was committed.
@@ -311,7 +311,7 @@ fn read_keys(connection: &Connection, options: &Options) -> rusqlite::Result<(Ke
 }
 
 /// What a commit made.
-struct Committed {
+struct CommitOutcome {
     tip: Tip,
     notifications: Vec<Arc<Notification>>,
     outcomes: Vec<Outcome>,
