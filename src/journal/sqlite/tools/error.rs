@@ -41,7 +41,7 @@ pub enum JournalToolError {
     },
     /// Notifications are missing, and the epoch was to stay.
     #[error(
-        "the export lacks {missing} notifications, the first at position {first}: under the same epoch clients would resume over them \
+        "the export lacks {missing} notifications, the first at place {first}: under the same epoch clients would resume over them \
          unawares; import it without `--keep-epoch`, and they start anew"
     )]
     KeptEpoch {

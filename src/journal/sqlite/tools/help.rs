@@ -33,7 +33,7 @@ the service's user, start. The first start of a copy begins a new epoch: clients
 pub(super) const EXPORT: &str = "\
 When: a journal is damaged, goes to another version or another engine, or is to be looked into.
 Writes a JSON object a line: the journal, its notifications in order with each payload as a string that has it byte for byte,
-`hole` for positions that hold nothing, the idempotency keys, and last how many these were. Notifications that expired but are
+`hole` for places that hold nothing, the idempotency keys, and last how many these were. Notifications that expired but are
 still there are among them. FILE has mode 0600, gets its name when all is on the disk, and is never written over one that is
 there; a pipe may be. Killed in the middle, the tool leaves a hidden file beside it, `.FILE.<process>.part`, which can be
 removed. Beside the service: yes; its write-ahead log grows meanwhile.
@@ -73,7 +73,7 @@ pub(super) const NEW_EPOCH: &str = "\
 When: a copy of DATA_DIR was put back that `journal backup` did not make (a snapshot of the disk, a copied folder), or the
 service does not start since something that was acknowledged is not there.
 Clients that come back are told that they could not be caught up, and get all that is new: under the old epoch they would miss
-what is published at positions that they have seen already. Notifications and keys stay. With --accept-loss also where the
+what is published at places that they have seen already. Notifications and keys stay. With --accept-loss also where the
 journal ends before what was acknowledged, or is gone: what is missing is given up. Look for a better copy first.
 Beside the service: no.
 
