@@ -7,17 +7,11 @@ import sys
 import tomllib
 from urllib.parse import urljoin
 
-import grpc
 import pytest
 import requests
-from exposia.notifications.v1 import notifications_pb2 as pb
-from exposia.notifications.v1 import notifications_pb2_grpc as rpc
 
-from conftest import BASE_URL, TOKEN, WORK
-from nginx import Nginx
+from conftest import BASE_URL, WORK
 from page import CLIENTS, RAN, here, settings, snippet, start
-from service import Service
-from subscriber import Subscriber
 
 ROOT = CLIENTS.parent.parent
 
@@ -149,18 +143,6 @@ def test_javascript_client(follow, notify):
     assert next(lines) == "metrica.creada { temaId: 1 }"
     notify({"event": "user.evaluado", "payload": {"usuarioId": 456}})
     assert next(lines) == "user.evaluado { usuarioId: 456 }"
-
-
-def test_nginx(tmp_path, run_id):
-    with Service(tmp_path, JOURNAL="memory") as service, Nginx(tmp_path, service.http, service.grpc) as nginx:
-        with Subscriber(nginx.url, user_id=run_id) as subscriber:
-            event = {"event": f"user.{run_id}.n", "payload": {}}
-            answer = requests.post(f"{nginx.url}/notify", json=event, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=10)
-            assert subscriber.next("system_notification")["id"] == answer.json()["id"]
-        with grpc.insecure_channel(nginx.grpc) as channel:
-            stub = rpc.NotificationServiceStub(channel)
-            metadata = [("authorization", f"Bearer {TOKEN}")]
-            assert stub.GetHistory(pb.GetHistoryRequest(), metadata=metadata, timeout=10).newest_sequence == 1
 
 
 def test_routes_are_the_built_in_ones():

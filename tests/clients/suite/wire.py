@@ -6,11 +6,12 @@ from threading import Thread
 
 
 class Wire:
-    """Passes bytes on between whoever connects and an address."""
+    """Passes bytes on between whoever connects and an address, to which it comes from the address `source`."""
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, source: str = "127.0.0.1"):
         host, port = address.split(":")
         self.target = (host, int(port))
+        self.source = (source, 0)
         self.is_losing_answers = False
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
@@ -27,7 +28,7 @@ class Wire:
             while True:
                 client, _ = self.listener.accept()
                 try:
-                    service = socket.create_connection(self.target)
+                    service = socket.create_connection(self.target, source_address=self.source)
                 except OSError:
                     client.close()
                     continue
