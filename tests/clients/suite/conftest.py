@@ -1,6 +1,7 @@
 """Fixtures: the server under test, and subscribers."""
 
 import os
+import socket
 import uuid
 from contextlib import ExitStack
 from pathlib import Path
@@ -61,6 +62,14 @@ def channel():
 @pytest.fixture
 def metadata():
     return [("authorization", f"Bearer {TOKEN}")]
+
+
+@pytest.fixture
+def closed_port():
+    """A port that is taken and that nobody listens on."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 def pytest_collection_modifyitems(items):

@@ -39,34 +39,6 @@ def test_shell_explain(subscribe):
     assert subscriber.client_id in answer["client_ids"] and answer["receivers"] >= 1
 
 
-def test_python_fastapi(subscribe, run_id, monkeypatch):
-    subscriber = subscribe()
-    (WORK / "python/rest/main.py").write_text(snippet("python-fastapi"))
-    # What an ASGI server does for one request.
-    program = f"""
-import asyncio, json
-from main import app
-
-async def request():
-    sent = []
-    async def receive():
-        return {{"type": "http.request", "body": json.dumps({{"id": "{run_id}"}}).encode(), "more_body": False}}
-    async def send(message):
-        sent.append(message)
-    scope = {{"type": "http", "method": "POST", "path": "/feedback", "raw_path": b"/feedback", "query_string": b"",
-             "headers": [(b"content-type", b"application/json")], "http_version": "1.1", "root_path": "",
-             "scheme": "http", "server": ("test", 80), "client": ("test", 1)}}
-    await app(scope, receive, send)
-    print(sent[0]["status"])
-
-asyncio.run(request())
-"""
-    output, _ = start(["env", f"PYTHONPATH={WORK}/python/rest", sys.executable, "-c", program], **settings()).communicate()
-    assert output.strip() == "201"
-    frame = subscriber.next("system_notification")
-    assert (frame["event"], frame["payload"]) == ("feedback.creado", {"id": run_id})
-
-
 def test_python_grpc_stream(subscribe, run_id):
     subscriber = subscribe(user_id=run_id)
     program = snippet("python-grpc-stream") + (

@@ -1,7 +1,6 @@
 """Every publishing snippet: what subscribers receive, and what the caller is told."""
 
 import json
-import socket
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -166,14 +165,6 @@ def test_a_server_that_is_not_there_does_not_stop_the_caller(run_id, closed_port
         assert {name: [answer for _, answer in published.result()] for name, published in answers.items()} == {
             name: [None] for name in PUBLISHERS
         }
-
-
-@pytest.fixture
-def closed_port():
-    """A port that is taken and that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        yield taken.getsockname()[1]
 
 
 @pytest.mark.parametrize(
