@@ -16,7 +16,8 @@ import org.springframework.context.support.PropertySourcesPlaceholderConfigurer;
  * Publishes each call on standard input, one a line, with a Java snippet, which Spring wires: one answer a line.
  *
  * <p>A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language
- * makes of the payload, and so the one that subscribers must receive.
+ * makes of the payload, and so the one that subscribers must receive. A call without a payload is made with one that is
+ * no JSON.
  */
 final class Publish {
     private static final ObjectMapper JSON = new ObjectMapper();
@@ -30,7 +31,8 @@ final class Publish {
                 Map<String, Object> payload = JSON.convertValue(call.get("payload"), new TypeReference<>() {});
                 ObjectNode line = JSON.createObjectNode();
                 line.put("payload", new String(JSON.writeValueAsBytes(payload), StandardCharsets.UTF_8));
-                line.set("answer", publish(context.getBean(service), call, payload));
+                Map<String, Object> sent = payload == null ? Map.of("id", new Object()) : payload;
+                line.set("answer", publish(context.getBean(service), call, sent));
                 System.out.println(line);
             }
         }

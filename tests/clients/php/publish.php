@@ -4,7 +4,7 @@
 //     php publish.php rest|grpc FOLDER-OF-THE-SNIPPETS FOLDER-OF-THE-GENERATED-CODE
 //
 // A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language makes
-// of the payload, and so the one that subscribers must receive.
+// of the payload, and so the one that subscribers must receive. A call without a payload is made with one that is no JSON.
 
 declare(strict_types=1);
 
@@ -34,7 +34,7 @@ if ($transport === 'grpc') {
 
 while (($line = fgets(STDIN)) !== false) {
     $call = json_decode($line);
-    $answer = $service->enviarNotificacion($call->event, (array) $call->payload, $call->key);
+    $answer = $service->enviarNotificacion($call->event, (array) ($call->payload ?? ['id' => "\xff"]), $call->key);
     if ($answer instanceof Exposia\Notifications\V1\PublishResponse) {
         $answer = [
             'id' => $answer->getId(),
@@ -43,5 +43,5 @@ while (($line = fgets(STDIN)) !== false) {
             'duplicate' => $answer->getDuplicate(),
         ];
     }
-    echo json_encode(['payload' => json_encode($call->payload, $flags), 'answer' => $answer]), PHP_EOL;
+    echo json_encode(['payload' => json_encode($call->payload ?? null, $flags), 'answer' => $answer]), PHP_EOL;
 }

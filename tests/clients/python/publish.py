@@ -3,7 +3,7 @@
     python publish.py FOLDER-OF-THE-SNIPPET
 
 A call is {event, payload, key}; an answer is {payload, answer}, where `payload` is the text that this language makes of
-the payload, and so the one that subscribers must receive.
+the payload, and so the one that subscribers must receive. A call without a payload is made with one that is no JSON.
 """
 
 import json
@@ -14,8 +14,8 @@ from notifications import NotificationService  # noqa: E402
 
 service = NotificationService()
 for call in map(json.loads, sys.stdin):
-    answer = service.send_notification(call["event"], call["payload"], call["key"])
+    answer = service.send_notification(call["event"], call.get("payload", {"id": object()}), call["key"])
     ascii_only = isinstance(answer, dict)  # `requests` escapes the rest, the gRPC snippet does not
     if answer is not None and not isinstance(answer, dict):
         answer = {name: getattr(answer, name) for name in ("id", "sequence", "receivers", "duplicate")}
-    print(json.dumps({"payload": json.dumps(call["payload"], ensure_ascii=ascii_only), "answer": answer}), flush=True)
+    print(json.dumps({"payload": json.dumps(call.get("payload"), ensure_ascii=ascii_only), "answer": answer}), flush=True)

@@ -133,10 +133,42 @@ def test_what_may_pass_is_tried_again_under_the_same_key(name, run_id):
     assert len(seen) == 1 + len(codes if name.endswith("grpc") else statuses) and len(set(seen)) == 1
 
 
-@pytest.mark.parametrize("name", [name for name in PUBLISHERS if name.endswith("rest")])
+# What cannot succeed is published twice: who tried it again for 40 s each time would not be done before the deadline.
+def test_a_payload_that_is_no_json_is_not_sent_and_does_not_stop_the_caller(name, run_id):
+    calls = [{"event": "presentacion.creada", "key": f"{run_id}-{n}"} for n in range(2)]
+    answers = [answer for _, answer in publish(name, [*calls, call("presentacion.creada", {"id": 1}, run_id)])]
+    assert answers[:2] == [None, None]
+    assert answers[2]["duplicate"] is False
+
+
+@pytest.mark.parametrize("name", [name for name in PUBLISHERS if name.startswith("python")])
+def test_a_number_that_is_none_is_not_sent_and_does_not_stop_the_caller(name, run_id):
+    answers = publish(name, [call("feedback.creado", {"nota": float("nan")}, f"{run_id}-{n}") for n in range(2)])
+    assert [answer for _, answer in answers] == [None, None]
+
+
+REST = [name for name in PUBLISHERS if name.endswith("rest")]
+# cURL, and so PHP, takes an address without a scheme for one of HTTP.
+NO_ADDRESSES = [(name, "ws://") for name in REST] + [(name, "") for name in REST if name != "php-rest"]
+
+
+@pytest.mark.parametrize("name, scheme", NO_ADDRESSES)
+def test_an_address_that_is_none_is_not_tried_again(name, scheme, run_id):
+    url = BASE_URL.replace("http://", scheme, 1)
+    answers = publish(name, [call("presentacion.creada", {"id": n}, f"{run_id}-{n}") for n in range(2)], url=url)
+    assert [answer for _, answer in answers] == [None, None]
+
+
+@pytest.mark.parametrize("name", REST)
 def test_who_would_have_to_wait_for_too_long_gives_up(name, run_id):
     answer, seen = publish_through_relay(name, call("presentacion.creada", {"id": 1}, run_id), [(429, 3600)], [])
     assert answer is None and len(seen) == 1
+
+
+@pytest.mark.parametrize("name", REST)
+def test_a_proxy_that_asks_for_less_than_no_time_does_not_stop_the_caller(name, run_id):
+    answer, seen = publish_through_relay(name, call("presentacion.creada", {"id": 1}, run_id), [(429, -5)], [])
+    assert answer["duplicate"] is False and len(seen) == 2
 
 
 def test_what_is_too_large_is_not_tried_again(name, run_id):
