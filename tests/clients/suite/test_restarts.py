@@ -40,7 +40,7 @@ ROUNDS = [
     Round("SIGKILL", answers_lost=True),
     Round("SIGTERM", request_in_hand=True),
     Round("SIGKILL", answers_lost=True, away=3),
-    Round("SIGTERM", away=30),
+    Round("SIGTERM", away=20),  # half of the time for which a call is tried again
 ]
 
 
