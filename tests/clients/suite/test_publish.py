@@ -142,7 +142,7 @@ def test_a_payload_that_is_no_json_is_not_sent_and_does_not_stop_the_caller(name
 
 
 @pytest.mark.parametrize("name", [name for name in PUBLISHERS if name.startswith("python")])
-def test_a_number_that_is_none_is_not_sent_and_does_not_stop_the_caller(name, run_id):
+def test_what_is_not_a_number_is_not_sent_and_does_not_stop_the_caller(name, run_id):
     answers = publish(name, [call("feedback.creado", {"nota": float("nan")}, f"{run_id}-{n}") for n in range(2)])
     assert [answer for _, answer in answers] == [None, None]
 
