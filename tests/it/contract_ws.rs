@@ -3,6 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::support::{Client, Frame, RawSocket, TestApp, eventually, open, refusal, timeless};
@@ -633,12 +634,24 @@ async fn a_reader_that_never_reads_is_closed() {
     let mut luz = app.connect("luz").await;
     let mut slow = RawSocket::connect(app.http(), "slow").await;
     luz.next_of_type("user_joined").await;
+    let (done, is_done) = oneshot::channel();
     let closed = async {
         // It reads when its time is over, and before the server hangs up.
         app.until_connected(1).await;
-        slow.close_code().await
+        let code = slow.close_code().await;
+        done.send(()).expect("it is waited for");
+        code
     };
-    let (places, (received, left), code) = tokio::join!(flood(&app), hear_the_flood(&mut luz), closed);
+    let hearing = async {
+        let heard = hear_the_flood(&mut luz).await;
+        // It answers pings meanwhile.
+        tokio::select! {
+            told = is_done => told.expect("it is told"),
+            () = luz.await_pings(usize::MAX / 2) => {}
+        }
+        heard
+    };
+    let (places, (received, left), code) = tokio::join!(flood(&app), hearing, closed);
     assert_eq!((received, code), (places, 4101));
     drop(slow);
     let left = match left {

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, time::Duration};
 
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, sync::oneshot};
 
 use super::{HTTP_1, TlsApp, TlsClient};
 use crate::support::{eventually, within};
@@ -74,12 +74,24 @@ async fn a_reader_that_never_reads_is_closed() {
     .await;
     let mut luz = app.subscribe("luz").await;
     let mut slow = app.subscribe("slow?room=b").await;
+    let (done, is_done) = oneshot::channel();
     let closed = async {
         // It reads when its time is over, and before the server hangs up.
         app.until_connected(1).await;
-        slow.close_code().await
+        let code = slow.close_code().await;
+        done.send(()).expect("it is waited for");
+        code
     };
-    let (places, received, code) = tokio::join!(flood(&app), luz.next_seqs(FLOOD), closed);
+    let hearing = async {
+        let received = luz.next_seqs(FLOOD).await;
+        // It answers pings meanwhile.
+        tokio::select! {
+            told = is_done => told.expect("it is told"),
+            () = luz.await_pings(usize::MAX / 2) => {}
+        }
+        received
+    };
+    let (places, received, code) = tokio::join!(flood(&app), hearing, closed);
     assert_eq!((received, code), (places, 4101));
     luz.expect_nothing_before(app.publish(json!({})).await).await;
 }
