@@ -129,7 +129,7 @@ async fn publish(way: Way, target: Target, clock: Watch, mut stop: watch::Receiv
                 answered.accepted.push(Sample { sent: due, took: clock.now().saturating_sub(due) });
             }
             Ok(published) => answered.refused.push(format!("{way:?}: not taken for new after {newest}: {published:?}")),
-            Err(refusal) => answered.refused.push(refusal),
+            Err(failure) => answered.refused.push(format!("{way:?}: {failure}")),
         }
     }
     answered

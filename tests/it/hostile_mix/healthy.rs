@@ -20,7 +20,7 @@ use tokio::{
 use super::subscriber::{By, Subscriber};
 use crate::support::{
     PATIENCE, eventually,
-    floods::{LIVE, Publisher, Target, WAYS, Way},
+    floods::{LIVE, Publisher, Target, WAYS, Way, beside::Failure},
     within,
 };
 
@@ -146,18 +146,19 @@ async fn publish(
     seqs
 }
 
-/// Publishes under a key, and gives the place, and whether it was known already. Nobody can tell a new connection from a stranger's before its first call, so that on a machine which has hardly
-/// any time for it, it may be hung up on for a newer one. Who has a new one for each publish tries again then, as clients do; who
-/// stays connected is never turned away.
+/// Publishes under a key, and gives the place, and whether it was known already. Nobody can tell a new connection from a stranger's
+/// before its first call, so that on a machine which has hardly any time for it, it may be hung up on for a newer one. Who has a new
+/// one for each publish tries again then, as clients do; who stays connected never is, and nobody is refused.
 async fn persist(publisher: &Publisher, way: Way, key: &str) -> Result<(u64, bool), String> {
-    let mut outcome = publisher.publish(LIVE, payload(), key).await;
-    for _ in 1..if way.is_anew() { TRIES } else { 1 } {
-        if outcome.is_ok() {
-            break;
+    let tries = if way.is_anew() { TRIES } else { 1 };
+    for left in (0..tries).rev() {
+        match publisher.publish(LIVE, payload(), key).await {
+            Ok(published) => return Ok((published.seq, published.duplicate)),
+            Err(Failure::HungUp(_)) if left > 0 => {}
+            Err(failure) => return Err(format!("{way:?}: {failure}")),
         }
-        outcome = publisher.publish(LIVE, payload(), key).await;
     }
-    outcome.map(|published| (published.seq, published.duplicate))
+    unreachable!("the last try is one or the other")
 }
 
 /// Sends an event again, which must not become another one.

@@ -227,6 +227,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
         }
     }
 
+    /// Answers pings until `done`, and gives what that gives.
+    pub(crate) async fn answer_pings_until<T>(&mut self, done: impl Future<Output = T>) -> T {
+        let pings = async {
+            loop {
+                self.await_pings(1).await;
+            }
+        };
+        tokio::select! {
+            done = done => done,
+            () = pings => unreachable!("it goes on"),
+        }
+    }
+
     /// Closes the connection and waits until the server has, too.
     pub(crate) async fn close(mut self) {
         let closing = async {

@@ -48,6 +48,25 @@ pub(crate) struct Published {
     pub(crate) duplicate: bool,
 }
 
+/// Why an event was not accepted, in words.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The connection ended before there was an answer, or there was none in time.
+    #[error("no answer: {0}")]
+    HungUp(String),
+    /// The service answered something else.
+    #[error("refused: {0}")]
+    Refused(String),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Self {
+        // What the service says has no source; what became of the connection has.
+        let is_answer = std::error::Error::source(&status).is_none();
+        if is_answer { Self::Refused(format!("{status:?}")) } else { Self::HungUp(format!("{status:?}")) }
+    }
+}
+
 /// Somebody who publishes.
 #[derive(Debug)]
 pub(crate) struct Publisher {
@@ -68,12 +87,13 @@ impl Publisher {
     }
 
     /// Publishes to a room, under a key. What is no acceptance is told in words.
-    pub(crate) async fn publish(&self, room: &str, payload: &RawValue, key: &str) -> Result<Published, String> {
+    pub(crate) async fn publish(&self, room: &str, payload: &RawValue, key: &str) -> Result<Published, Failure> {
         let publishing = async {
             match self.way {
                 Way::Grpc => by_grpc(self.channel.clone(), self.target, room, payload, key).await,
                 Way::GrpcAnew => {
-                    let channel = endpoint(self.target).connect().await.map_err(|error| format!("{error:?}"))?;
+                    let channel =
+                        endpoint(self.target).connect().await.map_err(|error| Failure::HungUp(format!("{error:?}")))?;
                     by_grpc(channel, self.target, room, payload, key).await
                 }
                 Way::Stream => {
@@ -84,8 +104,7 @@ impl Publisher {
                 Way::Rest | Way::RestAnew => by_rest(&self.http, self.target, room, payload, key).await,
             }
         };
-        let outcome = timeout(self.patience, publishing).await.unwrap_or_else(|_| Err("no answer".to_owned()));
-        outcome.map_err(|refusal| format!("{:?}: {refusal}", self.way))
+        timeout(self.patience, publishing).await.unwrap_or_else(|_| Err(Failure::HungUp("none in time".to_owned())))
     }
 }
 
@@ -130,17 +149,17 @@ impl Opened {
     }
 
     /// Sends an event and gives what became of it, which is the next thing that comes.
-    async fn publish(&mut self, request: v1::PublishRequest) -> Result<Published, String> {
+    async fn publish(&mut self, request: v1::PublishRequest) -> Result<Published, Failure> {
         // Of a stream that has ended, the results say why.
         let _ = self.requests.send(request).await;
-        let result = self.results.message().await.map_err(|status| format!("{status:?}"))?;
-        let result = result.ok_or("the stream ended")?;
+        let result = self.results.message().await?;
+        let result = result.ok_or_else(|| Failure::HungUp("the stream ended".to_owned()))?;
         match result.outcome {
             Some(Outcome::Accepted(answer)) if result.index == self.came => {
                 self.came += 1;
                 Ok(Published { seq: answer.sequence, duplicate: answer.duplicate })
             }
-            _ => Err(format!("not accepted, the one behind {} that were: {result:?}", self.came)),
+            _ => Err(Failure::Refused(format!("the one behind {} that were accepted: {result:?}", self.came))),
         }
     }
 }
@@ -150,10 +169,10 @@ async fn by_stream(
     place: &mut Option<Opened>,
     open: impl AsyncFnOnce() -> Result<Opened, Status>,
     request: v1::PublishRequest,
-) -> Result<Published, String> {
+) -> Result<Published, Failure> {
     let mut stream = match place.take() {
         Some(stream) => stream,
-        None => open().await.map_err(|status| format!("{status:?}"))?,
+        None => open().await?,
     };
     let published = stream.publish(request).await?;
     *place = Some(stream);
@@ -166,10 +185,10 @@ async fn by_grpc(
     room: &str,
     payload: &RawValue,
     key: &str,
-) -> Result<Published, String> {
+) -> Result<Published, Failure> {
     let request = with_credential(request(room, payload, key), target);
     let mut client = v1::notification_service_client::NotificationServiceClient::new(channel);
-    let answer = client.publish(request).await.map_err(|status| format!("{status:?}"))?.into_inner();
+    let answer = client.publish(request).await?.into_inner();
     Ok(Published { seq: answer.sequence, duplicate: answer.duplicate })
 }
 
@@ -179,17 +198,18 @@ async fn by_rest(
     room: &str,
     payload: &RawValue,
     key: &str,
-) -> Result<Published, String> {
+) -> Result<Published, Failure> {
     let body = json!({ "event": "flood.beside", "payload": payload, "target": { "rooms": [room] } });
     let request = http.post(format!("http://{}/notify", target.http)).bearer_auth(target.token);
     let request = request.header("idempotency-key", key).body(body.to_string());
-    let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
+    let hung_up = |error: reqwest::Error| Failure::HungUp(format!("{error:?}"));
+    let answer = request.send().await.map_err(hung_up)?;
     let status = answer.status();
-    let text = answer.text().await.map_err(|error| format!("{error:?}"))?;
+    let text = answer.text().await.map_err(hung_up)?;
     if !status.is_success() {
-        return Err(format!("{status}: {text}"));
+        return Err(Failure::Refused(format!("{status}: {text}")));
     }
-    let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
-    let seq = answer["sequence"].as_u64().ok_or_else(|| format!("no sequence: {text}"))?;
+    let answer: Value = serde_json::from_str(&text).map_err(|error| Failure::Refused(format!("{error}: {text}")))?;
+    let seq = answer["sequence"].as_u64().ok_or_else(|| Failure::Refused(format!("no sequence: {text}")))?;
     Ok(Published { seq, duplicate: answer["duplicate"] == true })
 }

@@ -4,7 +4,7 @@
 //! The tests share them with `benches/floods`, so nothing here knows of either. What a server of this machine is flooded from are
 //! several of its addresses: a single one has too few ports for thousands of connections that come and go.
 
-mod beside;
+pub(crate) mod beside;
 mod http;
 mod http2;
 mod websocket;
